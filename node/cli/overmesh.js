@@ -1,0 +1,16 @@
+#!/usr/bin/env node
+// The launcher: plain JavaScript, so that an older Node says what is wrong instead of failing on syntax.
+import { existsSync } from 'node:fs'
+
+const [major, minor] = process.versions.node.split('.').map(Number)
+if (major < 22 || (major === 22 && minor < 18)) {
+  process.stderr.write(
+    `overmesh: Node ${process.versions.node} is too old; use Node 24 (22.18 or newer works), ` +
+      'or run it from a checkout by `npx overmesh`, which brings its own\n',
+  )
+  process.exit(1)
+}
+const source = new URL('./main.ts', import.meta.url)
+const compiled = new URL('../../dist/node/cli/main.js', import.meta.url)
+const { main } = await import(existsSync(source) ? source.href : compiled.href)
+await main(process.argv)
