@@ -1,0 +1,209 @@
+// What one controller offers to its operator: the contract between the controller on one side and the HTTP API and
+// the command line on the other. The schemas are the single source of the API's validation, its OpenAPI document
+// and the types below.
+import { type Static, Type } from 'typebox'
+
+const Text = (description: string, maxLength = 255) => Type.String({ description, maxLength })
+const Instant = (description: string) =>
+  Type.String({ description: `${description}, ISO 8601, UTC`, maxLength: 32 })
+
+/** A name of a mesh, controller or client. */
+export const Name = Type.String({
+  description: 'lower-case letters, digits, "-", "." and "_", starting with a letter or digit',
+  pattern: '^[a-z0-9][a-z0-9._-]{0,62}$',
+})
+
+/** A client's live VPN connection to one controller. */
+export const Session = Type.Object({
+  client: Name,
+  address: Text('overlay address'),
+  controller: Name,
+  since: Instant('when the session was admitted'),
+  remote: Text('address and port the client sends from'),
+  rxBytes: Type.Number({ description: 'overlay bytes received from the client' }),
+  txBytes: Type.Number({ description: 'overlay bytes sent to the client' }),
+  rxPackets: Type.Number(),
+  txPackets: Type.Number(),
+  lastReceived: Type.Union([Instant('last authenticated packet'), Type.Null()]),
+  cipher: Text('data-channel cipher'),
+  keyDerivation: Text('tls-ekm or prf'),
+  tls: Text('TLS version'),
+  version: Text('what the client says it is (IV_VER, IV_PLAT)'),
+})
+export type Session = Static<typeof Session>
+
+/** A client and its current credential. Never holds a secret. */
+export const Client = Type.Object({
+  name: Name,
+  address: Text('overlay address'),
+  subnets: Type.Array(Text('CIDR behind the client'), { maxItems: 64 }),
+  enabled: Type.Boolean(),
+  revoked: Type.Boolean(),
+  serial: Text('serial number of the current certificate, hexadecimal'),
+  issuer: Text('name of the controller that issued the credential'),
+  tags: Type.Record(Type.String(), Type.String()),
+  createdAt: Instant('when the client was added'),
+  expiresAt: Instant('when the certificate expires'),
+  session: Type.Union([Session, Type.Null()]),
+})
+export type Client = Static<typeof Client>
+
+export const Route = Type.Object({
+  cidr: Text('prefix'),
+  via: Text('client:NAME, controller:NAME, attachment:NAME or internet'),
+  metric: Type.Number(),
+  state: Type.Union([Type.Literal('up'), Type.Literal('down')], {
+    description: 'whether what it goes through is connected now',
+  }),
+})
+export type Route = Static<typeof Route>
+
+export const Conflict = Type.Object({
+  kind: Text('what clashes: address or name'),
+  id: Text('the address or name'),
+  winner: Text('who holds it'),
+  loser: Text('who lost it'),
+  message: Text('in words, and what to do', 1024),
+})
+export type Conflict = Static<typeof Conflict>
+
+export const ControllerLink = Type.Object({
+  id: Text('controller id'),
+  name: Name,
+  self: Type.Boolean(),
+  link: Type.Object({ up: Type.Boolean(), rttMs: Type.Number(), lossPercent: Type.Number() }),
+  stateHash: Text('hash of its records'),
+  behind: Type.Number({ description: 'records it is known to lack' }),
+})
+
+export const Certificate = Type.Object({
+  subject: Text('common name'),
+  expiresAt: Instant('end of validity'),
+  renewsAt: Type.Union([Instant('when it is renewed'), Type.Null()]),
+  keyPresent: Type.Boolean({ description: 'the private key is on this machine' }),
+})
+
+export const Status = Type.Object({
+  mesh: Type.Object({ id: Text('mesh id'), name: Name, subnet: Text('overlay subnet') }),
+  controller: Type.Object({
+    id: Text('controller id'),
+    name: Name,
+    uptimeSeconds: Type.Number(),
+    version: Text('version of Overmesh'),
+    pid: Type.Number(),
+    address: Text('overlay address of this controller'),
+    gateway: Text('overlay address at which every controller answers'),
+    listen: Type.Array(Text('UDP address clients reach it on')),
+    public: Type.Array(Text('host:port written into clientpacks')),
+    tun: Type.Union([Text('name of its TUN interface'), Type.Null()]),
+    running: Type.Boolean({ description: 'false when read from the data directory of a stopped controller' }),
+  }),
+  stateHash: Text('equal on two controllers exactly when their records are'),
+  records: Type.Number(),
+  controllers: Type.Array(ControllerLink),
+  sessions: Type.Array(Session),
+  routes: Type.Array(Route),
+  attachments: Type.Array(
+    Type.Object({ name: Name, controller: Name, state: Text('state'), since: Instant('since when') }),
+  ),
+  conflicts: Type.Array(Conflict),
+  certificates: Type.Object({ root: Certificate, issuing: Certificate, server: Certificate }),
+  counters: Type.Record(Type.String(), Type.Number(), {
+    description: 'packets and events by name, dropped ones by reason',
+  }),
+  warnings: Type.Array(Text('what needs an operator', 1024)),
+})
+export type Status = Static<typeof Status>
+
+export const AddClient = Type.Object(
+  {
+    name: Name,
+    ip: Type.Optional(Text('overlay address; the next free one if absent')),
+    subnets: Type.Optional(Type.Array(Text('CIDR'), { maxItems: 64 })),
+    tags: Type.Optional(Type.Record(Type.String({ maxLength: 63 }), Type.String({ maxLength: 255 }))),
+    days: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 36500, description: 'validity of the certificate' }),
+    ),
+  },
+  { additionalProperties: false },
+)
+export type AddClient = Static<typeof AddClient>
+
+export const PackFormat = Type.Union([Type.Literal('ovpn'), Type.Literal('p12'), Type.Literal('zip')])
+export type PackFormat = Static<typeof PackFormat>
+
+/** A credential handed over once: holds a private key. */
+export interface Pack {
+  client: Client
+  format: PackFormat
+  /** Proposed file name, such as `web.ovpn`. */
+  fileName: string
+  content: Uint8Array
+}
+
+export const StateRecord = Type.Object({
+  kind: Type.String(),
+  id: Type.String(),
+  value: Type.Unknown({ description: 'null for a tombstone' }),
+  stamp: Text('hybrid logical clock, wall-clock part as ISO 8601 with its counter'),
+  author: Text('controller that wrote it'),
+  incarnation: Type.Number(),
+  sequence: Type.Number(),
+})
+export type StateRecord = Static<typeof StateRecord>
+
+export const Verification = Type.Object({
+  ok: Type.Boolean(),
+  stateHash: Type.String(),
+  records: Type.Number(),
+  problems: Type.Array(Text('what is wrong, and what to do', 1024)),
+  peers: Type.Array(Type.Object({ name: Name, stateHash: Type.String(), equal: Type.Boolean() })),
+})
+export type Verification = Static<typeof Verification>
+
+export const Event = Type.Object(
+  { seq: Type.Number(), at: Instant('when'), type: Type.String() },
+  { additionalProperties: true },
+)
+export type Event = Static<typeof Event>
+
+/** Why a request was refused; the API turns `code` into a status, the CLI prints `message`. */
+export class ServiceError extends Error {
+  override name = 'ServiceError'
+  readonly code: 'not-found' | 'exists' | 'invalid' | 'refused' | 'not-running' | 'failed'
+  constructor(code: ServiceError['code'], message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+/**
+ * One controller, as its operator sees it. Every method may throw a {@link ServiceError}. A write returns when it is
+ * on disk. Implemented by a running controller and, for all that needs none, by its data directory opened offline.
+ */
+export interface ControllerService {
+  /** False when this is the data directory alone: `sessions` is empty then, `kick` is refused. */
+  readonly running: boolean
+  status(): Promise<Status>
+  sessions(): Promise<Session[]>
+  routes(): Promise<Route[]>
+  clients(): Promise<Client[]>
+  client(name: string): Promise<Client>
+  addClient(request: AddClient): Promise<Pack>
+  packClient(name: string, format: PackFormat, password?: string): Promise<Pack>
+  /** Ends the live session, if any; no new one is admitted until `enableClient`. */
+  disableClient(name: string, reason?: string): Promise<Client>
+  enableClient(name: string): Promise<Client>
+  /** For good: the certificate never works again and the address is free for another client. */
+  revokeClient(name: string, reason?: string): Promise<Client>
+  /** A new key and certificate for the same client and address; the old pack is useless from then on. */
+  rekeyClient(name: string, days?: number): Promise<Pack>
+  /** Ends the live session; the client may come back at once. */
+  kickClient(name: string): Promise<{ kicked: boolean }>
+  records(kind?: string): Promise<StateRecord[]>
+  verify(): Promise<Verification>
+  /** The latest events, oldest first, at most `limit` (default 1,000). */
+  events(limit?: number): Promise<Event[]>
+  /** Calls back for every event from now on, until the returned function is called. */
+  follow(callback: (event: Event) => void): () => void
+}
