@@ -1,0 +1,277 @@
+// The data directory: what lies where, written so that a crash leaves the old content or the new, and readable by its
+// owner only.
+//
+//   config.json            what the machine's operator chose: names of sockets, nothing secret
+//   identity.key           Ed25519 key of this controller; its id is the hash of the public half
+//   authority/root.key     key of the mesh root, on the founding controller until it is moved away
+//   pki/                   issuing CA and server certificate of this controller, each with its key
+//   secrets/               keys shared by the controllers of the mesh
+//   clients/ID.json        private half of a credential issued here
+//   state/                 LevelDB: the replica
+//   run/api.sock           socket of the running controller
+import { randomBytes } from 'node:crypto'
+import { constants } from 'node:fs'
+import { access, chmod, lstat, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { Type } from 'typebox'
+import { Value } from 'typebox/value'
+
+export const CONFIG_VERSION = 1
+
+/** What `init` and `join` settle for this machine. Durations are in seconds. */
+export const Config = Type.Object(
+  {
+    version: Type.Literal(CONFIG_VERSION),
+    controller: Type.String(),
+    controllerId: Type.String(),
+    listen: Type.Array(Type.String(), { minItems: 1, maxItems: 16 }),
+    meshListen: Type.String(),
+    lifetimes: Type.Object({
+      issuing: Type.Number({ minimum: 1 }),
+      server: Type.Number({ minimum: 1 }),
+      client: Type.Number({ minimum: 1 }),
+    }),
+  },
+  { additionalProperties: false },
+)
+export type Config = Type.Static<typeof Config>
+
+export type DataDirectoryErrorCode = 'MISSING' | 'NOT_EMPTY' | 'INCOMPLETE' | 'DAMAGED' | 'DENIED' | 'NEWER'
+
+export class DataDirectoryError extends Error {
+  override name = 'DataDirectoryError'
+  readonly code: DataDirectoryErrorCode
+  constructor(code: DataDirectoryErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+/** Paths and safe file access below one data directory. */
+export class DataDirectory {
+  readonly root: string
+
+  constructor(root: string) {
+    this.root = root
+  }
+
+  get configFile(): string {
+    return join(this.root, 'config.json')
+  }
+  get identityKey(): string {
+    return join(this.root, 'identity.key')
+  }
+  get rootKey(): string {
+    return join(this.root, 'authority', 'root.key')
+  }
+  get issuingKey(): string {
+    return join(this.root, 'pki', 'issuing.key')
+  }
+  get issuingCertificate(): string {
+    return join(this.root, 'pki', 'issuing.crt')
+  }
+  get serverKey(): string {
+    return join(this.root, 'pki', 'server.key')
+  }
+  get serverCertificate(): string {
+    return join(this.root, 'pki', 'server.crt')
+  }
+  get tlsCryptKey(): string {
+    return join(this.root, 'secrets', 'tls-crypt-v2.key')
+  }
+  get state(): string {
+    return join(this.root, 'state')
+  }
+  get eventsFile(): string {
+    return join(this.root, 'events.jsonl')
+  }
+  get socket(): string {
+    return join(this.root, 'run', 'api.sock')
+  }
+  clientSecret(id: string): string {
+    return join(this.root, 'clients', `${id}.json`)
+  }
+
+  /** Reads and checks the configuration. @throws DataDirectoryError that says what to do. */
+  async readConfig(): Promise<Config> {
+    await this.#reachable()
+    let text: string
+    try {
+      text = await readFile(this.configFile, 'utf8')
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw this.#denied(error)
+      const entries = await readdir(this.root)
+      if (entries.length === 0) throw this.#missing()
+      throw new DataDirectoryError(
+        'INCOMPLETE',
+        `${this.root} has files but no config.json; if an init was cut short here, nothing in it was ever used: ` +
+          'move the directory away and run init again',
+      )
+    }
+    const config = parseJson(text)
+    if (config && typeof config === 'object' && 'version' in config) {
+      const { version } = config
+      if (typeof version === 'number' && version > CONFIG_VERSION) {
+        throw new DataDirectoryError(
+          'NEWER',
+          `${this.configFile} was written by a newer Overmesh (format ${version}); upgrade this one`,
+        )
+      }
+    }
+    if (!Value.Check(Config, config)) {
+      throw new DataDirectoryError(
+        'DAMAGED',
+        `${this.configFile} is damaged; restore it from a backup (nothing was changed)`,
+      )
+    }
+    return config
+  }
+
+  async writeConfig(config: Config): Promise<void> {
+    await this.write(this.configFile, `${JSON.stringify(config, null, 2)}\n`)
+  }
+
+  /** Whether a mesh lives here. */
+  async initialised(): Promise<boolean> {
+    return exists(this.configFile)
+  }
+
+  /** Makes the directory if need be. @throws DataDirectoryError when something is in it already. */
+  async claim(): Promise<void> {
+    try {
+      await mkdir(this.root, { recursive: true, mode: 0o700 })
+      if ((await readdir(this.root)).length > 0) {
+        const what = (await this.initialised()) ? 'holds a controller already' : 'is not empty'
+        throw new DataDirectoryError(
+          'NOT_EMPTY',
+          `${this.root} ${what}; nothing was changed: choose another with --data`,
+        )
+      }
+      await chmod(this.root, 0o700)
+    } catch (error) {
+      if (error instanceof DataDirectoryError) throw error
+      if (isErrno(error, 'ENOTDIR') || isErrno(error, 'EEXIST')) {
+        throw new DataDirectoryError('DENIED', `${this.root} is not a directory; choose another with --data`)
+      }
+      throw this.#denied(error)
+    }
+  }
+
+  async read(path: string): Promise<string> {
+    try {
+      return await readFile(path, 'utf8')
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) {
+        throw new DataDirectoryError('DAMAGED', `${path} is missing; restore it from a backup`, {
+          cause: error,
+        })
+      }
+      throw this.#denied(error)
+    }
+  }
+
+  async readIfThere(path: string): Promise<string | undefined> {
+    return (await exists(path)) ? this.read(path) : undefined
+  }
+
+  /** Replaces a file: temporary file, fsync, rename, fsync of the directory. Mode 0600. */
+  async write(path: string, content: string | Uint8Array): Promise<void> {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+    const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`
+    try {
+      const file = await open(temporary, 'wx', 0o600)
+      try {
+        await file.writeFile(content)
+        await file.sync()
+      } finally {
+        await file.close()
+      }
+      await rename(temporary, path)
+    } catch (error) {
+      await rm(temporary, { force: true })
+      throw error
+    }
+    const directory = await open(dirname(path), 'r')
+    try {
+      await directory.sync()
+    } finally {
+      await directory.close()
+    }
+  }
+
+  async remove(path: string): Promise<void> {
+    await rm(path, { force: true })
+  }
+
+  /**
+   * Closes what others could read. Keys that were readable by others are no longer secret: the caller reports what
+   * this returns.
+   */
+  async tighten(): Promise<string[]> {
+    const loose: string[] = []
+    const visit = async (path: string): Promise<void> => {
+      const info = await lstat(path)
+      if (info.isSymbolicLink()) return
+      if ((info.mode & 0o077) !== 0 && (info.isDirectory() || info.isFile())) {
+        loose.push(path)
+        await chmod(path, info.isDirectory() ? 0o700 : 0o600)
+      }
+      if (info.isDirectory() && path !== this.state) {
+        for (const entry of await readdir(path)) await visit(join(path, entry))
+      }
+    }
+    await visit(this.root)
+    return loose
+  }
+
+  async #reachable(): Promise<void> {
+    try {
+      if (!(await stat(this.root)).isDirectory()) {
+        throw new DataDirectoryError('DENIED', `${this.root} is not a directory; choose another with --data`)
+      }
+      await access(this.root, constants.R_OK | constants.X_OK)
+    } catch (error) {
+      if (error instanceof DataDirectoryError) throw error
+      if (isErrno(error, 'ENOENT')) throw this.#missing()
+      throw this.#denied(error)
+    }
+  }
+
+  #missing(): DataDirectoryError {
+    return new DataDirectoryError(
+      'MISSING',
+      `no controller in ${this.root}; create one with \`overmesh init\`, or name its directory with --data`,
+    )
+  }
+
+  #denied(error: unknown): DataDirectoryError {
+    const reason = error instanceof Error ? error.message : String(error)
+    return new DataDirectoryError(
+      'DENIED',
+      `cannot use ${this.root} (${reason}); run as its owner, or choose another with --data`,
+      { cause: error },
+    )
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path)
+    return true
+  } catch (error) {
+    if (isErrno(error, 'ENOENT') || isErrno(error, 'ENOTDIR')) return false
+    throw error
+  }
+}
+
+function isErrno(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
