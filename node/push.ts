@@ -1,0 +1,44 @@
+// What every controller pushes to a client. The text must be the same from all of them, since a stock client keeps
+// its TUN interface across a reconnect only if the pushed options did not change (openvpn(8), --persist-tun).
+import { type Cidr, cidrMask, formatIpv4, type OverlayAddress } from '../state/address.ts'
+
+/** Seconds without a packet after which either side sends a ping. */
+export const PING_SECONDS = 1
+
+/**
+ * Seconds of silence after which a client takes its controller for dead. Timers of stock clients count whole seconds:
+ * with 2 they restart for nothing even on loopback, 3 holds.
+ */
+export const PING_RESTART_SECONDS = 3
+
+/** Seconds of silence after which the controller ends a session; longer than a client needs to notice first. */
+export const SESSION_TIMEOUT_SECONDS = 10
+
+/**
+ * Bytes of an overlay packet: 1,500 less the IPv6 and UDP headers (48) and the data channel's own (28 in the epoch
+ * format), rounded down, so that no underlay packet is fragmented on an ordinary path.
+ */
+export const OVERLAY_MTU = 1420
+
+export interface PushContext {
+  address: OverlayAddress
+  subnet: Cidr
+  gateway: OverlayAddress
+  /** Prefixes reached through the overlay beside the subnet itself, without those behind the client. */
+  routes: readonly Cidr[]
+}
+
+/** The network part of PUSH_REPLY, in `topology subnet` form (openvpn(8), --topology). */
+export function pushOptions(context: PushContext): string[] {
+  const mask = formatIpv4(cidrMask(context.subnet.length))
+  return [
+    `route-gateway ${formatIpv4(context.gateway)}`,
+    'topology subnet',
+    `ping ${PING_SECONDS}`,
+    `ping-restart ${PING_RESTART_SECONDS}`,
+    `ifconfig ${formatIpv4(context.address)} ${mask}`,
+    ...context.routes.map(
+      route => `route ${formatIpv4(route.address)} ${formatIpv4(cidrMask(route.length))}`,
+    ),
+  ]
+}
