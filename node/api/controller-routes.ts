@@ -1,0 +1,131 @@
+// What a controller says about itself: status, sessions, routes, records, events, metrics.
+import { Type } from 'typebox'
+import {
+  type ControllerService,
+  Event,
+  Route,
+  ServiceError,
+  Session,
+  StateRecord,
+  Status,
+  Verification,
+} from '../service.ts'
+import { ErrorBody } from './errors.ts'
+import { EventFeed, MAX_FOLLOWERS } from './event-feed.ts'
+import { METRICS_TYPE, metricsText } from './metrics.ts'
+import { type Api, EventsQuery, FeedQuery, responses, StateQuery } from './schemas.ts'
+
+const tags = ['controller']
+
+export function controllerRoutes(app: Api, service: ControllerService): void {
+  app.get(
+    '/v1/status',
+    { schema: { tags, summary: 'This controller and the mesh at a glance', response: responses(Status) } },
+    () => service.status(),
+  )
+  app.get(
+    '/v1/sessions',
+    { schema: { tags, summary: 'Connected clients', response: responses(Type.Array(Session)) } },
+    () => service.sessions(),
+  )
+  app.get(
+    '/v1/routes',
+    { schema: { tags, summary: 'The derived routing table', response: responses(Type.Array(Route)) } },
+    () => service.routes(),
+  )
+  app.get(
+    '/v1/state',
+    {
+      schema: {
+        tags,
+        summary: 'The records of the replica',
+        querystring: StateQuery,
+        response: responses(Type.Array(StateRecord)),
+      },
+    },
+    request => service.records(request.query.kind),
+  )
+  app.get(
+    '/v1/state/verify',
+    {
+      schema: {
+        tags,
+        summary: "The replica against its own checksums and its peers' hashes",
+        response: responses(Verification),
+      },
+    },
+    () => service.verify(),
+  )
+  app.get(
+    '/metrics',
+    {
+      schema: {
+        tags,
+        summary: 'Counters in the Prometheus text format',
+        response: {
+          200: {
+            description: 'Prometheus text',
+            content: { 'text/plain': { schema: Type.String() } },
+          },
+          '4xx': ErrorBody,
+          '5xx': ErrorBody,
+        },
+      },
+    },
+    async (_request, reply) => reply.type(METRICS_TYPE).send(metricsText(await service.status())),
+  )
+  eventRoutes(app, service)
+}
+
+function eventRoutes(app: Api, service: ControllerService): void {
+  const feeds = new Set<EventFeed>()
+  let opening = 0
+  app.addHook('preClose', async () => {
+    for (const feed of feeds) feed.finish('the controller stops')
+  })
+  app.get(
+    '/v1/events',
+    {
+      schema: {
+        tags: ['events'],
+        summary: 'The latest events, oldest first',
+        querystring: EventsQuery,
+        response: responses(Type.Array(Event)),
+      },
+    },
+    request => service.events(request.query.limit),
+  )
+  app.get(
+    '/v1/events/feed',
+    {
+      schema: {
+        tags: ['events'],
+        summary:
+          'Events as they happen, one JSON object a line; a reader that is too slow is cut off and told',
+        querystring: FeedQuery,
+        response: {
+          200: {
+            description: 'an event a line; empty lines mean nothing; feed.end is the last line',
+            content: { 'application/x-ndjson': { schema: Type.String() } },
+          },
+          '4xx': ErrorBody,
+          '5xx': ErrorBody,
+        },
+      },
+    },
+    async (request, reply) => {
+      if (feeds.size + opening >= MAX_FOLLOWERS) {
+        throw new ServiceError(
+          'refused',
+          `${MAX_FOLLOWERS} readers follow the events already; end one of them`,
+        )
+      }
+      opening++
+      const feed = await EventFeed.open(service, request.query.backlog ?? 0).finally(() => opening--)
+      feeds.add(feed)
+      feed.once('close', () => feeds.delete(feed))
+      reply.header('cache-control', 'no-store').type('application/x-ndjson')
+      return reply.send(feed as never)
+    },
+  )
+}

@@ -1,0 +1,107 @@
+// Events as they happen, one JSON object a line (application/x-ndjson), to a reader that may be slower than they are.
+import { Readable } from 'node:stream'
+import type { ControllerService, Event } from '../service.ts'
+
+/** Events that wait for one slow subscriber; one more cuts it off. */
+export const MAX_QUEUED_EVENTS = 1024
+/** Subscribers at a time. */
+export const MAX_FOLLOWERS = 32
+/** How long a reader has to take what is left once its feed has ended, in ms. */
+const END_GRACE = 2000
+
+const TOO_SLOW = `cut off: more than ${MAX_QUEUED_EVENTS} events were waiting to be read; read faster, or again`
+
+/** The last line of a feed that ends before its reader wished: `type` is one that no controller event has. */
+export interface FeedEnd {
+  type: 'feed.end'
+  message: string
+}
+
+/**
+ * A stream of events. It starts with an empty line, so that a reader knows that it is subscribed; empty lines mean
+ * nothing. Ends with a {@link FeedEnd} when its reader is too slow or the controller stops.
+ */
+export class EventFeed extends Readable {
+  #queue: string[] = ['\n']
+  #wanted = false
+  #ended = false
+  #closed = false
+  #unfollow: () => void
+
+  constructor(unfollow: () => void) {
+    super({ encoding: 'utf8' })
+    this.#unfollow = unfollow
+  }
+
+  /**
+   * Subscribes to a service. With a backlog the latest events come first, with none lost or repeated between them
+   * and what follows.
+   */
+  static async open(service: ControllerService, backlog: number): Promise<EventFeed> {
+    let early: Event[] | undefined = []
+    const unfollow = service.follow(event => {
+      if (early === undefined) feed.add(event)
+      else if (early.length < MAX_QUEUED_EVENTS) early.push(event)
+      else feed.finish(TOO_SLOW)
+    })
+    const feed = new EventFeed(unfollow)
+    try {
+      const past = backlog > 0 ? await service.events(backlog) : []
+      const last = past.at(-1)?.seq ?? -1
+      for (const event of past) feed.add(event)
+      for (const event of early) if (event.seq > last) feed.add(event)
+      early = undefined
+    } catch (error) {
+      feed.destroy()
+      throw error
+    }
+    return feed
+  }
+
+  add(event: Event): void {
+    if (this.#ended) return
+    if (this.#queue.length >= MAX_QUEUED_EVENTS) {
+      this.#queue = []
+      this.finish(
+        `cut off: more than ${MAX_QUEUED_EVENTS} events were waiting to be read; read faster, or again`,
+      )
+      return
+    }
+    this.#put(`${JSON.stringify(event)}\n`)
+  }
+
+  /** Tells the reader why, and ends. */
+  finish(message: string): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#unfollow()
+    const end: FeedEnd = { type: 'feed.end', message }
+    this.#put(`${JSON.stringify(end)}\n`)
+    setTimeout(() => this.destroy(), END_GRACE).unref()
+  }
+
+  override _read(): void {
+    this.#wanted = true
+    this.#flush()
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#ended = true
+    this.#queue = []
+    this.#unfollow()
+    callback(error)
+  }
+
+  #put(line: string): void {
+    this.#queue.push(line)
+    this.#flush()
+  }
+
+  #flush(): void {
+    while (this.#wanted && this.#queue.length > 0) this.#wanted = this.push(this.#queue.shift())
+    if (this.#ended && !this.#closed && this.#queue.length === 0 && !this.destroyed) {
+      this.#closed = true
+      this.push(null)
+    }
+  }
+}

@@ -1,0 +1,184 @@
+// A running controller as its operator sees it, through the API on its unix socket.
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { createInterface } from 'node:readline'
+import {
+  type AddClient,
+  type Client,
+  type ControllerService,
+  type Event,
+  type Pack,
+  type PackFormat,
+  type Route,
+  ServiceError,
+  type Session,
+  type StateRecord,
+  type Status,
+  type Verification,
+} from '../service.ts'
+import type { ErrorBody } from './errors.ts'
+import type { FeedEnd } from './event-feed.ts'
+import type { PackBody } from './schemas.ts'
+
+/** Longest time for an answer, in ms; the slowest request makes a key and waits for the disk. */
+const TIMEOUT = 30_000
+/** Far above what 65,536 clients need as JSON, bytes. */
+const MAX_ANSWER = 256 * 1024 * 1024
+
+const KNOWN_CODES: readonly string[] = ['not-found', 'exists', 'invalid', 'refused', 'not-running', 'failed']
+
+export class RemoteController implements ControllerService {
+  readonly running = true
+  readonly #socketPath: string
+
+  constructor(socketPath: string) {
+    this.#socketPath = socketPath
+  }
+
+  status = () => this.#get<Status>('/v1/status')
+  sessions = () => this.#get<Session[]>('/v1/sessions')
+  routes = () => this.#get<Route[]>('/v1/routes')
+  clients = () => this.#get<Client[]>('/v1/clients')
+  client = (name: string) => this.#get<Client>(clientPath(name))
+  addClient = async (request: AddClient) => pack(await this.#post<PackBody>('/v1/clients', request))
+  packClient = async (name: string, format: PackFormat, password?: string) =>
+    pack(await this.#post<PackBody>(clientPath(name, 'pack'), { format, password }))
+  disableClient = (name: string, reason?: string) =>
+    this.#post<Client>(clientPath(name, 'disable'), { reason })
+  enableClient = (name: string) => this.#post<Client>(clientPath(name, 'enable'))
+  revokeClient = (name: string, reason?: string) => this.#post<Client>(clientPath(name, 'revoke'), { reason })
+  rekeyClient = async (name: string, days?: number) =>
+    pack(await this.#post<PackBody>(clientPath(name, 'rekey'), { days }))
+  kickClient = (name: string) => this.#post<{ kicked: boolean }>(clientPath(name, 'kick'))
+  records = (kind?: string) => this.#get<StateRecord[]>('/v1/state', { kind })
+  verify = () => this.#get<Verification>('/v1/state/verify')
+  events = (limit?: number) => this.#get<Event[]>('/v1/events', { limit })
+
+  follow(callback: (event: Event) => void): () => void {
+    const ended = new AbortController()
+    this.feed(callback, { signal: ended.signal }).catch(() => {})
+    return () => ended.abort()
+  }
+
+  /**
+   * Calls back for each event until `signal` aborts (then returns) or the feed ends.
+   * @param options.backlog latest events to begin with, 0 to 1,000
+   * @throws {ServiceError} with the reason when the controller ends the feed
+   */
+  async feed(
+    callback: (event: Event) => void,
+    options: { backlog?: number; signal: AbortSignal },
+  ): Promise<void> {
+    const path = withQuery('/v1/events/feed', { backlog: options.backlog })
+    try {
+      const response = await this.#open('GET', path, undefined, options.signal)
+      if (response.statusCode !== 200) throw refused(response.statusCode, await readAll(response))
+      let reason = 'the connection to the controller ended'
+      for await (const line of createInterface({ input: response })) {
+        if (line === '') continue
+        const event = JSON.parse(line) as Event & Partial<FeedEnd>
+        if (event.type === 'feed.end') reason = String(event.message)
+        else callback(event)
+      }
+      throw new ServiceError('failed', reason)
+    } catch (error) {
+      if (!options.signal.aborted) throw error
+    }
+  }
+
+  #get<T>(path: string, query: Record<string, string | number | undefined> = {}): Promise<T> {
+    return this.#call<T>('GET', withQuery(path, query))
+  }
+
+  #post<T>(path: string, body?: unknown): Promise<T> {
+    return this.#call<T>('POST', path, body)
+  }
+
+  async #call<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const signal = AbortSignal.timeout(TIMEOUT)
+    try {
+      const response = await this.#open(method, path, body, signal)
+      const text = await readAll(response)
+      if (response.statusCode !== 200) throw refused(response.statusCode, text)
+      return JSON.parse(text) as T
+    } catch (error) {
+      if (!signal.aborted) throw error
+      throw new ServiceError(
+        'failed',
+        `the controller did not answer within ${TIMEOUT / 1000} s; its log may say why`,
+      )
+    }
+  }
+
+  #open(method: string, path: string, body: unknown, signal: AbortSignal): Promise<IncomingMessage> {
+    const payload = body === undefined ? undefined : JSON.stringify(body)
+    return new Promise((resolve, reject) => {
+      const request = httpRequest(
+        {
+          socketPath: this.#socketPath,
+          method,
+          path,
+          signal,
+          headers: {
+            host: 'localhost',
+            ...(payload !== undefined && {
+              'content-type': 'application/json',
+              'content-length': Buffer.byteLength(payload),
+            }),
+          },
+        },
+        resolve,
+      )
+      request.once('error', error =>
+        reject(
+          signal.aborted
+            ? error
+            : new ServiceError(
+                'failed',
+                `the controller ended the connection (${error.message}); try again`,
+                {
+                  cause: error,
+                },
+              ),
+        ),
+      )
+      request.end(payload)
+    })
+  }
+}
+
+function clientPath(name: string, action?: string): string {
+  return `/v1/clients/${encodeURIComponent(name)}${action === undefined ? '' : `/${action}`}`
+}
+
+function withQuery(path: string, query: Record<string, string | number | undefined>): string {
+  const parameters = new URLSearchParams()
+  for (const [key, value] of Object.entries(query)) {
+    if (value !== undefined) parameters.set(key, String(value))
+  }
+  return parameters.size === 0 ? path : `${path}?${parameters}`
+}
+
+function pack(body: PackBody): Pack {
+  return { ...body, content: new Uint8Array(Buffer.from(body.content, 'base64')) }
+}
+
+async function readAll(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of response) {
+    size += chunk.length
+    if (size > MAX_ANSWER) throw new ServiceError('failed', 'the answer of the controller is too large')
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function refused(status: number | undefined, text: string): ServiceError {
+  try {
+    const { error } = JSON.parse(text) as ErrorBody
+    const code = KNOWN_CODES.includes(error.code) ? error.code : 'failed'
+    return new ServiceError(code, String(error.message))
+  } catch {
+    return new ServiceError('failed', `the controller answered with status ${status} and no reason`)
+  }
+}

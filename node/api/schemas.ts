@@ -1,0 +1,74 @@
+// Requests and responses of the API beyond what the service itself defines.
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
+import { type Static, type TSchema, Type } from 'typebox'
+import { Client, Name, PackFormat } from '../service.ts'
+import { ErrorBody } from './errors.ts'
+
+/** The server, with request and response types taken from the schemas. */
+export type Api = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>
+
+export const ClientParams = Type.Object({ name: Name })
+
+export const Reason = Type.Object(
+  {
+    reason: Type.Optional(Type.String({ maxLength: 255, description: 'shown to the client and in events' })),
+  },
+  { additionalProperties: false },
+)
+
+export const PackRequest = Type.Object(
+  {
+    format: PackFormat,
+    password: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 255, description: 'protects a .p12, nothing else' }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+export const RekeyRequest = Type.Object(
+  { days: Type.Optional(Type.Integer({ minimum: 1, maximum: 36500 })) },
+  { additionalProperties: false },
+)
+
+/** A clientpack in transit. Holds a private key. */
+export const PackBody = Type.Object({
+  client: Client,
+  format: PackFormat,
+  fileName: Type.String({ description: 'proposed file name' }),
+  content: Type.String({ description: 'the file, base64', contentEncoding: 'base64' }),
+})
+export type PackBody = Static<typeof PackBody>
+
+export const StateQuery = Type.Object(
+  { kind: Type.Optional(Type.String({ maxLength: 64, description: 'only records of this kind' })) },
+  { additionalProperties: false },
+)
+
+export const EventsQuery = Type.Object(
+  { limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'default 1000' })) },
+  { additionalProperties: false },
+)
+
+export const FeedQuery = Type.Object(
+  {
+    backlog: Type.Optional(
+      Type.Integer({ minimum: 0, maximum: 1000, description: 'latest events to begin with; default 0' }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+/** The responses of an operation: one good body, and the error body for everything else. */
+export function responses<T extends TSchema>(ok: T) {
+  return { 200: ok, '4xx': ErrorBody, '5xx': ErrorBody }
+}

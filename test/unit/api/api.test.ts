@@ -1,0 +1,168 @@
+// biome-ignore-all lint/suspicious/noExplicitAny: an OpenAPI document is read as it comes
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { MAX_FOLLOWERS } from '../../../node/api/event-feed.ts'
+import type { Api } from '../../../node/api/schemas.ts'
+import { buildApi } from '../../../node/api/server.ts'
+import { FakeService, fakeSession, PACK_TEXT } from './fake-service.ts'
+
+const service = new FakeService('web', 'db')
+let api: Api
+before(async () => {
+  const web = service.all.get('web')!
+  web.session = fakeSession(web)
+  api = await buildApi({ service })
+})
+after(() => api.close())
+
+const get = (url: string) => api.inject({ method: 'GET', url })
+const post = (url: string, payload?: object) => api.inject({ method: 'POST', url, payload })
+
+test('answers with everything the service says', async () => {
+  assert.deepEqual((await get('/v1/status')).json(), await service.status())
+  assert.deepEqual((await get('/v1/clients')).json(), await service.clients())
+  assert.deepEqual((await get('/v1/clients/web')).json(), await service.client('web'))
+  assert.deepEqual((await get('/v1/sessions')).json(), await service.sessions())
+  assert.deepEqual((await get('/v1/routes')).json(), await service.routes())
+  assert.deepEqual((await get('/v1/state')).json(), await service.records())
+  assert.deepEqual((await get('/v1/state?kind=setting')).json(), await service.records('setting'))
+  assert.deepEqual((await get('/v1/state/verify')).json(), await service.verify())
+})
+
+test('hands over a clientpack byte for byte', async () => {
+  const answer = (await post('/v1/clients', { name: 'new', ip: '10.77.1.1', tags: { site: 'lab' } })).json()
+  assert.equal(Buffer.from(answer.content, 'base64').toString(), PACK_TEXT)
+  assert.equal(answer.client.address, '10.77.1.1')
+  const zip = (await post('/v1/clients/new/pack', { format: 'zip' })).json()
+  const direct = await service.packClient('new', 'zip')
+  assert.deepEqual(new Uint8Array(Buffer.from(zip.content, 'base64')), direct.content)
+})
+
+test('refusals have a status, a code and a message', async () => {
+  const missing = await get('/v1/clients/nobody')
+  assert.equal(missing.statusCode, 404)
+  assert.deepEqual(missing.json(), {
+    error: { code: 'not-found', message: 'there is no client nobody; see overmesh client list' },
+  })
+  const twice = await post('/v1/clients', { name: 'web' })
+  assert.equal(twice.statusCode, 409)
+  assert.equal(twice.json().error.code, 'exists')
+  const nowhere = await get('/v2/anything')
+  assert.equal(nowhere.statusCode, 404)
+  assert.equal(nowhere.json().error.code, 'not-found')
+})
+
+test('what does not fit the schemas is refused in one sentence', async () => {
+  const cases: [string, object | undefined, RegExp][] = [
+    ['/v1/clients', {}, /body lacks "name"/],
+    ['/v1/clients', undefined, /body/],
+    ['/v1/clients', { name: 'Bad Name' }, /"name" in body/],
+    ['/v1/clients', { name: 'ok', ip: 7 }, /"ip" in body must be string/],
+    ['/v1/clients', { name: 'ok', days: 0 }, /"days" in body must be >= 1/],
+    ['/v1/clients', { name: 'ok', days: 1.5 }, /"days" in body must be integer/],
+    ['/v1/clients', { name: 'ok', subnets: '10.0.0.0/8' }, /"subnets" in body must be array/],
+    ['/v1/clients', { name: 'ok', tags: { site: 1 } }, /"tags.site" in body/],
+    ['/v1/clients', { name: 'ok', colour: 'red' }, /colour/],
+    ['/v1/clients', { name: 'ok', subnets: Array(65).fill('10.0.0.0/8') }, /"subnets" in body/],
+    ['/v1/clients/web/pack', { format: 'exe' }, /"format" in body/],
+    ['/v1/clients/Bad%20Name/kick', undefined, /"name" in params/],
+  ]
+  for (const [url, payload, expected] of cases) {
+    const answer = await post(url, payload)
+    assert.equal(answer.statusCode, 400, `${url} ${JSON.stringify(payload)}: ${answer.body}`)
+    const { code, message } = answer.json().error
+    assert.equal(code, 'invalid')
+    assert.match(message, expected)
+    assert.doesNotMatch(message, /\n/)
+  }
+  assert.equal((await get('/v1/events?limit=many')).statusCode, 400)
+  assert.equal((await get('/v1/events?limit=100000')).statusCode, 400)
+  assert.equal(service.all.has('ok'), false)
+})
+
+test('malformed and oversized bodies are refused', async () => {
+  const headers = { 'content-type': 'application/json' }
+  const broken = await api.inject({ method: 'POST', url: '/v1/clients', headers, payload: '{"name":' })
+  assert.equal(broken.statusCode, 400)
+  assert.equal(broken.json().error.code, 'invalid')
+  const large = await api.inject({
+    method: 'POST',
+    url: '/v1/clients',
+    headers,
+    payload: JSON.stringify({ name: 'x'.repeat(70_000) }),
+  })
+  assert.equal(large.statusCode, 413)
+  const text = await api.inject({
+    method: 'POST',
+    url: '/v1/clients',
+    headers: { 'content-type': 'text/html' },
+    payload: 'name=x',
+  })
+  assert.equal(text.statusCode, 415)
+})
+
+test('an unexpected error tells nothing of the inside', async () => {
+  const broken = new FakeService()
+  broken.status = () => Promise.reject(new Error('ENOENT /secret/path'))
+  const server = await buildApi({ service: broken })
+  const answer = await server.inject({ method: 'GET', url: '/v1/status' })
+  assert.equal(answer.statusCode, 500)
+  assert.equal(answer.json().error.code, 'failed')
+  assert.doesNotMatch(answer.body, /secret/)
+  await server.close()
+})
+
+test('describes itself: every operation of the document is answered, with a schema for each status', async () => {
+  const document = (await get('/openapi.json')).json()
+  assert.equal(document.openapi, '3.1.0')
+  assert.ok(document.info.title && document.info.version)
+  const operations = Object.entries<Record<string, any>>(document.paths).flatMap(([path, item]) =>
+    Object.entries(item).map(([method, operation]) => ({ path, method, operation })),
+  )
+  assert.ok(operations.length >= 16)
+  for (const { path, method, operation } of operations) {
+    assert.ok(path.startsWith('/v1/') || path === '/metrics', path)
+    assert.ok(operation.summary, `${method} ${path} has no summary`)
+    for (const status of ['200', '4XX', '5XX']) {
+      const content = operation.responses[status]?.content
+      assert.ok(content, `${method} ${path} lacks a schema for ${status}`)
+      for (const { schema } of Object.values<any>(content)) assert.ok(schema)
+    }
+    const named = [...path.matchAll(/\{(\w+)\}/g)].map(match => match[1])
+    const declared = (operation.parameters ?? []).filter((each: any) => each.in === 'path')
+    assert.deepEqual(
+      declared.map((each: any) => each.name),
+      named,
+    )
+    assert.ok(api.hasRoute({ method: method.toUpperCase() as 'GET', url: path.replace(/\{(\w+)\}/g, ':$1') }))
+  }
+  assert.ok(!JSON.stringify(document).includes('"$ref":"#/components/undefined'))
+})
+
+test('metrics are Prometheus text', async () => {
+  const answer = await get('/metrics')
+  assert.match(String(answer.headers['content-type']), /^text\/plain; version=0.0.4/)
+  assert.match(answer.body, /^overmesh_count_total\{name="drop.replay"\} 3$/m)
+  assert.match(answer.body, /^overmesh_sessions\{controller="alpha"\} 1$/m)
+  for (const line of answer.body.trimEnd().split('\n')) {
+    assert.match(line, /^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{([a-z]+="[^"]*",?)+\})? [0-9.e+-]+)$/)
+  }
+})
+
+test(`refuses the ${MAX_FOLLOWERS + 1}th follower`, async () => {
+  const own = new FakeService()
+  const server = await buildApi({ service: own })
+  const address = await server.listen({ port: 0, host: '127.0.0.1' })
+  const url = `${address}/v1/events/feed`
+  const stop = new AbortController()
+  const open = () => fetch(url, { signal: stop.signal })
+  const all = await Promise.all(Array.from({ length: MAX_FOLLOWERS }, open))
+  assert.ok(all.every(answer => answer.status === 200))
+  assert.equal(own.followers, MAX_FOLLOWERS)
+  const refused = await open()
+  assert.equal(refused.status, 409)
+  assert.match(await refused.text(), /follow the events already/)
+  stop.abort()
+  await server.close()
+  assert.equal(own.followers, 0)
+})

@@ -1,0 +1,179 @@
+// A controller in memory: enough of one to test the API and the command line against.
+import {
+  type AddClient,
+  type Client,
+  type ControllerService,
+  type Event,
+  type Pack,
+  type PackFormat,
+  ServiceError,
+  type Session,
+  type Status,
+} from '../../../node/service.ts'
+
+export const PACK_TEXT = 'client\ndev tun\n<key>\nnot a real key\n</key>\n'
+
+export class FakeService implements ControllerService {
+  readonly running = true
+  readonly all = new Map<string, Client>()
+  readonly calls: unknown[][] = []
+  readonly past: Event[] = []
+  #followers = new Set<(event: Event) => void>()
+
+  constructor(...names: string[]) {
+    for (const name of names) this.all.set(name, fakeClient(name, `10.77.0.${this.all.size + 2}`))
+  }
+
+  get followers(): number {
+    return this.#followers.size
+  }
+
+  emit(type: string, more: Record<string, unknown> = {}): void {
+    const event = { seq: this.past.length + 1, at: '2026-01-02T03:04:05.678Z', type, ...more }
+    this.past.push(event)
+    for (const follower of this.#followers) follower(event)
+  }
+
+  status = async (): Promise<Status> => ({
+    mesh: { id: 'mesh-id', name: 'home', subnet: '10.77.0.0/16' },
+    controller: {
+      id: 'controller-id',
+      name: 'alpha',
+      uptimeSeconds: 3700,
+      version: '0.1.0',
+      pid: 1,
+      address: '10.77.0.10',
+      gateway: '10.77.0.1',
+      listen: ['127.0.0.1:1194'],
+      public: ['vpn.example.org:1194'],
+      tun: null,
+      running: true,
+    },
+    stateHash: 'abc123',
+    records: 7,
+    controllers: [
+      {
+        id: 'controller-id',
+        name: 'alpha',
+        self: true,
+        link: { up: true, rttMs: 0, lossPercent: 0 },
+        stateHash: 'abc123',
+        behind: 0,
+      },
+    ],
+    sessions: await this.sessions(),
+    routes: await this.routes(),
+    attachments: [],
+    conflicts: [],
+    certificates: {
+      root: certificate('mesh root', false),
+      issuing: certificate('alpha issuing', true),
+      server: certificate('alpha', true),
+    },
+    counters: { 'drop.replay': 3, 'rx.packets': 12 },
+    warnings: [],
+  })
+  sessions = async () => [...this.all.values()].flatMap(client => client.session ?? [])
+  routes = async () =>
+    [...this.all.values()].map(client => ({
+      cidr: `${client.address}/32`,
+      via: `client:${client.name}`,
+      metric: 0,
+      state: client.session ? ('up' as const) : ('down' as const),
+    }))
+  clients = async () => [...this.all.values()]
+  client = async (name: string) => {
+    const client = this.all.get(name)
+    if (!client) throw new ServiceError('not-found', `there is no client ${name}; see overmesh client list`)
+    return client
+  }
+  addClient = async (request: AddClient) => {
+    this.calls.push(['addClient', request])
+    if (this.all.has(request.name)) throw new ServiceError('exists', `client ${request.name} exists already`)
+    const client = fakeClient(request.name, request.ip ?? `10.77.0.${this.all.size + 2}`)
+    client.subnets = request.subnets ?? []
+    client.tags = request.tags ?? {}
+    this.all.set(request.name, client)
+    return fakePack(client, 'ovpn')
+  }
+  packClient = async (name: string, format: PackFormat, password?: string) => {
+    this.calls.push(['packClient', name, format, password])
+    return fakePack(await this.client(name), format)
+  }
+  disableClient = async (name: string, reason?: string) => {
+    this.calls.push(['disableClient', name, reason])
+    return Object.assign(await this.client(name), { enabled: false, session: null })
+  }
+  enableClient = async (name: string) => Object.assign(await this.client(name), { enabled: true })
+  revokeClient = async (name: string, reason?: string) => {
+    this.calls.push(['revokeClient', name, reason])
+    return Object.assign(await this.client(name), { revoked: true, session: null })
+  }
+  rekeyClient = async (name: string, days?: number) => {
+    this.calls.push(['rekeyClient', name, days])
+    return fakePack(await this.client(name), 'ovpn')
+  }
+  kickClient = async (name: string) => ({ kicked: (await this.client(name)).session !== null })
+  records = async (kind?: string) =>
+    ['client', 'setting']
+      .filter(each => kind === undefined || each === kind)
+      .map(each => ({
+        kind: each,
+        id: 'web',
+        value: { nested: [1, { deep: true }] },
+        stamp: '2026-01-02T03:04:05.678Z#0',
+        author: 'alpha',
+        incarnation: 1,
+        sequence: 4,
+      }))
+  verify = async () => ({ ok: true, stateHash: 'abc123', records: 7, problems: [], peers: [] })
+  events = async (limit = 1000) => this.past.slice(-limit)
+  follow = (callback: (event: Event) => void) => {
+    this.#followers.add(callback)
+    return () => void this.#followers.delete(callback)
+  }
+}
+
+export function fakeSession(client: Client): Session {
+  return {
+    client: client.name,
+    address: client.address,
+    controller: 'alpha',
+    since: '2026-01-02T03:04:05.678Z',
+    remote: '192.0.2.7:40000',
+    rxBytes: 1_234_567,
+    txBytes: 89,
+    rxPackets: 1000,
+    txPackets: 2,
+    lastReceived: null,
+    cipher: 'AES-256-GCM',
+    keyDerivation: 'tls-ekm',
+    tls: 'TLSv1.3',
+    version: '2.6.14 linux',
+  }
+}
+
+function fakeClient(name: string, address: string): Client {
+  return {
+    name,
+    address,
+    subnets: [],
+    enabled: true,
+    revoked: false,
+    serial: '0a1b2c',
+    issuer: 'alpha',
+    tags: {},
+    createdAt: '2026-01-02T03:04:05.678Z',
+    expiresAt: '2036-01-02T03:04:05.678Z',
+    session: null,
+  }
+}
+
+function fakePack(client: Client, format: PackFormat): Pack {
+  const content = format === 'ovpn' ? Buffer.from(PACK_TEXT) : Buffer.from([0x50, 0x4b, 3, 4, 0, 255, 254])
+  return { client, format, fileName: `${client.name}.${format}`, content: new Uint8Array(content) }
+}
+
+function certificate(subject: string, keyPresent: boolean) {
+  return { subject, expiresAt: '2036-01-02T03:04:05.678Z', renewsAt: null, keyPresent }
+}
