@@ -1,0 +1,212 @@
+// The forwarding table: longest prefix match over typed arrays that are built on one thread and moved to another.
+//
+// Nearly all destinations are clients, so /32 routes stand in an open-addressing hash that is asked first. All other
+// prefixes are flattened into disjoint ranges in one sorted array: whatever their lengths and nesting, one binary
+// search finds the longest match.
+
+/** What is not a port of the switch: {@link ForwardingTable.lookup} answers these or a port number of 0 and more. */
+export const NEXT_HOP = {
+  /** No route covers the address. */
+  none: -1,
+  /** The TUN interface of this machine. */
+  tun: -2,
+  /** The switch itself. */
+  local: -3,
+  /** A route that answers "host unreachable": what it leads to is known, but not connected. */
+  unreachable: -4,
+} as const
+
+/** Port number, or one of {@link NEXT_HOP} but `none`. */
+export interface TableRoute {
+  /** u32; bits beyond `length` are ignored. */
+  readonly address: number
+  /** 0 to 32. */
+  readonly length: number
+  readonly nextHop: number
+}
+
+/** No route's value: marks a free cell of the hash. */
+const FREE = -(2 ** 31)
+const LOWEST_NEXT_HOP = NEXT_HOP.unreachable
+/** More than a mesh has; an encoded table is then below 20 MB. */
+export const MAX_ROUTES = 2 ** 20
+
+// The encoded form: MAGIC, log2 of the hash's size, number of ranges; then the hash's keys and values, then the
+// starts and values of the ranges.
+const MAGIC = 0x4f4d4654
+const HEADER = 3
+
+/**
+ * Builds the table in its transferable form. Of two routes for one prefix the later counts.
+ *
+ * Cost: about 35 ms for 100,000 /32 routes and 1,000 prefixes, on the thread that calls; the switch's thread only
+ * takes the array over with {@link ForwardingTable.fromEncoded}.
+ *
+ * @throws RangeError for a malformed route or more than {@link MAX_ROUTES}: routes are derived, never raw input
+ */
+export function encodeRoutes(routes: readonly TableRoute[]): Int32Array<ArrayBuffer> {
+  if (routes.length > MAX_ROUTES) throw new RangeError(`${routes.length} routes are more than ${MAX_ROUTES}`)
+  let hosts = 0
+  for (const route of routes) {
+    assertRoute(route)
+    if (route.length === 32) hosts++
+  }
+  // At most half full: a probe then ends after 1.5 cells at the mean for a hit, 2.5 for a miss.
+  const bits = Math.max(1, Math.ceil(Math.log2(hosts * 2 + 1)))
+  const size = 2 ** bits
+  const ranges = flatten(routes)
+  const encoded = new Int32Array(HEADER + 2 * size + 2 * ranges.starts.length)
+  encoded[0] = MAGIC
+  encoded[1] = bits
+  encoded[2] = ranges.starts.length
+  const keys = encoded.subarray(HEADER, HEADER + size)
+  const values = encoded.subarray(HEADER + size, HEADER + 2 * size)
+  values.fill(FREE)
+  for (const { address, length, nextHop } of routes) {
+    if (length !== 32) continue
+    let cell = hash(address, bits)
+    while (values[cell] !== FREE && keys[cell] !== (address | 0)) cell = (cell + 1) & (size - 1)
+    keys[cell] = address
+    values[cell] = nextHop
+  }
+  encoded.set(ranges.starts, HEADER + 2 * size)
+  encoded.set(ranges.nextHops, HEADER + 2 * size + ranges.starts.length)
+  return encoded
+}
+
+/**
+ * An immutable table. A lookup allocates nothing; it costs about 5 ns for a /32 among 100,000 and about 40 ns for an
+ * address that only one of 1,000 other prefixes covers.
+ */
+export class ForwardingTable {
+  readonly #bits: number
+  readonly #keys: Int32Array
+  readonly #values: Int32Array
+  /** First address of each range, ascending, with the top bit inverted so that signed order is address order. */
+  readonly #starts: Int32Array
+  readonly #nextHops: Int32Array
+
+  private constructor(bits: number, ranges: number, encoded: Int32Array) {
+    const size = 2 ** bits
+    this.#bits = bits
+    this.#keys = encoded.subarray(HEADER, HEADER + size)
+    this.#values = encoded.subarray(HEADER + size, HEADER + 2 * size)
+    this.#starts = encoded.subarray(HEADER + 2 * size, HEADER + 2 * size + ranges)
+    this.#nextHops = encoded.subarray(HEADER + 2 * size + ranges)
+  }
+
+  static build(routes: readonly TableRoute[]): ForwardingTable {
+    return ForwardingTable.fromEncoded(encodeRoutes(routes))
+  }
+
+  /**
+   * Takes over what {@link encodeRoutes} made, without copying; it must not be changed afterwards.
+   * @throws RangeError if it is anything else
+   */
+  static fromEncoded(encoded: Int32Array): ForwardingTable {
+    const [magic, bits, ranges] = encoded
+    const valid =
+      magic === MAGIC &&
+      bits >= 1 &&
+      bits <= 30 &&
+      ranges >= 1 &&
+      encoded.length === HEADER + 2 * (2 ** bits + ranges)
+    if (!valid) throw new RangeError('not an encoded forwarding table')
+    return new ForwardingTable(bits, ranges, encoded)
+  }
+
+  /**
+   * The next hop of the longest prefix that covers `address`: a port number or one of {@link NEXT_HOP}.
+   * @param address u32, or the same 32 bits as a signed number
+   */
+  lookup(address: number): number {
+    const key = address | 0
+    const keys = this.#keys
+    const values = this.#values
+    const mask = values.length - 1
+    for (let cell = hash(key, this.#bits); values[cell] !== FREE; cell = (cell + 1) & mask) {
+      if (keys[cell] === key) return values[cell]
+    }
+    const starts = this.#starts
+    const biased = key ^ 0x80000000
+    // The first range starts at the lowest address, so there is always one that starts at or below.
+    let low = 0
+    let high = starts.length - 1
+    while (low < high) {
+      const middle = (low + high + 1) >>> 1
+      if (starts[middle] <= biased) low = middle
+      else high = middle - 1
+    }
+    return this.#nextHops[low]
+  }
+}
+
+/** Fibonacci hashing: neighbouring addresses, the usual case, land far apart. */
+function hash(address: number, bits: number): number {
+  return Math.imul(address, 0x9e3779b1) >>> (32 - bits)
+}
+
+function assertRoute({ address, length, nextHop }: TableRoute): void {
+  const valid =
+    Number.isInteger(address) &&
+    address >= 0 &&
+    address <= 0xffffffff &&
+    Number.isInteger(length) &&
+    length >= 0 &&
+    length <= 32 &&
+    Number.isInteger(nextHop) &&
+    nextHop >= LOWEST_NEXT_HOP &&
+    nextHop <= 0x7fffffff &&
+    nextHop !== NEXT_HOP.none
+  if (!valid) throw new RangeError(`not a route: ${address}/${length} to ${nextHop}`)
+}
+
+interface Ranges {
+  starts: Int32Array
+  nextHops: Int32Array
+}
+
+/**
+ * Cuts the address space at the ends of all prefixes shorter than /32. Prefixes nest or are disjoint, so a sweep in
+ * order of address, shorter first, needs only the stack of those that are open; 33 is its bound.
+ */
+function flatten(routes: readonly TableRoute[]): Ranges {
+  // The sort is stable: of equal prefixes the later one stays later, opens on top and so wins.
+  const prefixes = routes
+    .filter(route => route.length < 32)
+    .map(route => {
+      const span = 2 ** (32 - route.length)
+      const first = Math.floor(route.address / span) * span
+      return { first, end: first + span, nextHop: route.nextHop }
+    })
+    .sort((a, b) => a.first - b.first || b.end - a.end)
+  const starts: number[] = []
+  const nextHops: number[] = []
+  const cut = (at: number, nextHop: number): void => {
+    if (at === 2 ** 32) return
+    if (starts.at(-1) === at) {
+      starts.pop()
+      nextHops.pop()
+    }
+    if (nextHops.at(-1) === nextHop) return
+    starts.push(at)
+    nextHops.push(nextHop)
+  }
+  const open: { end: number; nextHop: number }[] = []
+  const closeUntil = (address: number): void => {
+    for (let top = open.at(-1); top !== undefined && top.end <= address; top = open.at(-1)) {
+      open.pop()
+      // What an equal end closes as well is skipped by the next turn, which cuts at the same place.
+      cut(top.end, open.at(-1)?.nextHop ?? NEXT_HOP.none)
+    }
+  }
+  cut(0, NEXT_HOP.none)
+  for (const prefix of prefixes) {
+    closeUntil(prefix.first)
+    cut(prefix.first, prefix.nextHop)
+    if (open.at(-1)?.end === prefix.end) open.pop()
+    open.push(prefix)
+  }
+  closeUntil(2 ** 32)
+  return { starts: Int32Array.from(starts, start => start ^ 0x80000000), nextHops: Int32Array.from(nextHops) }
+}
