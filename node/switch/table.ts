@@ -31,16 +31,17 @@ const LOWEST_NEXT_HOP = NEXT_HOP.unreachable
 /** More than a mesh has; an encoded table is then below 20 MB. */
 export const MAX_ROUTES = 2 ** 20
 
-// The encoded form: MAGIC, log2 of the hash's size, number of ranges; then the hash's keys and values, then the
-// starts and values of the ranges.
+// The encoded form: MAGIC, log2 of the hash's size, number of ranges; then the hash as pairs of key and value, so
+// that a probe touches one cache line; then the starts and next hops of the ranges.
 const MAGIC = 0x4f4d4654
 const HEADER = 3
 
 /**
  * Builds the table in its transferable form. Of two routes for one prefix the later counts.
  *
- * Cost: about 35 ms for 100,000 /32 routes and 1,000 prefixes, on the thread that calls; the switch's thread only
- * takes the array over with {@link ForwardingTable.fromEncoded}.
+ * Cost, measured on a 2-core virtual machine: 1 ms for 2,000 /32 routes and 200 prefixes, 10 ms (100 ms the first time)
+ * for 100,000 and 1,000. It is borne by the thread that calls; the switch's thread only takes the array over with
+ * {@link ForwardingTable.fromEncoded}.
  *
  * @throws RangeError for a malformed route or more than {@link MAX_ROUTES}: routes are derived, never raw input
  */
@@ -59,15 +60,14 @@ export function encodeRoutes(routes: readonly TableRoute[]): Int32Array<ArrayBuf
   encoded[0] = MAGIC
   encoded[1] = bits
   encoded[2] = ranges.starts.length
-  const keys = encoded.subarray(HEADER, HEADER + size)
-  const values = encoded.subarray(HEADER + size, HEADER + 2 * size)
-  values.fill(FREE)
+  const cells = encoded.subarray(HEADER, HEADER + 2 * size)
+  cells.fill(FREE)
   for (const { address, length, nextHop } of routes) {
     if (length !== 32) continue
-    let cell = hash(address, bits)
-    while (values[cell] !== FREE && keys[cell] !== (address | 0)) cell = (cell + 1) & (size - 1)
-    keys[cell] = address
-    values[cell] = nextHop
+    let cell = 2 * hash(address, bits)
+    while (cells[cell + 1] !== FREE && cells[cell] !== (address | 0)) cell = (cell + 2) & (2 * size - 1)
+    cells[cell] = address
+    cells[cell + 1] = nextHop
   }
   encoded.set(ranges.starts, HEADER + 2 * size)
   encoded.set(ranges.nextHops, HEADER + 2 * size + ranges.starts.length)
@@ -75,13 +75,14 @@ export function encodeRoutes(routes: readonly TableRoute[]): Int32Array<ArrayBuf
 }
 
 /**
- * An immutable table. A lookup allocates nothing; it costs about 5 ns for a /32 among 100,000 and about 40 ns for an
- * address that only one of 1,000 other prefixes covers.
+ * An immutable table. A lookup allocates nothing. With 2,000 /32 routes and 200 prefixes it costs 15 ns for one of the
+ * former and 45 ns for an address that only a prefix covers, addresses picked at random; with 100,000 and 1,000,
+ * which no longer fit the processor's nearest caches, 25 ns and 110 ns.
  */
 export class ForwardingTable {
   readonly #bits: number
-  readonly #keys: Int32Array
-  readonly #values: Int32Array
+  /** Pairs of address and next hop. */
+  readonly #cells: Int32Array
   /** First address of each range, ascending, with the top bit inverted so that signed order is address order. */
   readonly #starts: Int32Array
   readonly #nextHops: Int32Array
@@ -89,8 +90,7 @@ export class ForwardingTable {
   private constructor(bits: number, ranges: number, encoded: Int32Array) {
     const size = 2 ** bits
     this.#bits = bits
-    this.#keys = encoded.subarray(HEADER, HEADER + size)
-    this.#values = encoded.subarray(HEADER + size, HEADER + 2 * size)
+    this.#cells = encoded.subarray(HEADER, HEADER + 2 * size)
     this.#starts = encoded.subarray(HEADER + 2 * size, HEADER + 2 * size + ranges)
     this.#nextHops = encoded.subarray(HEADER + 2 * size + ranges)
   }
@@ -121,21 +121,20 @@ export class ForwardingTable {
    */
   lookup(address: number): number {
     const key = address | 0
-    const keys = this.#keys
-    const values = this.#values
-    const mask = values.length - 1
-    for (let cell = hash(key, this.#bits); values[cell] !== FREE; cell = (cell + 1) & mask) {
-      if (keys[cell] === key) return values[cell]
+    const cells = this.#cells
+    const mask = cells.length - 1
+    for (let cell = 2 * hash(key, this.#bits); cells[cell + 1] !== FREE; cell = (cell + 2) & mask) {
+      if (cells[cell] === key) return cells[cell + 1]
     }
     const starts = this.#starts
     const biased = key ^ 0x80000000
-    // The first range starts at the lowest address, so there is always one that starts at or below.
+    // The first range starts at the lowest address, so there is always one that starts at or below. Without a branch
+    // on the comparison: the processor would guess it wrong every second time.
     let low = 0
-    let high = starts.length - 1
-    while (low < high) {
-      const middle = (low + high + 1) >>> 1
-      if (starts[middle] <= biased) low = middle
-      else high = middle - 1
+    for (let span = starts.length; span > 1; ) {
+      const half = span >>> 1
+      low += half & -Number(starts[low + half] <= biased)
+      span -= half
     }
     return this.#nextHops[low]
   }
