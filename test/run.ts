@@ -1,0 +1,111 @@
+// `npm test [-- SUITE…|FILE…]`: checks what the chosen suites need, runs them by node:test, and closes with the totals.
+// Suites: unit, property, simulation, fuzz (files in parallel), lab (one file at a time). All of them by default.
+import { existsSync, globSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { dirname, relative, resolve } from 'node:path'
+import { Readable } from 'node:stream'
+import { run } from 'node:test'
+import { spec, type TestEvent } from 'node:test/reporters'
+import { fileURLToPath } from 'node:url'
+import { sweepStaleLabs } from './lab/namespaces.ts'
+import { prepareForLab } from './requirements.ts'
+
+const SUITES = ['unit', 'property', 'simulation', 'fuzz', 'lab'] as const
+type Suite = (typeof SUITES)[number]
+
+/** A test file that takes longer hangs. */
+const FILE_TIMEOUT_MS = 15 * 60_000
+
+const testDirectory = dirname(fileURLToPath(import.meta.url))
+const topDirectory = dirname(testDirectory)
+
+const say = (line: string): void => void process.stdout.write(`${line}\n`)
+
+function fail(lines: string[], status: number): never {
+  for (const line of lines) process.stderr.write(`npm test: ${line}\n`)
+  process.exit(status)
+}
+
+/** The files to run by suite, from the names of suites or files on the command line. */
+function chooseFiles(args: string[]): Map<Suite, string[]> {
+  const chosen = new Map<Suite, string[]>()
+  for (const arg of args.length > 0 ? args : SUITES) {
+    if (SUITES.includes(arg as Suite)) {
+      chosen.set(arg as Suite, globSync(`${testDirectory}/${arg}/**/*.test.ts`).sort())
+    } else if (arg.endsWith('.test.ts') && existsSync(arg)) {
+      const suite = relative(testDirectory, resolve(arg)).split('/')[0] as Suite
+      if (!SUITES.includes(suite)) fail([`${arg} belongs to none of the suites ${SUITES.join(', ')}`], 2)
+      chosen.set(suite, [...(chosen.get(suite) ?? []), resolve(arg)])
+    } else {
+      fail([`"${arg}" is neither a suite (${SUITES.join(', ')}) nor a test file`], 2)
+    }
+  }
+  return chosen
+}
+
+/**
+ * The events of several runs, one after the other, as if they were one: the numbers of each run's closing lines are added up
+ * in `totals`, and said once at the end.
+ */
+async function* inTurn(
+  runs: (() => AsyncIterable<TestEvent>)[],
+  totals: Map<string, number>,
+): AsyncGenerator<TestEvent> {
+  const closing: TestEvent[] = []
+  for (const start of runs) {
+    for await (const event of start()) {
+      const line = closingLine(event)
+      if (line === undefined) yield event
+      else if (totals.has(line.name)) totals.set(line.name, totals.get(line.name)! + line.value)
+      else {
+        totals.set(line.name, line.value)
+        closing.push(event)
+      }
+    }
+  }
+  for (const event of closing) {
+    const { name } = closingLine(event)!
+    yield { ...event, data: { ...event.data, message: `${name} ${totals.get(name)}` } } as TestEvent
+  }
+}
+
+/** "tests 12", "pass 12", "duration_ms 8.1": what node:test says of a whole run. */
+function closingLine(event: TestEvent): { name: string; value: number } | undefined {
+  if (event.type !== 'test:diagnostic' || event.data.nesting !== 0 || event.data.file !== undefined)
+    return undefined
+  const match = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) ([\d.]+)$/.exec(
+    event.data.message,
+  )
+  return match ? { name: match[1], value: Number(match[2]) } : undefined
+}
+
+const chosen = chooseFiles(process.argv.slice(2))
+const lab = chosen.get('lab') ?? []
+const others = [...chosen].flatMap(([suite, files]) => (suite === 'lab' ? [] : files))
+if (lab.length + others.length === 0) fail(['no test files found'], 1)
+
+if (lab.length > 0) {
+  const reasons = prepareForLab(say)
+  if (reasons.length > 0) fail(reasons, 1)
+  sweepStaleLabs()
+}
+
+const totals = new Map<string, number>()
+const phase = (files: string[], concurrency: number) => () =>
+  run({ files, concurrency, cwd: topDirectory, timeout: FILE_TIMEOUT_MS }) as AsyncIterable<TestEvent>
+const runs = []
+if (others.length > 0) runs.push(phase(others, availableParallelism()))
+if (lab.length > 0) runs.push(phase(lab, 1))
+
+process.once('SIGINT', () => {
+  if (lab.length > 0) sweepStaleLabs()
+  process.exit(130)
+})
+Readable.from(inTurn(runs, totals))
+  .compose(new spec())
+  .on('end', () => {
+    if (lab.length > 0) sweepStaleLabs()
+    const { pass = 0, fail = 0, cancelled = 0 } = Object.fromEntries(totals)
+    process.exitCode = fail + cancelled > 0 || pass === 0 ? 1 : 0
+  })
+  .pipe(process.stdout)
