@@ -37,7 +37,7 @@ export class IcmpLimiter {
 
   /**
    * Takes a token for an error to `address`; false if there is none.
-   * @param now ms of any clock. One that is set back costs at most one full bucket.
+   * @param now ms of any clock; if it is set back, buckets are full again
    */
   take(address: number, now: number): boolean {
     const own = Math.imul(address, 0x9e3779b1) >>> (32 - SOURCE_BITS)
@@ -51,11 +51,9 @@ export class IcmpLimiter {
 
   /** Brings a bucket up to date and says whether a token is in it. */
   #has(bucket: number, interval: number, burst: number, now: number): boolean {
-    const fullAt = this.#fullAt[bucket]
-    const missing = (fullAt - now) / interval
+    const missing = (this.#fullAt[bucket] - now) / interval
     // Full long ago; or further away than an empty bucket can be, so the clock was set back.
-    if (missing <= 0) this.#fullAt[bucket] = now
-    else if (missing > burst + 1) this.#fullAt[bucket] = now + burst * interval
+    if (missing <= 0 || missing > burst + 1) this.#fullAt[bucket] = now
     return this.#fullAt[bucket] - now <= (burst - 1) * interval + 1e-6
   }
 }
