@@ -1,0 +1,109 @@
+// Values on the command line, read strictly: a bad one is refused with the reason before anything is done.
+import { cidrHasHostBits, formatCidr, parseCidr, parseIpv4 } from '../../state/address.ts'
+import { UsageError } from './errors.ts'
+
+const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/
+
+/** A commander argument parser that knows the name of its option. */
+type Reader<T> = (text: string) => T
+
+export function readName(what: string): Reader<string> {
+  return text => {
+    if (NAME.test(text)) return text
+    throw new UsageError(
+      `${what} '${text}' is not a name; use up to 63 lower-case letters, digits, '-', '.' and '_', starting with a letter or digit`,
+    )
+  }
+}
+
+export function readAddress(option: string): Reader<string> {
+  return text => {
+    if (parseIpv4(text) !== undefined) return text
+    const hint = text.includes('/') ? ' without a prefix length' : ''
+    throw new UsageError(`${option}: '${text}' is not an IPv4 address; write it as 10.77.0.5${hint}`)
+  }
+}
+
+export function readCidr(option: string): Reader<string> {
+  return text => {
+    const cidr = parseCidr(text)
+    if (cidr === undefined) {
+      throw new UsageError(`${option}: '${text}' is not a prefix; write it as 10.77.0.0/16`)
+    }
+    if (cidrHasHostBits(text)) {
+      throw new UsageError(
+        `${option}: '${text}' has bits set beyond its prefix length; did you mean ${formatCidr(cidr)}?`,
+      )
+    }
+    return formatCidr(cidr)
+  }
+}
+
+/** A whole number from `min` to `max`. */
+export function readInteger(option: string, min: number, max: number): Reader<number> {
+  return text => {
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN
+    if (value >= min && value <= max) return value
+    throw new UsageError(`${option}: '${text}' is not a whole number from ${min} to ${max}`)
+  }
+}
+
+/** A number of seconds above 0, with decimals, up to `max`. */
+export function readSeconds(option: string, max: number): Reader<number> {
+  return text => {
+    const value = /^\d{1,9}(\.\d{1,6})?$/.test(text) ? Number(text) : Number.NaN
+    if (value > 0 && value <= max) return value
+    throw new UsageError(`${option}: '${text}' is not a number of seconds above 0 and up to ${max}`)
+  }
+}
+
+/** `HOST:PORT`, `HOST` or `[IPV6]:PORT`; gives it back in that form, with a port only where one was written. */
+export function readEndpoint(option: string, portNeeded: boolean): Reader<string> {
+  return text => {
+    const match = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::(\d{1,5}))?$/.exec(text)
+    const port = match?.[2] === undefined ? undefined : Number(match[2])
+    if (match === null || (port === undefined && portNeeded)) {
+      const form = portNeeded ? 'HOST:PORT' : 'HOST or HOST:PORT'
+      const hint = /^[0-9a-fA-F:]+:[0-9a-fA-F:]*$/.test(text) ? ', an IPv6 address in brackets' : ''
+      throw new UsageError(`${option}: '${text}' is not ${form}${hint}`)
+    }
+    if (port !== undefined && (port === 0 || port > 65535)) {
+      throw new UsageError(`${option}: the port of '${text}' is not from 1 to 65535`)
+    }
+    return text
+  }
+}
+
+/** One of a few words. */
+export function readChoice<T extends string>(option: string, choices: readonly T[]): Reader<T> {
+  return text => {
+    const choice = choices.find(each => each === text)
+    if (choice !== undefined) return choice
+    throw new UsageError(`${option}: '${text}' is not one of ${choices.join(', ')}`)
+  }
+}
+
+/** An option that may be repeated. */
+export function repeated<T>(option: string, read: Reader<T>, max = 64): (text: string, before?: T[]) => T[] {
+  return (text, before = []) => {
+    if (before.length >= max) throw new UsageError(`${option} is given more than ${max} times`)
+    return [...before, read(text)]
+  }
+}
+
+/** `KEY=VALUE`, repeated; a key counts once. */
+export function readTags(option: string) {
+  return (text: string, before: Record<string, string> = {}): Record<string, string> => {
+    const at = text.indexOf('=')
+    const key = text.slice(0, at)
+    if (at < 1) throw new UsageError(`${option}: '${text}' is not KEY=VALUE`)
+    if (!/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/.test(key)) {
+      throw new UsageError(
+        `${option}: the key '${key}' is not up to 63 letters, digits, '.', '_', '/' and '-', starting with a letter or digit`,
+      )
+    }
+    if (Object.hasOwn(before, key)) throw new UsageError(`${option}: the key '${key}' is given twice`)
+    if (text.length - at > 256) throw new UsageError(`${option}: the value of '${key}' is longer than 255`)
+    return { ...before, [key]: text.slice(at + 1) }
+  }
+}

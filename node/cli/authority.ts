@@ -1,0 +1,86 @@
+// overmesh authority: the mesh root's key, moved off the machine and back.
+
+import { readFile } from 'node:fs/promises'
+import type { Command } from 'commander'
+import { Context } from './context.ts'
+import { CommandError, UsageError } from './errors.ts'
+import { example } from './help.ts'
+import { intoFile } from './output-file.ts'
+import { askSecret, readSecret } from './secret.ts'
+
+/** An encrypted EC key is under 1 kB. */
+const MAX_PEM = 64 * 1024
+const PASSPHRASE_FILE = 'its first line is the passphrase (- reads standard input); asked for if absent'
+
+export function authorityCommands(program: Command): void {
+  const authority = program
+    .command('authority')
+    .description('the key of the mesh root, which admits controllers: keep it off the machine')
+  authority
+    .command('export')
+    .description('write the key of the mesh root, protected by a passphrase')
+    .option('--out <file>', 'write it there (mode 0600) instead of standard output')
+    .option('--force', 'replace that file if it exists')
+    .option('--passphrase-file <file>', PASSPHRASE_FILE)
+    .addHelpText('after', example('overmesh authority export --out mesh-root.pem'))
+    .action(async (options: { out?: string; force?: boolean; passphraseFile?: string }, command: Command) => {
+      const context = Context.of(command)
+      const { out, force = false } = options
+      if (out === '') throw new UsageError('--out is empty; give a file')
+      const passphrase = await passphraseFrom(options.passphraseFile, true)
+      const { exportAuthority } = await import('../authority.ts')
+      const produce = async () => {
+        const pem = await exportAuthority({ dataDir: context.dataDir, passphrase })
+        return { pem, content: Buffer.from(pem) }
+      }
+      const { output } = context
+      const { pem } = out === undefined ? await produce() : await intoFile(out, force, 'try again', produce)
+      if (output.json) {
+        output.result({ file: out ?? null, pem: out === undefined ? pem : null }, () => {})
+        return
+      }
+      if (out === undefined) output.write(pem)
+      else
+        output.note(
+          `wrote ${out}; once it is safe elsewhere, remove authority/root.key of ${context.dataDir}`,
+        )
+    })
+  authority
+    .command('import')
+    .description('bring the key of the mesh root back')
+    .argument('<file>', 'what `authority export` wrote (- reads standard input)')
+    .option('--passphrase-file <file>', PASSPHRASE_FILE)
+    .addHelpText('after', example('overmesh authority import mesh-root.pem'))
+    .action(async (file: string, options: { passphraseFile?: string }, command: Command) => {
+      const context = Context.of(command)
+      if (file === '-' && options.passphraseFile === '-') {
+        throw new UsageError('the key and the passphrase cannot both come from standard input')
+      }
+      const pem = await readPem(file)
+      const passphrase = await passphraseFrom(options.passphraseFile, false)
+      const { importAuthority } = await import('../authority.ts')
+      await importAuthority({ dataDir: context.dataDir, pem, passphrase })
+      context.output.result({ imported: true }, () =>
+        context.output.line('the key of the mesh root is here again'),
+      )
+    })
+}
+
+async function readPem(file: string): Promise<string> {
+  try {
+    const text = await readFile(file === '-' ? '/dev/stdin' : file, 'utf8')
+    if (text.length <= MAX_PEM) return text
+  } catch (error) {
+    throw new CommandError(`cannot read ${file} (${(error as Error).message})`, { cause: error })
+  }
+  throw new CommandError(`${file} is too large to be a key`)
+}
+
+async function passphraseFrom(file: string | undefined, twice: boolean): Promise<string> {
+  if (file !== undefined) return readSecret(file, 'the passphrase')
+  const passphrase = await askSecret('passphrase', '--passphrase-file')
+  if (twice && (await askSecret('the same again', '--passphrase-file')) !== passphrase) {
+    throw new CommandError('the two passphrases differ; nothing was written')
+  }
+  return passphrase
+}

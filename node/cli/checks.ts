@@ -1,0 +1,233 @@
+// What a machine has, what it lacks, what that is needed for, and how to get it.
+import { join } from 'node:path'
+import type { Machine } from './machine.ts'
+
+export interface Check {
+  name: string
+  state: 'ok' | 'warning' | 'missing'
+  /** Without it a controller does not run. */
+  essential: boolean
+  found: string
+  neededFor: string
+  /** What to do, null where nothing is wrong. */
+  fix: string | null
+}
+
+export interface CheckInit {
+  machine: Machine
+  dataDir: string
+  /** A controller runs on the data directory: its ports are in use, as they should be. */
+  running: boolean
+}
+
+/** CAP_NET_ADMIN of capabilities(7). */
+const CAP_NET_ADMIN = 12n
+/** UDP_SEGMENT came with Linux 4.18, UDP_GRO with 5.0. */
+const OFFLOAD_KERNEL = [5, 0] as const
+/** What a burst of one switch batch from many clients takes, with room; bytes. */
+const RECEIVE_BUFFER = 4 * 1024 * 1024
+const MIN_FILES = 1024
+
+/** Runs every check, in the order in which they matter. */
+export async function checkMachine(init: CheckInit): Promise<Check[]> {
+  const { machine } = init
+  return [
+    node(machine),
+    platform(machine),
+    dataDirectory(init),
+    ...(await ports(init)),
+    openFiles(machine),
+    networkAdmin(machine),
+    tunDevice(machine),
+    offloads(machine),
+    receiveBuffer(machine),
+    await clock(machine),
+    program(machine, 'ip', 'iproute2', 'addresses and routes of the TUN interface'),
+    program(machine, 'nft', 'nftables', 'letting clients out to the internet through this controller'),
+    program(machine, 'charon-systemd', 'charon-systemd', 'IPsec attachments'),
+    program(machine, 'swanctl', 'strongswan-swanctl', 'looking into IPsec attachments by hand'),
+  ]
+}
+
+function check(
+  name: string,
+  state: Check['state'],
+  found: string,
+  neededFor: string,
+  fix: string | null = null,
+  essential = false,
+): Check {
+  return { name, state, essential, found, neededFor, fix: state === 'ok' ? null : fix }
+}
+
+function node({ nodeVersion }: Machine): Check {
+  const good = atLeast(nodeVersion, [22, 18])
+  const fix = 'install Node 24, or run it from a checkout by `npx overmesh`'
+  return check('node', good ? 'ok' : 'missing', nodeVersion, 'running at all (22.18 or newer)', fix, true)
+}
+
+function platform({ platform, kernel }: Machine): Check {
+  const good = platform === 'linux'
+  const fix = 'run the controller on Linux; clients may run on anything'
+  return check(
+    'system',
+    good ? 'ok' : 'missing',
+    `${platform} ${kernel}`,
+    'running at all (Linux)',
+    fix,
+    true,
+  )
+}
+
+function dataDirectory({ machine, dataDir }: CheckInit): Check {
+  const result = (state: Check['state'], found: string, fix?: string) =>
+    check('data directory', state, found, 'state and keys', fix, true)
+  const info = machine.stat(dataDir)
+  if (info === undefined) return result('ok', `${dataDir} is not there yet; \`overmesh init\` makes it`)
+  if (!info.isDirectory())
+    return result('missing', `${dataDir} is not a directory`, 'choose another with --data')
+  if (info.uid !== machine.uid && machine.uid !== 0) {
+    return result(
+      'missing',
+      `${dataDir} is another user's`,
+      'run as its owner, or choose another with --data',
+    )
+  }
+  if (!machine.accessible(dataDir)) {
+    return result('missing', `${dataDir} cannot be written`, `give it back: chmod 700 ${dataDir}`)
+  }
+  if ((info.mode & 0o077) !== 0) {
+    return result('warning', `${dataDir} is open to other users`, `close it: chmod 700 ${dataDir}`)
+  }
+  return result('ok', dataDir)
+}
+
+async function ports({ machine, dataDir, running }: CheckInit): Promise<Check[]> {
+  const checks: Check[] = []
+  for (const endpoint of listenAddresses(machine.read(join(dataDir, 'config.json')))) {
+    const at = endpoint.lastIndexOf(':')
+    const host = endpoint.slice(0, at).replace(/^\[|\]$/g, '')
+    const result = (state: Check['state'], found: string, fix?: string) =>
+      check('UDP port', state, `${endpoint} ${found}`, 'clients to connect', fix, true)
+    if (running) {
+      checks.push(result('ok', 'is served by the running controller'))
+      continue
+    }
+    const reason = await machine.bindUdp(host, Number(endpoint.slice(at + 1)))
+    if (reason === undefined) checks.push(result('ok', 'is free'))
+    else if (reason === 'EADDRINUSE') {
+      checks.push(
+        result('missing', 'is in use', `find who has it: ss -ulpn 'sport = :${endpoint.slice(at + 1)}'`),
+      )
+    } else if (reason === 'EACCES') {
+      checks.push(result('missing', 'needs root', 'run as root, or listen on a port above 1023'))
+    } else
+      checks.push(result('missing', `cannot be used (${reason})`, 'listen on an address of this machine'))
+  }
+  return checks
+}
+
+/** `listen` of a configuration, or what `init` would choose. */
+function listenAddresses(config: string | undefined): string[] {
+  try {
+    const { listen } = JSON.parse(config ?? '{}')
+    if (Array.isArray(listen) && listen.every(each => typeof each === 'string')) return listen
+  } catch {
+    // A damaged configuration is told by the commands that use it.
+  }
+  return ['0.0.0.0:1194']
+}
+
+function openFiles({ read }: Machine): Check {
+  const soft = /^Max open files\s+(\S+)/m.exec(read('/proc/self/limits') ?? '')?.[1]
+  const enough = soft === 'unlimited' || Number(soft) >= MIN_FILES
+  const fix = 'raise it: ulimit -n 65536, or LimitNOFILE=65536 in the systemd unit'
+  return check(
+    'open files',
+    enough ? 'ok' : 'warning',
+    soft ?? 'unknown',
+    `the store (${MIN_FILES} or more)`,
+    fix,
+  )
+}
+
+function networkAdmin({ uid, read }: Machine): Check {
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(read('/proc/self/status') ?? '')?.[1]
+  const capable = effective !== undefined && ((BigInt(`0x${effective}`) >> CAP_NET_ADMIN) & 1n) === 1n
+  const found = capable
+    ? uid === 0
+      ? 'root'
+      : 'CAP_NET_ADMIN'
+    : uid === 0
+      ? 'root without CAP_NET_ADMIN'
+      : 'neither'
+  const fix = 'run `sudo overmesh up`; in a container add --cap-add NET_ADMIN'
+  return check(
+    'network administration',
+    capable ? 'ok' : 'missing',
+    found,
+    'a TUN interface; without it, the machine itself is not part of the overlay',
+    fix,
+  )
+}
+
+function tunDevice({ stat, accessible }: Machine): Check {
+  const path = '/dev/net/tun'
+  const present = stat(path) !== undefined
+  const usable = present && accessible(path)
+  const fix = present ? 'run as root' : 'load it: modprobe tun; in a container add --device /dev/net/tun'
+  const found = usable ? path : present ? `${path} is not ours to open` : `no ${path}`
+  return check('TUN device', usable ? 'ok' : 'missing', found, 'a TUN interface', fix)
+}
+
+function offloads({ kernel }: Machine): Check {
+  const good = atLeast(kernel, OFFLOAD_KERNEL)
+  return check(
+    'UDP offloads',
+    good ? 'ok' : 'warning',
+    `Linux ${kernel}${good ? ' has UDP_SEGMENT and UDP_GRO' : ''}`,
+    'full speed',
+    'use Linux 5.0 or newer; it works without, at more CPU time a packet',
+  )
+}
+
+function receiveBuffer({ read }: Machine): Check {
+  const bytes = Number(read('/proc/sys/net/core/rmem_max') ?? Number.NaN)
+  return check(
+    'receive buffer',
+    bytes >= RECEIVE_BUFFER ? 'ok' : 'warning',
+    Number.isNaN(bytes) ? 'unknown' : `net.core.rmem_max = ${bytes}`,
+    'bursts from many clients without loss',
+    `raise it: sysctl -w net.core.rmem_max=${2 * RECEIVE_BUFFER} (root's controller does without)`,
+  )
+}
+
+async function clock({ run }: Machine): Promise<Check> {
+  const answer = await run('timedatectl', 'show', '--property=NTPSynchronized', '--value')
+  const found = answer === 'yes' ? 'synchronised' : answer === 'no' ? 'not synchronised' : 'unknown'
+  return check(
+    'clock',
+    answer === 'yes' ? 'ok' : 'warning',
+    found,
+    'certificates, and writes that other controllers accept (within 60 s)',
+    answer === undefined
+      ? 'make sure the host keeps time by NTP; from here it cannot be seen'
+      : 'keep time by NTP: apt-get install chrony',
+  )
+}
+
+function program({ program }: Machine, name: string, debianPackage: string, neededFor: string): Check {
+  const path = program(name)
+  return check(
+    name,
+    path ? 'ok' : 'missing',
+    path ?? 'not found',
+    neededFor,
+    `apt-get install ${debianPackage}`,
+  )
+}
+
+function atLeast(version: string, [major, minor]: readonly [number, number]): boolean {
+  const [first, second = 0] = version.split('.').map(part => Number.parseInt(part, 10))
+  return first > major || (first === major && second >= minor)
+}

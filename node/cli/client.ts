@@ -1,0 +1,295 @@
+// overmesh client …: clients, their credentials and their sessions.
+import type { Command } from 'commander'
+import type { Client, ControllerService, Pack, PackFormat } from '../service.ts'
+import { readAddress, readChoice, readCidr, readInteger, readName, readTags, repeated } from './arguments.ts'
+import { Context } from './context.ts'
+import { CommandError, UsageError } from './errors.ts'
+import { example } from './help.ts'
+import type { Column } from './output.ts'
+import { intoFile } from './output-file.ts'
+import { readSecret } from './secret.ts'
+import { formatBytes, formatExpiry, formatSince } from './text.ts'
+
+const FORMATS = ['ovpn', 'p12', 'zip'] as const
+const clientName = readName('the client name')
+
+interface PackOptions {
+  out?: string
+  force?: boolean
+}
+
+export function clientCommands(program: Command): void {
+  const client = program.command('client').description('clients and their credentials')
+  addCommand(client)
+  listCommand(client)
+  showCommand(client)
+  packCommand(client)
+  accessCommands(client)
+  rekeyCommand(client)
+}
+
+function addCommand(client: Command): void {
+  client
+    .command('add')
+    .description('add a client and write its clientpack: one .ovpn file with everything in it, its key too')
+    .argument('<name>', 'name of the client', clientName)
+    .option('--ip <address>', 'overlay address (default: the next free one)', readAddress('--ip'))
+    .option(
+      '--subnet <cidr>',
+      'network behind the client; repeat for more',
+      repeated('--subnet', readCidr('--subnet')),
+    )
+    .option('--tag <key=value>', 'a note kept with the client; repeat for more', readTags('--tag'))
+    .option('--days <n>', 'validity of its certificate', readInteger('--days', 1, 36500))
+    .option('--out <file>', 'write the clientpack there (mode 0600) instead of standard output')
+    .option('--force', 'replace that file if it exists')
+    .addHelpText('after', example('overmesh client add web --tag site=berlin --out web.ovpn'))
+    .action(async (name: string, options: AddOptions, command: Command) => {
+      const context = Context.of(command)
+      const { ip, subnet: subnets, tag: tags, days } = options
+      await deliver(context, options, `get it with \`overmesh client pack ${name}\``, service =>
+        service.addClient({ name, ip, subnets, tags, days }),
+      ).then(pack => context.output.note(`client ${name} has address ${pack.client.address}`))
+    })
+}
+
+interface AddOptions extends PackOptions {
+  ip?: string
+  subnet?: string[]
+  tag?: Record<string, string>
+  days?: number
+}
+
+function listCommand(client: Command): void {
+  client
+    .command('list')
+    .description('all clients')
+    .addHelpText('after', example('overmesh client list'))
+    .action(async (_options: unknown, command: Command) => {
+      const context = Context.of(command)
+      const clients = await context.withService(service => service.clients())
+      context.output.result(clients, () =>
+        context.output.table(
+          COLUMNS,
+          clients,
+          'no clients yet; add one with `overmesh client add NAME --out NAME.ovpn`',
+        ),
+      )
+    })
+}
+
+const COLUMNS: Column<Client>[] = [
+  { title: 'NAME', value: client => client.name },
+  { title: 'ADDRESS', value: client => client.address },
+  {
+    title: 'STATE',
+    value: clientState,
+    style: client => (client.revoked || !client.enabled ? 'red' : client.session ? 'green' : 'dim'),
+  },
+  { title: 'FROM', value: client => client.session?.remote ?? '' },
+  { title: 'SUBNETS', value: client => client.subnets.join(' ') },
+  { title: 'EXPIRES', value: client => formatExpiry(client.expiresAt) },
+  { title: 'TAGS', value: tagText },
+]
+
+function showCommand(client: Command): void {
+  client
+    .command('show')
+    .description('one client')
+    .argument('<name>', 'name of the client', clientName)
+    .addHelpText('after', example('overmesh client show web'))
+    .action(async (name: string, _options: unknown, command: Command) => {
+      const context = Context.of(command)
+      showClient(context, await context.withService(service => service.client(name)))
+    })
+}
+
+function showClient({ output }: Context, client: Client): void {
+  output.result(client, () => {
+    const { session } = client
+    output.facts([
+      ['name', client.name],
+      ['address', client.address],
+      ['state', clientState(client)],
+      ['subnets', client.subnets.join(' ')],
+      ['tags', tagText(client)],
+      ['serial', client.serial],
+      ['issuer', client.issuer],
+      ['created', client.createdAt],
+      ['expires', formatExpiry(client.expiresAt)],
+      [
+        'session',
+        session
+          ? `on ${session.controller} from ${session.remote}, for ${formatSince(session.since)}`
+          : 'none',
+      ],
+      ...(session
+        ? ([
+            ['traffic', `received ${formatBytes(session.rxBytes)}, sent ${formatBytes(session.txBytes)}`],
+            ['protocol', `${session.tls}, ${session.cipher}, ${session.keyDerivation}`],
+            ['software', session.version],
+          ] as [string, string][])
+        : []),
+    ])
+  })
+}
+
+function packCommand(client: Command): void {
+  client
+    .command('pack')
+    .description('write the clientpack of a client again')
+    .argument('<name>', 'name of the client', clientName)
+    .option('--out <file>', 'write it there (mode 0600) instead of standard output')
+    .option('--force', 'replace that file if it exists')
+    .option(
+      '--format <format>',
+      `one of ${FORMATS.join(', ')}`,
+      readChoice<PackFormat>('--format', FORMATS),
+      'ovpn',
+    )
+    .option('--password-file <file>', 'for p12: its first line protects the file (- reads standard input)')
+    .addHelpText('after', example('overmesh client pack web --format zip --out web.zip'))
+    .action(
+      async (
+        name: string,
+        options: PackOptions & { format: PackFormat; passwordFile?: string },
+        command: Command,
+      ) => {
+        const context = Context.of(command)
+        const { format, passwordFile, out } = options
+        if (passwordFile !== undefined && format !== 'p12') {
+          throw new UsageError('--password-file protects a .p12 only; add --format p12')
+        }
+        if (format !== 'ovpn' && out === undefined && context.output.interactive && !context.output.json) {
+          throw new UsageError(`a ${format} is binary and not for a terminal; give --out FILE`)
+        }
+        const password =
+          passwordFile === undefined ? undefined : await readSecret(passwordFile, 'the password')
+        await deliver(context, options, 'try again with another file', service =>
+          service.packClient(name, format, password),
+        )
+      },
+    )
+}
+
+function accessCommands(client: Command): void {
+  const simple = (
+    name: string,
+    description: string,
+    done: string,
+    act: (service: ControllerService, name: string, reason?: string) => Promise<Client>,
+    takesReason: boolean,
+  ) => {
+    const command = client
+      .command(name)
+      .description(description)
+      .argument('<name>', 'name of the client', clientName)
+      .addHelpText('after', example(`overmesh client ${name} web`))
+    if (takesReason) command.option('--reason <text>', 'kept with the events', readReason)
+    command.action(async (target: string, options: { reason?: string }, self: Command) => {
+      const context = Context.of(self)
+      const result = await context.withService(service => act(service, target, options.reason))
+      context.output.result(result, () => context.output.line(`client ${target} is ${done}`))
+    })
+  }
+  simple(
+    'disable',
+    'end its session and admit no new one until it is enabled',
+    'disabled',
+    (service, name, reason) => service.disableClient(name, reason),
+    true,
+  )
+  simple(
+    'enable',
+    'admit a disabled client again',
+    'enabled',
+    (service, name) => service.enableClient(name),
+    false,
+  )
+  simple(
+    'revoke',
+    'end its session and make its certificate useless for good; its address becomes free',
+    'revoked',
+    (service, name, reason) => service.revokeClient(name, reason),
+    true,
+  )
+  client
+    .command('kick')
+    .description('end its session; it may come back at once')
+    .argument('<name>', 'name of the client', clientName)
+    .addHelpText('after', example('overmesh client kick web'))
+    .action(async (name: string, _options: unknown, command: Command) => {
+      const context = Context.of(command)
+      const remote = await context.needRunning()
+      const result = await remote.kickClient(name)
+      if (!result.kicked && !context.output.json) throw new CommandError(`client ${name} is not connected`)
+      context.output.result(result, () => context.output.line(`client ${name} was disconnected`))
+    })
+}
+
+function rekeyCommand(client: Command): void {
+  client
+    .command('rekey')
+    .description('give a client a new key and certificate; its old clientpack is useless from then on')
+    .argument('<name>', 'name of the client', clientName)
+    .option('--days <n>', 'validity of its certificate', readInteger('--days', 1, 36500))
+    .option('--out <file>', 'write the clientpack there (mode 0600) instead of standard output')
+    .option('--force', 'replace that file if it exists')
+    .addHelpText('after', example('overmesh client rekey web --out web.ovpn --force'))
+    .action(async (name: string, options: PackOptions & { days?: number }, command: Command) => {
+      const context = Context.of(command)
+      await deliver(context, options, `get it with \`overmesh client pack ${name}\``, service =>
+        service.rekeyClient(name, options.days),
+      )
+      context.output.note(`client ${name} has a new key`)
+    })
+}
+
+/** Makes a pack and writes it to the file asked for, else to standard output; with --json as part of the document. */
+async function deliver(
+  context: Context,
+  { out, force = false }: PackOptions,
+  again: string,
+  make: (service: ControllerService) => Promise<Pack>,
+): Promise<Pack> {
+  if (force && out === undefined) throw new UsageError('--force replaces the file of --out; give --out FILE')
+  if (out === '') throw new UsageError('--out is empty; give a file')
+  const produce = () => context.withService(make)
+  const pack = out === undefined ? await produce() : await intoFile(out, force, again, produce)
+  const { output } = context
+  if (output.json) {
+    output.result(packDocument(pack, out), () => {})
+  } else if (out === undefined) {
+    output.write(pack.content)
+  } else {
+    output.note(`wrote ${out}; it holds a private key, hand it over safely`)
+  }
+  return pack
+}
+
+/** The client, and its pack: where it is, or the pack itself (text, or base64 where it is binary). */
+function packDocument(pack: Pack, out: string | undefined) {
+  const encoding = pack.format === 'ovpn' ? 'utf8' : 'base64'
+  const content = out === undefined ? Buffer.from(pack.content).toString(encoding) : null
+  return {
+    ...pack.client,
+    pack: { format: pack.format, fileName: pack.fileName, file: out ?? null, encoding, content },
+  }
+}
+
+function clientState(client: Client): string {
+  if (client.revoked) return 'revoked'
+  if (!client.enabled) return 'disabled'
+  return client.session ? 'connected' : 'away'
+}
+
+function tagText(client: Client): string {
+  return Object.entries(client.tags)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(' ')
+}
+
+function readReason(text: string): string {
+  if (text.length > 255) throw new UsageError('--reason: longer than 255 characters')
+  return text
+}

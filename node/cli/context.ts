@@ -1,0 +1,78 @@
+// What every command starts with: its data directory, its output, and the controller it talks to.
+
+import { homedir } from 'node:os'
+import { join, resolve } from 'node:path'
+import type { Command } from 'commander'
+import { RemoteController } from '../api/remote.ts'
+import { apiSocketPath, socketState } from '../api/socket.ts'
+import type { ControllerService } from '../service.ts'
+import { CommandError, UsageError } from './errors.ts'
+import { Output } from './output.ts'
+
+export interface GlobalOptions {
+  data?: string
+  json?: boolean
+}
+
+export class Context {
+  readonly dataDir: string
+  readonly output: Output
+
+  constructor(options: GlobalOptions) {
+    this.dataDir = dataDirectory(options.data)
+    this.output = new Output(options.json === true)
+  }
+
+  static of(command: Command): Context {
+    return new Context(command.optsWithGlobals<GlobalOptions>())
+  }
+
+  /** The running controller of the data directory, or undefined. @throws {CommandError} when it is another user's */
+  async running(): Promise<RemoteController | undefined> {
+    const path = apiSocketPath(this.dataDir)
+    const state = await socketState(path)
+    if (state === 'denied') {
+      throw new CommandError(
+        `no permission to reach the controller on ${path}; run as the user that runs it (sudo, if that is root)`,
+      )
+    }
+    return state === 'live' ? new RemoteController(path) : undefined
+  }
+
+  /** For commands that mean nothing without a running controller. */
+  async needRunning(): Promise<RemoteController> {
+    const remote = await this.running()
+    if (remote === undefined) {
+      throw new CommandError(
+        `no controller is running on ${this.dataDir}; start it with \`overmesh up\`, or name its directory with --data`,
+      )
+    }
+    return remote
+  }
+
+  /** The running controller, or else the data directory itself, opened for as long as `use` takes. */
+  async withService<T>(use: (service: ControllerService) => Promise<T>): Promise<T> {
+    const remote = await this.running()
+    if (remote !== undefined) return use(remote)
+    // Loaded only now: a command that asks a running controller starts in half the time without the store.
+    const { openOffline } = await import('../offline.ts')
+    const { service, close } = await openOffline(this.dataDir)
+    try {
+      return await use(service)
+    } finally {
+      await close()
+    }
+  }
+}
+
+/** `--data`, else OVERMESH_DATA, else `/var/lib/overmesh` for root and `~/.overmesh` for others; absolute. */
+export function dataDirectory(
+  option: string | undefined,
+  env = process.env,
+  uid = process.getuid?.(),
+): string {
+  const chosen = option ?? env.OVERMESH_DATA
+  if (option === '') throw new UsageError('--data is empty; give a directory')
+  if (chosen) return resolve(chosen)
+  return uid === 0 ? '/var/lib/overmesh' : join(homedir(), '.overmesh')
+}

@@ -1,0 +1,73 @@
+// What doctor asks of the machine it runs on; tests give answers of their own.
+import { execFile } from 'node:child_process'
+import { createSocket } from 'node:dgram'
+import { accessSync, constants, readFileSync, type Stats, statSync } from 'node:fs'
+import { release } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+
+const SYSTEM_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
+
+export interface Machine {
+  readonly platform: string
+  readonly nodeVersion: string
+  readonly kernel: string
+  readonly uid: number
+  /** The text of a file, undefined when it is not there or not ours to read. */
+  read(path: string): string | undefined
+  stat(path: string): Stats | undefined
+  accessible(path: string): boolean
+  /** The full path of a program, also of one that only root has in its PATH. */
+  program(name: string): string | undefined
+  /** Standard output of a command that succeeds within 3 s. */
+  run(command: string, ...args: string[]): Promise<string | undefined>
+  /** Tries to bind a UDP port: undefined when that works, else the reason. */
+  bindUdp(host: string, port: number): Promise<string | undefined>
+}
+
+export const thisMachine: Machine = {
+  platform: process.platform,
+  nodeVersion: process.versions.node,
+  kernel: release(),
+  uid: process.getuid?.() ?? -1,
+  read(path) {
+    return attempt(() => readFileSync(path, 'utf8'))
+  },
+  stat(path) {
+    return attempt(() => statSync(path))
+  },
+  accessible(path) {
+    return attempt(() => accessSync(path, constants.R_OK | constants.W_OK) ?? true) === true
+  },
+  program(name) {
+    const directories = [...(process.env.PATH ?? '').split(':').filter(Boolean), ...SYSTEM_PATH]
+    return directories
+      .map(directory => join(directory, name))
+      .find(path => attempt(() => accessSync(path, constants.X_OK) ?? true))
+  },
+  async run(command, ...args) {
+    try {
+      return (await promisify(execFile)(command, args, { timeout: 3000 })).stdout.trim()
+    } catch {
+      return undefined
+    }
+  },
+  bindUdp(host, port) {
+    return new Promise(resolve => {
+      const socket = createSocket({ type: host.includes(':') ? 'udp6' : 'udp4', ipv6Only: true })
+      socket.once('error', (error: NodeJS.ErrnoException) => {
+        socket.close()
+        resolve(error.code ?? error.message)
+      })
+      socket.bind({ address: host, port, exclusive: true }, () => socket.close(() => resolve(undefined)))
+    })
+  },
+}
+
+function attempt<T>(ask: () => T): T | undefined {
+  try {
+    return ask()
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,117 @@
+// overmesh up: the controller, in the foreground.
+import type { Command } from 'commander'
+import { readChoice } from './arguments.ts'
+import { Context } from './context.ts'
+import { CommandError, UsageError } from './errors.ts'
+import { example } from './help.ts'
+import { LOG_LEVELS, type LogLevel } from './log.ts'
+
+interface UpOptions {
+  tun: boolean | string
+  logLevel: LogLevel
+  json?: boolean
+}
+
+export function upCommand(program: Command): void {
+  program
+    .command('up')
+    .description('run the controller in the foreground; prints `ready` when clients can connect')
+    .option('--no-tun', 'do not make a network interface: switch between clients only')
+    .option('--tun <name>', 'name of the network interface', readInterfaceName)
+    .option(
+      '--log-level <level>',
+      `one of ${LOG_LEVELS.join(', ')}`,
+      readChoice<LogLevel>('--log-level', LOG_LEVELS),
+      'info',
+    )
+    .addHelpText('after', example('sudo overmesh up'))
+    .addHelpText(
+      'after',
+      '\nSIGTERM sends clients elsewhere and stops, SIGINT stops, a second signal stops at once.',
+    )
+    .action(async (options: UpOptions, command: Command) => {
+      if (command.optsWithGlobals().json) {
+        throw new UsageError(
+          'up stays in the foreground and has no --json; its log is JSON when it is not a terminal',
+        )
+      }
+      await runController(Context.of(command), options)
+    })
+}
+
+async function runController(context: Context, options: UpOptions): Promise<void> {
+  if (await context.running()) {
+    throw new CommandError(`a controller is already running on ${context.dataDir}; see \`overmesh status\``)
+  }
+  const [{ createLog }, { Controller }, { startApi }, { apiSocketPath }] = await Promise.all([
+    import('./log.ts'),
+    import('../controller.ts'),
+    import('../api/server.ts'),
+    import('../api/socket.ts'),
+  ])
+  const readable = process.stderr.isTTY === true
+  const log = createLog({
+    level: options.logLevel,
+    readable,
+    colour: readable && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
+  })
+  const { logger } = log
+  const signals = new StopSignals(log.flush)
+  // Undone in reverse order, however far the start got.
+  const undo: (() => Promise<unknown>)[] = []
+  try {
+    const controller = await Controller.open({ dataDir: context.dataDir, logger, tun: options.tun })
+    undo.push(() => controller.stop())
+    await controller.start()
+    const api = await startApi({
+      service: controller.service,
+      socketPath: apiSocketPath(context.dataDir),
+      logger: logger.child({ part: 'api' }),
+    })
+    undo.push(() => api.close())
+    if (!signals.received) process.stdout.write('ready\n')
+    const signal = await signals.first
+    logger.info({ signal }, signal === 'SIGTERM' ? 'draining, then stopping' : 'stopping')
+    if (signal === 'SIGTERM') await controller.drain()
+  } finally {
+    for (const step of undo.reverse()) await step()
+    logger.info('stopped')
+    log.flush()
+    signals.release()
+  }
+}
+
+/** The first signal asks, the second insists. */
+class StopSignals {
+  readonly first: Promise<NodeJS.Signals>
+  received: NodeJS.Signals | undefined
+  readonly #handler: (signal: NodeJS.Signals) => void
+
+  constructor(beforeExit: () => void) {
+    const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>()
+    this.first = promise
+    this.#handler = signal => {
+      if (this.received !== undefined) {
+        beforeExit()
+        process.exit(signal === 'SIGINT' ? 130 : 143)
+      }
+      this.received = signal
+      resolve(signal)
+    }
+    process.on('SIGINT', this.#handler)
+    process.on('SIGTERM', this.#handler)
+  }
+
+  release(): void {
+    process.off('SIGINT', this.#handler)
+    process.off('SIGTERM', this.#handler)
+  }
+}
+
+/** IFNAMSIZ of netdevice(7) is 16 with the terminating zero. */
+function readInterfaceName(text: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/.test(text)) return text
+  throw new UsageError(
+    `--tun: '${text}' is not a name for an interface; use up to 15 letters, digits, '.', '_' and '-'`,
+  )
+}

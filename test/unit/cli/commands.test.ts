@@ -1,0 +1,206 @@
+// Commands against a running controller: what they print, write and answer.
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { test } from 'node:test'
+import { FakeService, fakeSession, PACK_TEXT } from '../api/fake-service.ts'
+import { run, Served, start } from './run.ts'
+
+test('--json is one document, before or after the sub-command, and equals what the controller said', async () => {
+  const service = new FakeService('web', 'db')
+  const web = service.all.get('web')!
+  web.session = fakeSession(web)
+  await using served = await Served.open(service)
+  const expected: [string, unknown][] = [
+    ['status', await service.status()],
+    ['sessions', await service.sessions()],
+    ['routes', await service.routes()],
+    ['route list', await service.routes()],
+    ['client list', await service.clients()],
+    ['client show web', web],
+    ['state', await service.records()],
+    ['state --kind client', await service.records('client')],
+    ['state verify', await service.verify()],
+    ['client enable db', await service.client('db')],
+    ['client kick web', { kicked: true }],
+  ]
+  for (const [command, value] of expected) {
+    for (const args of [`--json ${command}`, `${command} --json`]) {
+      const { code, stdout, stderr } = await served.run(...args.split(' '))
+      assert.deepEqual(JSON.parse(stdout), value, args)
+      assert.equal(stderr, '')
+      assert.equal(code, 0)
+    }
+  }
+})
+
+test('tables are aligned, and plain in a pipe', async () => {
+  const service = new FakeService('web', 'a-much-longer-name')
+  const web = service.all.get('web')!
+  web.session = { ...fakeSession(web), version: 'evil\u001b[2J\u202etxt' }
+  await using served = await Served.open(service)
+  const list = (await served.run('client', 'list')).stdout.trimEnd().split('\n')
+  assert.match(list[0], /^NAME +ADDRESS +STATE +FROM +SUBNETS +EXPIRES +TAGS$/)
+  const column = list[0].indexOf('ADDRESS')
+  for (const line of list.slice(1)) assert.match(line.slice(column - 2), /^ {2}10\.77/)
+  const sessions = await served.run('sessions')
+  assert.match(sessions.stdout, /web .* 192\.0\.2\.7:40000 .* 1\.2 MB .* evil\[2Jtxt\n$/)
+  for (const command of ['status', 'routes', 'state', 'state verify', 'client show web', 'doctor']) {
+    const { stdout } = await served.run(...command.split(' '))
+    assert.notEqual(stdout, '', command)
+    assert.doesNotMatch(stdout, /[\u0000-\u0009\u000b-\u001f\u007f]/, command)
+  }
+})
+
+test('a clientpack goes to a file of its owner alone, and never over another one', async () => {
+  const service = new FakeService()
+  await using served = await Served.open(service)
+  const file = join(served.dataDir, 'web.ovpn')
+  const added = await served.run(
+    ...'client add web --ip 10.77.3.4 --tag site=lab --tag a=b=c --subnet 10.5.0.0/24 --days 30 --out web.ovpn'.split(
+      ' ',
+    ),
+  )
+  assert.equal(added.code, 0, added.stderr)
+  assert.equal(added.stdout, '')
+  assert.match(added.stderr, /wrote web\.ovpn; it holds a private key/)
+  assert.match(added.stderr, /client web has address 10\.77\.3\.4/)
+  assert.equal(readFileSync(file, 'utf8'), PACK_TEXT)
+  assert.equal(statSync(file).mode & 0o777, 0o600)
+  assert.deepEqual(service.calls, [
+    [
+      'addClient',
+      { name: 'web', ip: '10.77.3.4', subnets: ['10.5.0.0/24'], tags: { site: 'lab', a: 'b=c' }, days: 30 },
+    ],
+  ])
+
+  writeFileSync(file, 'precious')
+  const refused = await served.run('client', 'add', 'db', '--out', 'web.ovpn')
+  assert.equal(refused.code, 1)
+  assert.match(
+    refused.stderr,
+    /^overmesh: web\.ovpn exists; choose another file, or replace it with --force\n$/,
+  )
+  assert.equal(readFileSync(file, 'utf8'), 'precious')
+  assert.ok(!service.all.has('db'), 'no client was made')
+
+  const forced = await served.run('client', 'pack', 'web', '--out', 'web.ovpn', '--force')
+  assert.equal(forced.code, 0)
+  assert.equal(readFileSync(file, 'utf8'), PACK_TEXT)
+  assert.equal(statSync(file).mode & 0o777, 0o600)
+})
+
+test('nothing is left behind where a refused pack would have been', async () => {
+  await using served = await Served.open(new FakeService('web'))
+  const refused = await served.run('client', 'add', 'web', '--out', 'new.ovpn')
+  assert.equal(refused.code, 1)
+  assert.equal(refused.stderr, 'overmesh: client web exists already\n')
+  assert.equal(statSync(join(served.dataDir, 'new.ovpn'), { throwIfNoEntry: false }), undefined)
+  const nowhere = await served.run('client', 'add', 'db', '--out', 'no/such/dir/db.ovpn')
+  assert.equal(nowhere.code, 1)
+  assert.match(nowhere.stderr, /there is no directory no\/such\/dir; create it first/)
+})
+
+test('without --out the pack alone is on standard output, byte for byte', async () => {
+  const service = new FakeService('db')
+  await using served = await Served.open(service)
+  const added = await served.run('client', 'add', 'web')
+  assert.equal(added.stdout, PACK_TEXT)
+  assert.match(added.stderr, /client web has address/)
+  const zip = await served.run('client', 'pack', 'db', '--format', 'zip')
+  assert.deepEqual(
+    new Uint8Array(Buffer.from(zip.stdout, 'latin1')),
+    (await service.packClient('db', 'zip')).content,
+  )
+  const document = JSON.parse((await served.run('client', 'rekey', 'db', '--json')).stdout)
+  assert.equal(document.name, 'db')
+  assert.deepEqual(document.pack, {
+    format: 'ovpn',
+    fileName: 'db.ovpn',
+    file: null,
+    encoding: 'utf8',
+    content: PACK_TEXT,
+  })
+})
+
+test('a p12 password comes from a file, not from arguments', async () => {
+  const service = new FakeService('web')
+  await using served = await Served.open(service)
+  writeFileSync(join(served.dataDir, 'pass'), 'open sesame\nrest\n')
+  const packed = await served.run(
+    ...'client pack web --format p12 --password-file pass --out web.p12'.split(' '),
+  )
+  assert.equal(packed.code, 0, packed.stderr)
+  assert.deepEqual(service.calls[0], ['packClient', 'web', 'p12', 'open sesame'])
+  const missing = await served.run(
+    ...'client pack web --format p12 --password-file nope --out x.p12'.split(' '),
+  )
+  assert.equal(missing.code, 1)
+  assert.match(missing.stderr, /^overmesh: cannot read the password from nope/)
+})
+
+test('refusals of the controller: one line and status 1; what it finds invalid is status 2', async () => {
+  await using served = await Served.open(new FakeService('web'))
+  const missing = await served.run('client', 'revoke', 'nobody', '--reason', 'lost')
+  assert.equal(missing.code, 1)
+  assert.equal(missing.stderr, 'overmesh: there is no client nobody; see overmesh client list\n')
+  const away = await served.run('client', 'kick', 'web')
+  assert.equal(away.code, 1)
+  assert.equal(away.stderr, 'overmesh: client web is not connected\n')
+})
+
+test('says so when no controller runs and one is needed', async () => {
+  for (const command of ['sessions', 'client kick web', 'events --follow']) {
+    const { code, stderr, stdout } = await run(command.split(' '))
+    assert.equal(code, 1)
+    assert.match(
+      stderr,
+      /^overmesh: no controller is running on \/nonexistent\/overmesh; start it with `overmesh up`/,
+    )
+    assert.equal(stdout, '')
+  }
+})
+
+test('events: one JSON object a line, followed until interrupted', async () => {
+  const service = new FakeService()
+  service.emit('controller.started')
+  service.emit('session.up', { client: 'web', remote: '192.0.2.7:40000' })
+  await using served = await Served.open(service)
+  const listed = (await served.run('events', '--json')).stdout.trimEnd().split('\n')
+  assert.deepEqual(
+    listed.map(line => JSON.parse(line)),
+    service.past,
+  )
+  assert.match(
+    (await served.run('events')).stdout,
+    / {2}session\.up {2}client=web {2}remote=192\.0\.2\.7:40000\n$/,
+  )
+
+  const child = start(['events', '--follow', '--json'], { dataDir: served.dataDir })
+  const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]()
+  const next = async () => JSON.parse((await lines.next()).value ?? '')
+  assert.deepEqual(await next(), service.past[0])
+  assert.deepEqual(await next(), service.past[1])
+  service.emit('session.down', { client: 'web', reason: 'revoked' })
+  assert.deepEqual(await next(), service.past[2])
+  child.kill('SIGINT')
+  const [code] = await once(child, 'close')
+  assert.equal(code, 0)
+})
+
+test('a reader that stops reading is no error', async () => {
+  const service = new FakeService()
+  for (let i = 0; i < 1000; i++) service.emit('noise', { text: 'x'.repeat(500) })
+  await using served = await Served.open(service)
+  const child = start(['events'], { dataDir: served.dataDir })
+  let stderr = ''
+  child.stderr!.on('data', text => {
+    stderr += text
+  })
+  child.stdout!.once('data', () => child.stdout!.destroy())
+  const [code] = await once(child, 'close')
+  assert.equal(code, 0)
+  assert.equal(stderr, '')
+})

@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { echoRequest, packetBuffer, readEchoAnswer } from '../../../node/cli/echo.ts'
+import { type Ping, Pinger } from '../../../node/cli/pinger.ts'
+import { ICMP_ERROR, MAX_ERROR_LENGTH, writeEchoReply, writeError } from '../../../node/switch/icmp.ts'
+import { IPV4, validate } from '../../../node/switch/ipv4.ts'
+import { parseIpv4 } from '../../../state/address.ts'
+
+const from = parseIpv4('10.77.0.5')!
+const to = parseIpv4('10.77.0.9')!
+const router = parseIpv4('10.77.0.1')!
+
+function replyTo(request: Uint8Array): Uint8Array {
+  const reply = packetBuffer(new Uint8Array(request.length))
+  assert.equal(writeEchoReply(packetBuffer(request), 0, reply, 0), request.length)
+  return reply.bytes
+}
+
+function setUp(count: number, interval = 1000) {
+  const requests: Uint8Array[] = []
+  const pings: Ping[] = []
+  const pinger = new Pinger({
+    from,
+    to,
+    count,
+    interval,
+    identifier: 7,
+    send: packet => requests.push(packet),
+    answered: ping => pings.push(ping),
+  })
+  return { pinger, requests, pings }
+}
+
+test('requests are valid packets that a host answers', () => {
+  fc.assert(
+    fc.property(fc.nat(0xffff), fc.nat(0xffff), fc.nat(1400), (identifier, sequence, size) => {
+      const request = echoRequest({ from, to, identifier, sequence, size })
+      assert.equal(validate(request, packetBuffer(request).view, 0, request.length), IPV4.ok)
+      const answer = { from: to, identifier, sequence, ttl: 64, size: size + 8 }
+      assert.deepEqual(readEchoAnswer(replyTo(request)), answer)
+    }),
+  )
+})
+
+test('no bytes make the reader throw, and no damaged answer is taken', () => {
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), bytes => void readEchoAnswer(bytes)))
+  const reply = replyTo(echoRequest({ from, to, identifier: 1, sequence: 2, size: 56 }))
+  fc.assert(
+    fc.property(fc.nat(reply.length - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
+      const damaged = reply.slice()
+      damaged[at] ^= flip
+      assert.equal(readEchoAnswer(damaged), undefined)
+    }),
+  )
+})
+
+test('sends at its pace, counts each answer once and knows when it is done', () => {
+  const { pinger, requests, pings } = setUp(3)
+  assert.equal(pinger.poll(100), 1100)
+  assert.equal(pinger.poll(600), 1100)
+  assert.equal(requests.length, 1)
+  assert.ok(pinger.receive(replyTo(requests[0]), 102))
+  assert.ok(!pinger.receive(replyTo(requests[0]), 103), 'a duplicate')
+  pinger.poll(1100)
+  pinger.poll(2100)
+  assert.equal(requests.length, 3)
+  assert.ok(!pinger.done(2100))
+  assert.ok(pinger.receive(replyTo(requests[2]), 2106))
+  assert.ok(!pinger.done(3099))
+  assert.ok(pinger.done(3100))
+  assert.deepEqual(pinger.summary(), {
+    target: '10.77.0.9',
+    sent: 3,
+    received: 2,
+    errors: 0,
+    lossPercent: 33.333,
+    rttMs: { min: 2, average: 4, max: 6 },
+  })
+  assert.deepEqual(
+    pings.map(({ sequence, from, rttMs, error }) => ({ sequence, from, rttMs, error })),
+    [
+      { sequence: 0, from: '10.77.0.9', rttMs: 2, error: null },
+      { sequence: 2, from: '10.77.0.9', rttMs: 6, error: null },
+    ],
+  )
+})
+
+test('is done at once when all is answered', () => {
+  const { pinger, requests } = setUp(1)
+  pinger.poll(0)
+  assert.ok(!pinger.done(1))
+  pinger.receive(replyTo(requests[0]), 1)
+  assert.ok(pinger.done(1))
+})
+
+test('after a pause it does not send what it missed in one burst', () => {
+  const { pinger, requests } = setUp(100, 10)
+  pinger.poll(0)
+  pinger.poll(5000)
+  pinger.poll(5000)
+  assert.ok(requests.length <= 3)
+})
+
+test('replies of others and to others are not ours', () => {
+  const { pinger } = setUp(1)
+  pinger.poll(0)
+  const other = echoRequest({ from, to, identifier: 8, sequence: 0, size: 56 })
+  assert.ok(!pinger.receive(replyTo(other), 1))
+  const elsewhere = echoRequest({ from, to: router, identifier: 7, sequence: 0, size: 56 })
+  assert.ok(!pinger.receive(replyTo(elsewhere), 1))
+  assert.equal(pinger.summary().received, 0)
+})
+
+test('an error of a router about our request is told and is no reply', () => {
+  const { pinger, requests, pings } = setUp(1)
+  pinger.poll(0)
+  const target = packetBuffer(new Uint8Array(MAX_ERROR_LENGTH))
+  const origin = { address: router, broadcast: parseIpv4('10.77.255.255')! }
+  const length = writeError(ICMP_ERROR.hostUnreachable, origin, packetBuffer(requests[0]), 0, target, 0)
+  assert.ok(length > 0)
+  assert.ok(pinger.receive(target.bytes.subarray(0, length), 3))
+  assert.equal(pings[0].error, 'host unreachable')
+  assert.equal(pings[0].from, '10.77.0.1')
+  assert.ok(pinger.done(3))
+  assert.deepEqual(
+    { ...pinger.summary(), rttMs: null },
+    {
+      target: '10.77.0.9',
+      sent: 1,
+      received: 0,
+      errors: 1,
+      lossPercent: 100,
+      rttMs: null,
+    },
+  )
+})

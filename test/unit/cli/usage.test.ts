@@ -1,0 +1,126 @@
+// Wrong usage: exit status 2, one line that says what and what to do, nothing on standard output.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Command } from 'commander'
+import { reportError } from '../../../node/cli/errors.ts'
+import { buildProgram } from '../../../node/cli/program.ts'
+import { run } from './run.ts'
+
+const WRONG: [command: string, expected: RegExp][] = [
+  ['clinet list', /unknown command 'clinet'; did you mean client\?/],
+  ['client', /client needs a sub-command: add, list, show/],
+  ['client ad web', /unknown command 'ad'; did you mean add\?/],
+  ['status --jsn', /unknown option '--jsn'; did you mean --json\?/],
+  ['status extra', /too many arguments for 'status'/],
+  ['client add', /missing required argument 'name'; see `overmesh help client add`/],
+  ['client add Web', /'Web' is not a name; use up to 63 lower-case letters/],
+  ['client add ../web', /is not a name/],
+  ['client add web --ip 10.77.0', /--ip: '10.77.0' is not an IPv4 address/],
+  ['client add web --ip 10.77.0.1/16', /--ip: .* without a prefix length/],
+  ['client add web --ip 010.77.0.1', /not an IPv4 address/],
+  ['client add web --subnet 10.0.0.1/8', /has bits set beyond its prefix length; did you mean 10.0.0.0\/8\?/],
+  ['client add web --subnet 10.0.0.0/33', /'10.0.0.0\/33' is not a prefix/],
+  ['client add web --subnet 10.0.0.0', /is not a prefix/],
+  ['client add web --tag site', /--tag: 'site' is not KEY=VALUE/],
+  ['client add web --tag =x', /is not KEY=VALUE/],
+  ['client add web --tag a=1 --tag a=2', /the key 'a' is given twice/],
+  ['client add web --days 0', /--days: '0' is not a whole number from 1 to 36500/],
+  ['client add web --days 1e3', /not a whole number/],
+  ['client add web --force', /give --out FILE/],
+  ['client add web --out', /argument missing/],
+  ['client pack web --format exe', /--format: 'exe' is not one of ovpn, p12, zip/],
+  ['client pack web --password-file x', /add --format p12/],
+  ['init --name x', /required option '--subnet <cidr>' not specified/],
+  ['init --name X --subnet 10.77.0.0/16', /--name 'X' is not a name/],
+  ['init --name x --subnet 10.77.1.0/16', /did you mean 10.77.0.0\/16\?/],
+  ['init --name x --subnet 10.77.0.0/16 --listen 1194', /--listen: '1194' is not HOST:PORT/],
+  ['init --name x --subnet 10.77.0.0/16 --listen ::1:1194', /an IPv6 address in brackets/],
+  ['init --name x --subnet 10.77.0.0/16 --public host:99999', /the port of .* is not from 1 to 65535/],
+  ['init --name x --subnet 10.77.0.0/16 --public -v', /--public: '-v' is not HOST/],
+  ['up --log-level loud', /'loud' is not one of trace, debug/],
+  ['up --json', /has no --json/],
+  ['up --tun way-too-long-name', /not a name for an interface/],
+  ['events --limit many', /--limit: 'many' is not a whole number/],
+  ['help nothing', /there is no command 'nothing'/],
+  ['--data', /argument missing/],
+]
+
+/** As `main` runs it, without the cost of a process. */
+async function complaint(args: string[]): Promise<{ code: number; stderr: string }> {
+  let stderr = ''
+  try {
+    await buildProgram().parseAsync(args, { from: 'user' })
+  } catch (error) {
+    const code = reportError(error, {
+      write: text => {
+        stderr += text
+      },
+    })
+    return { code, stderr }
+  }
+  throw new Error('it was accepted')
+}
+
+for (const [command, expected] of WRONG) {
+  test(`overmesh ${command}`, async () => {
+    const { code, stderr } = await complaint(command.split(' '))
+    assert.match(stderr, expected)
+    assert.match(stderr, /^overmesh: [^\n]+\n$/, 'one line')
+    assert.equal(code, 2)
+  })
+}
+
+test('as a process: one line on standard error, nothing on standard output, status 2', async () => {
+  for (const args of [['clinet'], ['client', 'add', 'web', '--days', '0'], ['status', '--jsn']]) {
+    const { code, stdout, stderr } = await run(args)
+    assert.match(stderr, /^overmesh: [^\n]+\n$/)
+    assert.equal(stdout, '')
+    assert.equal(code, 2)
+  }
+})
+
+test('control characters of arguments do not reach the terminal', async () => {
+  const { stderr, code } = await run(['client', 'show', 'a\u001b[31m\nb\u009b'])
+  assert.equal(code, 2)
+  assert.match(stderr, /^overmesh: [^\u0000-\u0009\u000b-\u001f\u007f-\u009f]+\n$/)
+})
+
+test('a stack is shown only when asked for', async () => {
+  const { stderr } = await run(['client', 'show', 'X'], { env: { OVERMESH_DEBUG: '1' } })
+  assert.match(stderr, /\n {4}at /)
+})
+
+test('every command has help with an example that can be pasted', () => {
+  const leaves: string[] = []
+  const visit = (command: Command, path: string) => {
+    for (const child of command.commands) visit(child, `${path} ${child.name()}`)
+    if (command.commands.length > 0 && path !== 'overmesh state') return
+    if (path !== 'overmesh help') leaves.push(path)
+    let help = ''
+    command.configureOutput({
+      writeOut: text => {
+        help += text
+      },
+    })
+    if (path !== 'overmesh help') {
+      command.outputHelp()
+      assert.match(help, new RegExp(`Example:\n {2}(sudo )?${path}`))
+    }
+  }
+  visit(buildProgram(), 'overmesh')
+  assert.ok(leaves.length >= 20, leaves.join())
+})
+
+test('help goes to any depth', async () => {
+  const { code, stdout } = await run(['help', 'client', 'add'])
+  assert.equal(code, 0)
+  assert.match(stdout, /^Usage: overmesh client add \[options\] <name>/)
+  assert.match(stdout, /\n {2}overmesh client add web /)
+})
+
+test('prints its version, and help for nothing at all', async () => {
+  assert.match((await run(['--version'])).stdout, /^\d+\.\d+\.\d+\n$/)
+  const bare = await run([])
+  assert.equal(bare.code, 0)
+  assert.match(bare.stdout, /^Usage: overmesh/)
+})
