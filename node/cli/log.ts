@@ -1,9 +1,7 @@
 // The log of a controller: on standard error, readable on a terminal and JSON otherwise, and never a secret in it.
 import pino, { type Logger } from 'pino'
 import pretty from 'pino-pretty'
-
-export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const
-export type LogLevel = (typeof LOG_LEVELS)[number]
+import type { LogLevel } from './log-level.ts'
 
 /** Bytes that may wait for a reader of standard error that stalls; beyond, lines are dropped: traffic goes on. */
 const MAX_WAITING = 4 * 1024 * 1024
@@ -23,9 +21,10 @@ const SECRET_PROPERTIES = [
 ]
 const REDACT = SECRET_PROPERTIES.flatMap(name => [name, `*.${name}`])
 
-// The second line of defence: key material in a message or an error, whatever it is called.
+// The second line of defence: key material in a message or an error, whatever it is called, also when it was cut.
+// Line breaks in it may be escaped; a quote ends it, so that a line of JSON stays one.
 const KEY_BLOCK =
-  /-----BEGIN ([A-Za-z0-9 -]*?(?:PRIVATE KEY|Static key|tls-crypt-v2)[A-Za-z0-9 -]*?)-----[\s\S]*?(?:-----END \1-----|$)/g
+  /-----BEGIN ([A-Za-z0-9 -]*?(?:PRIVATE KEY|Static key|tls-crypt-v2)[A-Za-z0-9 -]*?)-----(?:[\w+/=\s:,.]|-(?!----)|\\[nrt])*(?:-----END \1-----)?/g
 
 /** A line of the log without keys. */
 export function withoutKeys(line: string): string {

@@ -4,7 +4,7 @@ import { readChoice } from './arguments.ts'
 import { Context } from './context.ts'
 import { CommandError, UsageError } from './errors.ts'
 import { example } from './help.ts'
-import { LOG_LEVELS, type LogLevel } from './log.ts'
+import { LOG_LEVELS, type LogLevel } from './log-level.ts'
 
 interface UpOptions {
   tun: boolean | string

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict'
+import { statSync } from 'node:fs'
+import { test } from 'node:test'
+import { checkMachine } from '../../../node/cli/checks.ts'
+import type { Machine } from '../../../node/cli/machine.ts'
+
+const directory = statSync('/')
+
+/** A machine that has everything. */
+function machine(changes: Partial<Machine> = {}): Machine {
+  const files: Record<string, string> = {
+    '/proc/self/limits':
+      'Limit  Soft Limit  Hard Limit  Units\nMax open files            65536                524288   files\n',
+    '/proc/self/status': 'Name:\tnode\nCapEff:\t000001ffffffffff\n',
+    '/proc/sys/net/core/rmem_max': '8388608\n',
+    '/data/config.json': '{"listen":["0.0.0.0:1194","[::]:1194"]}',
+  }
+  return {
+    platform: 'linux',
+    nodeVersion: '24.21.0',
+    kernel: '6.1.0-13-amd64',
+    uid: 0,
+    read: path => files[path],
+    stat: () => Object.assign(Object.create(directory), { uid: 0, mode: 0o40700 }),
+    accessible: () => true,
+    program: name => `/usr/sbin/${name}`,
+    run: async () => 'yes',
+    bindUdp: async () => undefined,
+    ...changes,
+  }
+}
+
+async function states(changes: Partial<Machine>, running = false) {
+  const checks = await checkMachine({ machine: machine(changes), dataDir: '/data', running })
+  for (const check of checks) {
+    assert.equal(
+      check.fix === null,
+      check.state === 'ok',
+      `${check.name}: a remedy exactly where one is needed`,
+    )
+  }
+  return Object.fromEntries(checks.map(check => [check.name, check]))
+}
+
+test('finds nothing wrong with a machine that has everything', async () => {
+  const checks = await states({})
+  assert.deepEqual(
+    Object.values(checks).filter(check => check.state !== 'ok'),
+    [],
+  )
+  assert.ok(Object.keys(checks).length >= 13)
+})
+
+test('names what lacks, and whether a controller can do without', async () => {
+  const cases: [Partial<Machine>, name: string, state: string, essential: boolean, fix: RegExp][] = [
+    [{ nodeVersion: '20.11.0' }, 'node', 'missing', true, /Node 24/],
+    [{ nodeVersion: '22.17.9' }, 'node', 'missing', true, /Node 24/],
+    [{ platform: 'darwin' }, 'system', 'missing', true, /on Linux/],
+    [{ accessible: path => path !== '/data' }, 'data directory', 'missing', true, /chmod 700/],
+    [{ uid: 1000 }, 'data directory', 'missing', true, /its owner/],
+    [{ bindUdp: async () => 'EADDRINUSE' }, 'UDP port', 'missing', true, /ss -ulpn 'sport = :1194'/],
+    [{ bindUdp: async () => 'EACCES' }, 'UDP port', 'missing', true, /above 1023/],
+    [
+      { read: path => (path === '/proc/self/status' ? 'CapEff:\t0000000000000400\n' : undefined) },
+      'network administration',
+      'missing',
+      false,
+      /NET_ADMIN/,
+    ],
+    [{ accessible: path => path !== '/dev/net/tun' }, 'TUN device', 'missing', false, /as root/],
+    [{ kernel: '4.19.0' }, 'UDP offloads', 'warning', false, /5\.0 or newer/],
+    [
+      { read: path => (path.endsWith('rmem_max') ? '212992' : undefined) },
+      'receive buffer',
+      'warning',
+      false,
+      /sysctl -w/,
+    ],
+    [{ run: async () => 'no' }, 'clock', 'warning', false, /chrony/],
+    [{ run: async () => undefined }, 'clock', 'warning', false, /cannot be seen/],
+    [{ program: () => undefined }, 'nft', 'missing', false, /apt-get install nftables/],
+    [{ program: () => undefined }, 'charon-systemd', 'missing', false, /apt-get install charon-systemd/],
+  ]
+  for (const [changes, name, state, essential, fix] of cases) {
+    const check = (await states(changes))[name]
+    assert.equal(check.state, state, name)
+    assert.equal(check.essential, essential, name)
+    assert.match(check.fix ?? '', fix)
+  }
+})
+
+test('the ports of a running controller are in use as they should be', async () => {
+  const checks = await states({ bindUdp: async () => 'EADDRINUSE' }, true)
+  assert.equal(checks['UDP port'].state, 'ok')
+})
+
+test('asks for the configured addresses, or for what init would choose', async () => {
+  const asked: string[] = []
+  const bindUdp = async (host: string, port: number) => void asked.push(`${host} ${port}`)
+  await states({ bindUdp })
+  assert.deepEqual(asked.splice(0), ['0.0.0.0 1194', ':: 1194'])
+  for (const config of [undefined, 'not json', '{"listen":7}', 'null']) {
+    await states({ bindUdp, read: path => (path.endsWith('config.json') ? config : undefined) })
+    assert.deepEqual(asked.splice(0), ['0.0.0.0 1194'])
+  }
+})
