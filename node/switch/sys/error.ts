@@ -3,6 +3,19 @@ import koffi from 'koffi'
 
 const names = new Map(Object.entries(koffi.os.errno).map(([name, number]) => [number, name]))
 
+/** Numbers of errors that are not failures but answers. Those of Linux on every 64-bit architecture. */
+export const ERRNO = {
+  EINTR: 4,
+  EIO: 5,
+  EAGAIN: 11,
+  EINVAL: 22,
+  EMSGSIZE: 90,
+  ENOPROTOOPT: 92,
+  EOPNOTSUPP: 95,
+  ENOBUFS: 105,
+  ECONNREFUSED: 111,
+} as const
+
 /** A system call or library call that failed, or an argument refused before it was made. */
 export class SysError extends Error {
   override readonly name = 'SysError'

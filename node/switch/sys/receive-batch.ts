@@ -1,13 +1,12 @@
 // Many datagrams by one recvmmsg, with what the kernel tells beside each: sender, address asked, GRO segment size.
 import { Arena } from './arena.ts'
-import { errno } from './error.ts'
+import { ERRNO, errno } from './error.ts'
 import { libc, POINTER } from './library.ts'
 
 const recvmmsg = libc('recvmmsg', 'int', 'int', POINTER, 'uint', 'int', POINTER)
 
 const MSG_DONTWAIT = 0x40
 const MSG_TRUNC = 0x20
-const EINTR = 4
 // struct mmsghdr in 32-bit words: name 0, namelen 2, iov 4, iovlen 6, control 8, controllen 10, flags 12, len 14.
 const HEADER_WORDS = 16
 const NAME_STRIDE = 32
@@ -77,7 +76,7 @@ export class ReceiveBatch {
   receive(fd: number): number {
     const address = this.#headers.address(0, this.capacity * HEADER_WORDS * 4)
     let count = recvmmsg(fd, address, this.capacity, MSG_DONTWAIT, 0)
-    if (count < 0 && errno() === EINTR) count = recvmmsg(fd, address, this.capacity, MSG_DONTWAIT, 0)
+    if (count < 0 && errno() === ERRNO.EINTR) count = recvmmsg(fd, address, this.capacity, MSG_DONTWAIT, 0)
     return count < 0 ? 0 : count
   }
 

@@ -1,0 +1,304 @@
+// The way of a packet: from a datagram or the TUN, through decryption and the checks of a router, to the next hop.
+import { COUNTER } from './counters.ts'
+import { planFragments, writeFragment } from './fragment.ts'
+import {
+  type ErrorOrigin,
+  ICMP_ERROR,
+  type IcmpError,
+  MAX_ERROR_LENGTH,
+  writeEchoReply,
+  writeError,
+} from './icmp.ts'
+import { IcmpLimiter } from './icmp-limiter.ts'
+import { matches, OCC_EXIT, OCC_MAGIC, PING } from './in-tunnel-messages.ts'
+import { decrementTtl, destination, IPV4, source, totalLength, validate } from './ipv4.ts'
+import { type Keys, OPEN } from './keys.ts'
+import type { Outbox } from './outbox.ts'
+import type { Ports } from './ports.ts'
+import { KEY_IDS } from './shared.ts'
+import { Arena } from './sys/arena.ts'
+import type { ReceiveBatch } from './sys/receive-batch.ts'
+import { ForwardingTable, NEXT_HOP } from './table.ts'
+import type { Tun } from './tun.ts'
+
+/** What the packet path has to tell the endpoint. Called with slots of open ports. */
+export interface Notices {
+  /** Datagram of the control channel: `length` bytes at `at` of `batch.data`, number i of the batch. */
+  control(socket: number, batch: ReceiveBatch, i: number, at: number, length: number): void
+  floated(port: number): void
+  exited(port: number): void
+  rekeyDue(port: number): void
+}
+
+export interface ForwarderParts {
+  ports: Ports
+  keys: Keys
+  outbox: Outbox
+  counters: Float64Array
+  /** Undefined: the switch itself answers to its addresses. */
+  tun: Tun | undefined
+  notices: Notices
+  /** Where ICMP errors come from. */
+  origin: ErrorOrigin
+}
+
+/** Longest IP packet. */
+const MAX_PACKET = 65535
+/** No port: the packet came from the TUN or was made here. */
+const NO_PORT = 0
+const DATA_V2 = 9
+/** Opcodes of the control channel: 3 soft reset, 4 control, 5 ack, 7 and 10 client resets, 11 control with WKc. */
+const CONTROL_OPCODES = (1 << 3) | (1 << 4) | (1 << 5) | (1 << 7) | (1 << 10) | (1 << 11)
+
+/** Forwards packets; knows no socket and no loop. One packet at a time is in here. */
+export class Forwarder {
+  /** Swapped whole by the owner. */
+  table = ForwardingTable.build([])
+  /** Monotonic milliseconds and ms since 1970 of this turn, set by the loop. */
+  now = 0
+  wallClock = 0
+  readonly #ports: Ports
+  readonly #keys: Keys
+  readonly #outbox: Outbox
+  readonly #counters: Float64Array
+  readonly #tun: Tun | undefined
+  readonly #notices: Notices
+  readonly #origin: ErrorOrigin
+  readonly #limiter = new IcmpLimiter()
+  /** The packet being forwarded. */
+  readonly #packet = new Arena(MAX_PACKET + 1)
+  /** What is made from it: an ICMP message or a fragment. */
+  readonly #answer = new Arena(MAX_PACKET + 1)
+  readonly #ping = new Arena(PING.length)
+
+  constructor({ ports, keys, outbox, counters, tun, notices, origin }: ForwarderParts) {
+    this.#ports = ports
+    this.#keys = keys
+    this.#outbox = outbox
+    this.#counters = counters
+    this.#tun = tun
+    this.#notices = notices
+    this.#origin = origin
+    this.#ping.bytes.set(PING)
+  }
+
+  /** Takes datagram `i` of the batch, which came by listening socket `socket`. */
+  datagram(socket: number, batch: ReceiveBatch, i: number): void {
+    const length = batch.length(i)
+    if (batch.truncated(i)) {
+      this.#counters[COUNTER.rxDatagrams]++
+      this.#counters[COUNTER.badLength]++
+      return
+    }
+    batch.readControl(i)
+    const start = batch.dataAt(i)
+    const step = batch.segment > 0 && batch.segment < length ? batch.segment : length
+    for (let done = 0; done < length || done === 0; done += step) {
+      this.#counters[COUNTER.rxDatagrams]++
+      this.#classify(socket, batch, i, start + done, Math.min(step, length - done))
+      if (length === 0) return
+    }
+  }
+
+  #classify(socket: number, batch: ReceiveBatch, i: number, at: number, length: number): void {
+    if (length < 1) {
+      this.#counters[COUNTER.badLength]++
+      return
+    }
+    const opcode = batch.data.bytes[at] >> 3
+    if (opcode === DATA_V2) this.#data(socket, batch, i, at, length)
+    else if (((1 << opcode) & CONTROL_OPCODES) !== 0 && opcode < 32)
+      this.#notices.control(socket, batch, i, at, length)
+    else this.#counters[COUNTER.unknownOpcode]++
+  }
+
+  #data(socket: number, batch: ReceiveBatch, i: number, at: number, length: number): void {
+    if (length < 8) {
+      this.#counters[COUNTER.badLength]++
+      return
+    }
+    const header = batch.data.view.getUint32(at)
+    const port = this.#ports.find(header & 0xffffff)
+    if (port === 0) {
+      this.#counters[COUNTER.unknownPeer]++
+      return
+    }
+    const key = this.#ports.keys[port * KEY_IDS + ((header >>> 24) & 7)]
+    if (key === 0) {
+      this.#counters[COUNTER.unknownKey]++
+      return
+    }
+    const size = this.#keys.open(key, batch.data, at, length, this.#packet, 0)
+    if (size < 0) {
+      this.#counters[
+        size === OPEN.badTag ? COUNTER.badTag : size === OPEN.replayed ? COUNTER.replayed : COUNTER.badLength
+      ]++
+      return
+    }
+    // An empty payload proves the key but moves nothing.
+    if (size === 0) return
+    if (!this.#ports.cameByPath(port, socket, batch, i)) {
+      if (!this.#ports.float(port, socket, batch, i)) {
+        this.#counters[COUNTER.floatRefused]++
+        return
+      }
+      this.#counters[COUNTER.floated]++
+      this.#notices.floated(port)
+    } else {
+      this.#ports.noteLocal(port, batch)
+    }
+    this.#ports.countReceived(port, size, this.now, this.wallClock)
+    this.#counters[COUNTER.rxPackets]++
+    this.#counters[COUNTER.rxBytes] += size
+    const version = this.#packet.bytes[0] >> 4
+    if (version === 4) this.#fromPort(port, size)
+    else this.#inTunnel(port, size)
+  }
+
+  #inTunnel(port: number, size: number): void {
+    const { bytes } = this.#packet
+    if (size === PING.length && matches(bytes, 0, PING)) {
+      this.#counters[COUNTER.pingRx]++
+    } else if (size > OCC_MAGIC.length && matches(bytes, 0, OCC_MAGIC)) {
+      if (bytes[OCC_MAGIC.length] === OCC_EXIT) this.#notices.exited(port)
+    } else {
+      this.#counters[COUNTER.notIpv4]++
+    }
+  }
+
+  #valid(size: number): boolean {
+    if (validate(this.#packet.bytes, this.#packet.view, 0, size) === IPV4.ok) return true
+    this.#counters[COUNTER.badIp]++
+    return false
+  }
+
+  #fromPort(port: number, size: number): void {
+    if (!this.#valid(size)) return
+    const { view } = this.#packet
+    if (!this.#ports.admits(port, source(view, 0))) {
+      this.#counters[COUNTER.spoofedSource]++
+      return
+    }
+    this.#route(port, this.table.lookup(destination(view, 0)), totalLength(view, 0))
+  }
+
+  /** Takes one packet from the TUN; false when none waited. */
+  fromTun(): boolean {
+    const size = this.#tun === undefined ? 0 : this.#tun.read(this.#packet, 0, MAX_PACKET)
+    if (size === 0) return false
+    this.#counters[COUNTER.tunRxPackets]++
+    this.#counters[COUNTER.tunRxBytes] += size
+    if (this.#packet.bytes[0] >> 4 !== 4) {
+      this.#counters[COUNTER.notIpv4]++
+    } else if (this.#valid(size)) {
+      const hop = this.table.lookup(destination(this.#packet.view, 0))
+      // What the kernel sent here is not to come back to it.
+      if (hop === NEXT_HOP.tun || hop === NEXT_HOP.local)
+        this.#refuse(NO_PORT, ICMP_ERROR.hostUnreachable, COUNTER.unreachable)
+      else this.#route(NO_PORT, hop, totalLength(this.#packet.view, 0))
+    }
+    return true
+  }
+
+  /** Sends the packet of `length` bytes that came from port `from` to its next hop. */
+  #route(from: number, hop: number, length: number): void {
+    if (hop >= 0) {
+      const port = this.#ports.find(hop)
+      if (port === 0) this.#refuse(from, ICMP_ERROR.hostUnreachable, COUNTER.unreachable)
+      else if (from !== NO_PORT && !decrementTtl(this.#packet.view, 0)) {
+        this.#refuse(from, ICMP_ERROR.timeExceeded, COUNTER.ttlExceeded)
+      } else this.#toPort(from, port, length)
+    } else if (hop === NEXT_HOP.local || (hop === NEXT_HOP.tun && this.#tun === undefined)) {
+      this.#toSelf(from)
+    } else if (hop === NEXT_HOP.tun) {
+      this.#toTun(this.#packet, length)
+    } else if (hop === NEXT_HOP.unreachable) {
+      this.#refuse(from, ICMP_ERROR.hostUnreachable, COUNTER.unreachable)
+    } else {
+      this.#refuse(from, ICMP_ERROR.networkUnreachable, COUNTER.noRoute)
+    }
+  }
+
+  #toPort(from: number, port: number, length: number): void {
+    const mtu = this.#ports.mtu[port]
+    if (length <= mtu) {
+      this.#seal(port, this.#packet, length)
+      return
+    }
+    const fragments = planFragments(this.#packet, 0, mtu)
+    if (fragments === 0) {
+      this.#refuse(from, ICMP_ERROR.fragmentationNeeded, COUNTER.tooBig, mtu)
+      return
+    }
+    this.#counters[COUNTER.fragmented]++
+    for (let i = 0; i < fragments; i++) {
+      this.#seal(port, this.#answer, writeFragment(this.#packet, 0, mtu, i, this.#answer, 0))
+    }
+  }
+
+  /** Encrypts what stands at the start of `plain` for a port. */
+  #seal(port: number, plain: Arena, length: number): boolean {
+    const key = this.#ports.sendKey[port]
+    if (key === 0) {
+      this.#counters[COUNTER.noSendKey]++
+      return false
+    }
+    const at = this.#outbox.reserve()
+    const sealed = this.#keys.seal(key, plain, 0, length, this.#outbox.arena, at)
+    if (this.#keys.rekeyDue(key)) this.#notices.rekeyDue(port)
+    if (sealed === 0) {
+      this.#counters[COUNTER.noSendKey]++
+      return false
+    }
+    this.#outbox.commit(port, sealed)
+    this.#ports.countSent(port, length, this.now)
+    this.#counters[COUNTER.txPackets]++
+    this.#counters[COUNTER.txBytes] += length
+    return true
+  }
+
+  /** Sends the in-tunnel ping to a port. */
+  ping(port: number): void {
+    if (this.#seal(port, this.#ping, PING.length)) this.#counters[COUNTER.pingTx]++
+  }
+
+  #toTun(packet: Arena, length: number): void {
+    if (this.#tun?.write(packet, 0, length) !== true) {
+      this.#counters[COUNTER.tunFailed]++
+      return
+    }
+    this.#counters[COUNTER.tunTxPackets]++
+    this.#counters[COUNTER.tunTxBytes] += length
+  }
+
+  /** The packet is for the switch's own address, and there is no TUN to take it. */
+  #toSelf(from: number): void {
+    const length = writeEchoReply(this.#packet, 0, this.#answer, 0)
+    if (length === 0) {
+      this.#refuse(from, ICMP_ERROR.protocolUnreachable, COUNTER.notForUs)
+      return
+    }
+    this.#counters[COUNTER.echoReplies]++
+    this.#answerTo(from, length)
+  }
+
+  /** Drops the packet and tells its sender why. */
+  #refuse(from: number, error: IcmpError, counter: number, mtu = 0): void {
+    this.#counters[counter]++
+    const length = writeError(error, this.#origin, this.#packet, 0, this.#answer, 0, mtu)
+    if (length === 0 || length > MAX_ERROR_LENGTH) return
+    if (!this.#limiter.take(source(this.#packet.view, 0), this.now)) {
+      this.#counters[COUNTER.icmpLimited]++
+      return
+    }
+    this.#counters[COUNTER.icmpErrors]++
+    this.#answerTo(from, length)
+  }
+
+  /** Sends the answer made here back to where the packet came from, cut to that port's MTU where need be. */
+  #answerTo(from: number, length: number): void {
+    if (from === NO_PORT) this.#toTun(this.#answer, length)
+    else if (length <= this.#ports.mtu[from]) this.#seal(from, this.#answer, length)
+    else this.#counters[COUNTER.tooBig]++
+  }
+}

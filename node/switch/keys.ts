@@ -1,0 +1,209 @@
+// Data-channel keys: OpenSSL contexts, nonces, packet ids, replay windows and usage of each key, by slot number.
+// Packet format "aead" is that of DATA_V2: header(4) packet-id(4) tag(16) ciphertext; additional data is the first 8
+// bytes, the nonce is packet id and 8 bytes of the key block.
+
+import { ReplayWindows } from './replay.ts'
+import { Arena } from './sys/arena.ts'
+import { type Cipher, type CipherName, freeCipher, newCipher, open, seal, TAG_LENGTH } from './sys/cipher.ts'
+
+const NONCE_STRIDE = 16
+const HEADER = 8
+/** Bytes that format "aead" adds to a packet. */
+export const AEAD_OVERHEAD = HEADER + TAG_LENGTH
+const DATA_V2 = 9
+
+/** From here on a key is to be replaced (OpenVPN's PACKET_ID_WRAP_TRIGGER). */
+export const REKEY_PACKET_ID = 0xff000000
+/** The last id that may ever be sent. */
+export const LAST_PACKET_ID = 0xffffffff
+/** Blocks of 16 bytes and packets, together, that one AES-GCM key may protect (RFC 9147 section 4.5.3's reasoning). */
+export const GCM_LIMIT = 2 ** 36 - 1
+const REKEY_AT_USE = GCM_LIMIT * (7 / 8)
+/** Forgeries after which a key decrypts nothing any more. */
+export const FORGERY_LIMIT = 2 ** 36
+
+/** Why `Keys.open` gave no plaintext. */
+export const OPEN = { badLength: -1, replayed: -2, badTag: -3 } as const
+
+/** Key material of one direction. */
+export interface DirectionSecret {
+  /** At least as long as the cipher's key. */
+  key: Uint8Array
+  /** The nonce's last 8 bytes. */
+  implicitIv: Uint8Array
+}
+
+/** A pool of keys. Slot numbers are 1 and up; 0 is none. */
+export class Keys {
+  readonly capacity: number
+  readonly #sealers: Float64Array
+  readonly #openers: Float64Array
+  readonly #sendNonces: Arena
+  readonly #receiveNonces: Arena
+  /** The first word of a data packet under this key. */
+  readonly #header: Uint32Array
+  readonly #nextId: Float64Array
+  /** Blocks and packets protected, for AES-GCM only. */
+  readonly #used: Float64Array
+  readonly #limited: Uint8Array
+  readonly #forged: Float64Array
+  readonly #rekeyAsked: Uint8Array
+  readonly #windows: ReplayWindows
+  readonly #free: Int32Array
+  #freeCount = 0
+  #highest = 0
+
+  constructor(capacity: number) {
+    const size = capacity + 1
+    this.capacity = capacity
+    this.#sealers = new Float64Array(size)
+    this.#openers = new Float64Array(size)
+    this.#sendNonces = new Arena(size * NONCE_STRIDE)
+    this.#receiveNonces = new Arena(size * NONCE_STRIDE)
+    this.#header = new Uint32Array(size)
+    this.#nextId = new Float64Array(size)
+    this.#used = new Float64Array(size)
+    this.#limited = new Uint8Array(size)
+    this.#forged = new Float64Array(size)
+    this.#rekeyAsked = new Uint8Array(size)
+    this.#windows = new ReplayWindows(size)
+    this.#free = new Int32Array(size)
+  }
+
+  /** Keys installed. */
+  get count(): number {
+    return this.#highest - this.#freeCount
+  }
+
+  /**
+   * Installs a key for both directions and returns its slot; 0 when the pool is full. The caller wipes the secrets.
+   * Throws SysError when OpenSSL refuses.
+   */
+  add(
+    peerId: number,
+    keyId: number,
+    cipher: CipherName,
+    send: DirectionSecret,
+    receive: DirectionSecret,
+  ): number {
+    if (this.#freeCount === 0 && this.#highest === this.capacity) return 0
+    const sealer = newCipher(cipher, send.key, true)
+    let opener: Cipher
+    try {
+      opener = newCipher(cipher, receive.key, false)
+    } catch (error) {
+      freeCipher(sealer)
+      throw error
+    }
+    const key = this.#freeCount > 0 ? this.#free[--this.#freeCount] : ++this.#highest
+    this.#sealers[key] = sealer
+    this.#openers[key] = opener
+    this.#sendNonces.bytes.set(send.implicitIv.subarray(0, 8), key * NONCE_STRIDE + 4)
+    this.#receiveNonces.bytes.set(receive.implicitIv.subarray(0, 8), key * NONCE_STRIDE + 4)
+    this.#header[key] = (((DATA_V2 << 3) | keyId) << 24) | peerId
+    this.#nextId[key] = 1
+    this.#used[key] = 0
+    this.#limited[key] = cipher === 'CHACHA20-POLY1305' ? 0 : 1
+    this.#forged[key] = 0
+    this.#rekeyAsked[key] = 0
+    this.#windows.reset(key)
+    return key
+  }
+
+  /** Wipes and forgets a key. */
+  remove(key: number): void {
+    freeCipher(this.#sealers[key])
+    freeCipher(this.#openers[key])
+    this.#sealers[key] = 0
+    this.#openers[key] = 0
+    this.#sendNonces.bytes.fill(0, key * NONCE_STRIDE, (key + 1) * NONCE_STRIDE)
+    this.#receiveNonces.bytes.fill(0, key * NONCE_STRIDE, (key + 1) * NONCE_STRIDE)
+    this.#free[this.#freeCount++] = key
+  }
+
+  /**
+   * Decrypts the data packet of `length` bytes at `at` to `plainAt` of `plain`: the plaintext's length, or one of
+   * `OPEN`. A packet that passes is marked as seen.
+   */
+  open(key: number, packet: Arena, at: number, length: number, plain: Arena, plainAt: number): number {
+    const size = length - AEAD_OVERHEAD
+    if (size < 0) return OPEN.badLength
+    const id = packet.view.getUint32(at + 4)
+    if (!this.#windows.check(key, id)) return OPEN.replayed
+    if (this.#forged[key] >= FORGERY_LIMIT) return OPEN.badTag
+    const nonce = key * NONCE_STRIDE
+    this.#receiveNonces.view.setUint32(nonce, id)
+    const text = at + AEAD_OVERHEAD
+    if (
+      !open(
+        this.#openers[key],
+        this.#receiveNonces,
+        nonce,
+        packet,
+        at,
+        HEADER,
+        text,
+        size,
+        at + HEADER,
+        plain,
+        plainAt,
+      )
+    ) {
+      this.#forged[key]++
+      return OPEN.badTag
+    }
+    this.#windows.mark(key, id)
+    return size
+  }
+
+  /**
+   * Encrypts `length` bytes at `plainAt` of `plain` into a data packet at `at` of `out`: the packet's length, or 0
+   * when the key is used up.
+   */
+  seal(key: number, plain: Arena, plainAt: number, length: number, out: Arena, at: number): number {
+    const id = this.#nextId[key]
+    if (id > LAST_PACKET_ID) return 0
+    this.#nextId[key] = id + 1
+    this.#used[key] += 1 + ((length + 15) >> 4)
+    out.view.setUint32(at, this.#header[key])
+    out.view.setUint32(at + 4, id)
+    const nonce = key * NONCE_STRIDE
+    this.#sendNonces.view.setUint32(nonce, id)
+    const text = at + AEAD_OVERHEAD
+    const sealed = seal(
+      this.#sealers[key],
+      this.#sendNonces,
+      nonce,
+      plain,
+      plainAt,
+      length,
+      out,
+      at,
+      HEADER,
+      text,
+      at + HEADER,
+    )
+    return sealed ? AEAD_OVERHEAD + length : 0
+  }
+
+  /** True once for a key that has to be replaced soon: by packet id or by what it has protected. */
+  rekeyDue(key: number): boolean {
+    if (this.#rekeyAsked[key] !== 0) return false
+    const worn = this.#limited[key] !== 0 && this.#used[key] >= REKEY_AT_USE
+    if (this.#nextId[key] < REKEY_PACKET_ID && !worn) return false
+    this.#rekeyAsked[key] = 1
+    return true
+  }
+
+  /** Goes on from a packet id: for a session that is taken over, and to come near the end in tests. */
+  skipTo(key: number, packetId: number): void {
+    this.#nextId[key] = Math.max(this.#nextId[key], packetId)
+  }
+
+  /** Wipes all keys. */
+  close(): void {
+    for (let key = 1; key <= this.#highest; key++) {
+      if (this.#sealers[key] !== 0) this.remove(key)
+    }
+  }
+}

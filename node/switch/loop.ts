@@ -1,0 +1,151 @@
+// The switch's loop: waits for sockets, TUN and commands, lets the forwarder work, sends, and keeps the ports' timers.
+import { COUNTER } from './counters.ts'
+import type { Forwarder } from './forwarder.ts'
+import type { Listener } from './listener.ts'
+import { Moderation } from './moderation.ts'
+import type { Outbox } from './outbox.ts'
+import type { Ports } from './ports.ts'
+import type { Reporter } from './reporter.ts'
+import { SIGNAL } from './shared.ts'
+import { Poller, preciseSleep, sleep } from './sys/poller.ts'
+import { ReceiveBatch } from './sys/receive-batch.ts'
+import type { Tun } from './tun.ts'
+
+/** Datagrams taken by one system call. */
+const RECEIVE_BATCH = 64
+/** Calls in a row on one socket, and packets from the TUN, before the others have their turn. */
+const CALLS_PER_TURN = 4
+const TUN_PACKETS_PER_TURN = 128
+/** The longest wait: how late a command without a wake-up, or a timer, may be noticed. Milliseconds. */
+const MAX_WAIT = 250
+/** How often the ports' timers are looked at. Milliseconds. */
+const TIMER_INTERVAL = 250
+/** Turns that may fail one after another before the loop gives up. */
+const MAX_FAILURES = 100
+
+const WAKEUP = 0
+const TUN = 1
+const FIRST_LISTENER = 2
+
+export interface LoopParts {
+  listeners: readonly Listener[]
+  tun: Tun | undefined
+  wakeup: number
+  forwarder: Forwarder
+  outbox: Outbox
+  ports: Ports
+  reporter: Reporter
+  signals: Int32Array<SharedArrayBuffer>
+  counters: Float64Array
+  /** Carries out the commands that wait. */
+  commands: () => void
+}
+
+export class Loop {
+  readonly #parts: LoopParts
+  readonly #poller: Poller
+  readonly #batch = new ReceiveBatch(RECEIVE_BATCH)
+  readonly #moderation = new Moderation()
+  #nextTimers = 0
+  /** Nanoseconds to sleep before the next turn. */
+  #delay = 0
+  /** More is known to wait: do not sleep. */
+  #backlog = false
+
+  constructor(parts: LoopParts) {
+    this.#parts = parts
+    this.#poller = new Poller(parts.listeners.length + FIRST_LISTENER)
+    this.#poller.add(parts.wakeup, WAKEUP, true)
+    if (parts.tun !== undefined) this.#poller.add(parts.tun.fd, TUN)
+    for (const [i, listener] of parts.listeners.entries()) this.#poller.add(listener.fd, FIRST_LISTENER + i)
+  }
+
+  /** Runs until the stop signal. Throws only when nothing works any more. */
+  run(): void {
+    const { signals, outbox, reporter } = this.#parts
+    preciseSleep()
+    let failures = 0
+    while (Atomics.load(signals, SIGNAL.stop) === 0) {
+      try {
+        this.#turn()
+        failures = 0
+      } catch (error) {
+        // One packet's trouble must not be everyone's: forget the turn and go on.
+        outbox.clear()
+        if (failures++ === 0)
+          reporter.trouble(error instanceof Error ? (error.stack ?? error.message) : String(error))
+        if (failures === MAX_FAILURES) throw error
+      }
+    }
+    this.#poller.close()
+  }
+
+  #turn(): void {
+    const { signals, forwarder, outbox, reporter } = this.#parts
+    const now = performance.now()
+    if (this.#delay > 0 && !this.#backlog) sleep(this.#delay)
+    const idle = this.#delay === 0 && !this.#backlog
+    const ready = this.#poller.wait(
+      idle ? Math.min(MAX_WAIT, Math.max(0, Math.ceil(this.#nextTimers - now))) : 0,
+    )
+    forwarder.now = performance.now()
+    forwarder.wallClock = Date.now()
+    if (Atomics.exchange(signals, SIGNAL.wake, 0) !== 0) this.#parts.commands()
+    this.#backlog = false
+    let packets = 0
+    for (let i = 0; i < ready; i++) {
+      const token = this.#poller.token(i)
+      if (token >= FIRST_LISTENER) packets += this.#receive(token - FIRST_LISTENER)
+      else if (token === TUN) packets += this.#readTun()
+    }
+    if (forwarder.now >= this.#nextTimers) this.#timers()
+    outbox.flush()
+    reporter.post()
+    this.#delay = this.#moderation.after(packets, forwarder.now)
+  }
+
+  #receive(socket: number): number {
+    const { listeners, forwarder, counters } = this.#parts
+    const batch = this.#batch
+    let total = 0
+    for (let call = 0; call < CALLS_PER_TURN; call++) {
+      const count = batch.receive(listeners[socket].fd)
+      counters[COUNTER.receiveCalls]++
+      try {
+        for (let i = 0; i < count; i++) forwarder.datagram(socket, batch, i)
+      } finally {
+        batch.release(count)
+      }
+      total += count
+      if (count < batch.capacity) return total
+    }
+    this.#backlog = true
+    return total
+  }
+
+  #readTun(): number {
+    const { forwarder } = this.#parts
+    let count = 0
+    while (count < TUN_PACKETS_PER_TURN && forwarder.fromTun()) count++
+    if (count === TUN_PACKETS_PER_TURN) this.#backlog = true
+    return count
+  }
+
+  /** Pings where nothing was sent for a while, and tells of ports from which nothing came. */
+  #timers(): void {
+    const { ports, forwarder, reporter } = this.#parts
+    const { now } = forwarder
+    this.#nextTimers = now + TIMER_INTERVAL
+    for (let port = 1; port <= ports.highest; port++) {
+      if (ports.open[port] === 0) continue
+      const pingAfter = ports.pingAfter[port]
+      if (pingAfter > 0 && ports.sendKey[port] !== 0 && now - ports.lastSent[port] >= pingAfter)
+        forwarder.ping(port)
+      const idleAfter = ports.idleAfter[port]
+      if (idleAfter > 0 && ports.idleReported[port] === 0 && now - ports.lastReceived[port] >= idleAfter) {
+        ports.idleReported[port] = 1
+        reporter.idle(port)
+      }
+    }
+  }
+}

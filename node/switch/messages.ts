@@ -1,0 +1,90 @@
+// What the main thread and the switch's thread say to each other, besides shared memory (shared.ts).
+import type { MessagePort } from 'node:worker_threads'
+import type { SwitchErrorCode } from './errors.ts'
+import type { ListenAddress } from './listener.ts'
+import type { Path } from './path.ts'
+import type { PortInit } from './ports.ts'
+import type { CipherName } from './sys/cipher.ts'
+
+/** Everything the switch's thread starts with. */
+export interface WorkerInit {
+  commands: MessagePort
+  listen: ListenAddress[]
+  gateway: number
+  address: number
+  subnet: { address: number; length: number }
+  tun: { name?: string } | false
+  mtu: number
+  maxPorts: number
+  segmenting: boolean
+  signals: Int32Array<SharedArrayBuffer>
+  stats: SharedArrayBuffer
+  counters: SharedArrayBuffer
+}
+
+/** Main thread to switch. Slots are those of open ports: the main thread hands them out. */
+export type Command =
+  | { type: 'open'; port: PortInit; path: Path }
+  | { type: 'close'; slot: number }
+  | { type: 'move'; slot: number; path: Path }
+  | {
+      type: 'setKey'
+      slot: number
+      keyId: number
+      cipher: CipherName
+      format: 'aead' | 'epoch'
+      /** See `packSecrets`. Transferred, and wiped by the receiver. */
+      secrets: ArrayBuffer
+    }
+  | { type: 'useKey'; slot: number; keyId: number }
+  | { type: 'dropKey'; slot: number; keyId: number }
+  /** An encoded ForwardingTable. */
+  | { type: 'routes'; table: Int32Array<ArrayBuffer> }
+  /** Packets to send, see control-batch.ts. */
+  | { type: 'control'; batch: ArrayBuffer; count: number }
+
+/** Something about one port. Its generation tells it from a later port in the same slot. */
+export interface PortEvent {
+  kind: 'float' | 'idle' | 'exit' | 'rekey'
+  slot: number
+  generation: number
+  /** Where to, for `float`. */
+  path?: Path
+}
+
+/** Switch to main thread. */
+export type Report =
+  | { type: 'ready'; wakeup: number; addresses: ListenAddress[]; tun: { name: string; mtu: number } | null }
+  | { type: 'refused'; code: SwitchErrorCode; message: string }
+  /** What one turn of the loop has to tell. `groups` and `bytes` of its control packets are released when handled. */
+  | { type: 'turn'; control: ArrayBuffer | undefined; groups: number[]; bytes: number; events: PortEvent[] }
+  /** A turn failed; the loop goes on. */
+  | { type: 'trouble'; message: string }
+
+const KEY_BYTES = 32
+const HALF = 64
+
+/** A direction's parts of the key block. */
+export interface DirectionParts {
+  cipher: Uint8Array
+  hmac: Uint8Array
+}
+
+/** Both directions' leading bytes in one fresh buffer: what any cipher and format needs of them. */
+export function packSecrets(send: DirectionParts, receive: DirectionParts): ArrayBuffer {
+  const packed = new Uint8Array(2 * HALF)
+  for (const [index, part] of [send, receive].entries()) {
+    packed.set(part.cipher.subarray(0, KEY_BYTES), index * HALF)
+    packed.set(part.hmac.subarray(0, KEY_BYTES), index * HALF + KEY_BYTES)
+  }
+  return packed.buffer
+}
+
+/** The two halves of `packSecrets`, as views: wiping the buffer wipes them. */
+export function unpackSecrets(packed: ArrayBuffer): { send: DirectionParts; receive: DirectionParts } {
+  const part = (at: number): DirectionParts => ({
+    cipher: new Uint8Array(packed, at, KEY_BYTES),
+    hmac: new Uint8Array(packed, at + KEY_BYTES, KEY_BYTES),
+  })
+  return { send: part(0), receive: part(HALF) }
+}

@@ -1,0 +1,207 @@
+// The switch's ports: everything the packet path asks about a session, by slot number, in arrays made once.
+
+import { PathIndex } from './path-index.ts'
+import { MAX_PEER_ID, PeerIndex } from './peer-index.ts'
+import { KEY_IDS, PORT_STAT, type PortStats } from './shared.ts'
+import { copyLocal, copyName, PATH_STRIDE, sameLocal, sameName } from './socket-address.ts'
+import { Arena } from './sys/arena.ts'
+import type { ReceiveBatch } from './sys/receive-batch.ts'
+
+/** What a port is opened with. */
+export interface PortInit {
+  peerId: number
+  slot: number
+  generation: number
+  socket: number
+  ifindex: number
+  /** Overlay address, u32. */
+  address: number
+  /** Further prefixes that may appear as source, as (address, mask) pairs. */
+  sources: Int32Array
+  pingSeconds: number
+  timeoutSeconds: number
+  /** Longest overlay packet towards the peer, bytes. */
+  mtu: number
+}
+
+/** All ports. Slot numbers are 1 and up, chosen by the main thread; 0 is none. */
+export class Ports {
+  readonly capacity: number
+  /** Highest slot that was ever in use. */
+  highest = 0
+  readonly peers = new PeerIndex()
+  /** Peer id by slot; only of meaning where `open`. */
+  readonly peerId: Int32Array
+  readonly open: Uint8Array
+  readonly address: Int32Array
+  readonly mtu: Int32Array
+  readonly sources: (Int32Array | undefined)[] = []
+  /** Listening socket, path (sockaddr and ancillary data) and interface towards the peer. */
+  readonly socket: Uint8Array
+  readonly ifindex: Int32Array
+  readonly paths: Arena
+  readonly byPath: PathIndex
+  /** Key slot by slot × 8 + key id, and the one to send with; 0 is none. */
+  readonly keys: Int32Array
+  readonly sendKey: Int32Array
+  /** Milliseconds; 0 is never. */
+  readonly pingAfter: Float64Array
+  readonly idleAfter: Float64Array
+  /** Monotonic milliseconds. */
+  readonly lastSent: Float64Array
+  readonly lastReceived: Float64Array
+  readonly idleReported: Uint8Array
+  /** Set when the kernel refused segmented sends to this destination. */
+  readonly unsegmented: Uint8Array
+  readonly stats: PortStats
+
+  constructor(capacity: number, stats: PortStats, seed: number) {
+    const size = capacity + 1
+    this.capacity = capacity
+    this.peerId = new Int32Array(size)
+    this.open = new Uint8Array(size)
+    this.address = new Int32Array(size)
+    this.mtu = new Int32Array(size)
+    this.socket = new Uint8Array(size)
+    this.ifindex = new Int32Array(size)
+    this.paths = new Arena(size * PATH_STRIDE)
+    this.byPath = new PathIndex(capacity, this.paths, this.socket, seed)
+    this.keys = new Int32Array(size * KEY_IDS)
+    this.sendKey = new Int32Array(size)
+    this.pingAfter = new Float64Array(size)
+    this.idleAfter = new Float64Array(size)
+    this.lastSent = new Float64Array(size)
+    this.lastReceived = new Float64Array(size)
+    this.idleReported = new Uint8Array(size)
+    this.unsegmented = new Uint8Array(size)
+    this.stats = stats
+  }
+
+  /** The open port of a peer id; 0 when there is none. */
+  find(peerId: number): number {
+    return peerId >= 0 && peerId <= MAX_PEER_ID ? this.peers.get(peerId) : 0
+  }
+
+  /** Opens a port. Its path is that in `memory` at `pathAt`; it displaces any other port from there. */
+  openPort(init: PortInit, memory: { words: Int32Array }, pathAt: number, now: number): void {
+    const { slot } = init
+    this.highest = Math.max(this.highest, slot)
+    this.open[slot] = 1
+    this.peerId[slot] = init.peerId
+    this.peers.set(init.peerId, slot)
+    this.address[slot] = init.address
+    this.sources[slot] = init.sources.length > 0 ? init.sources : undefined
+    this.mtu[slot] = init.mtu
+    this.pingAfter[slot] = init.pingSeconds * 1000
+    this.idleAfter[slot] = init.timeoutSeconds * 1000
+    this.lastSent[slot] = now
+    this.lastReceived[slot] = now
+    this.idleReported[slot] = 0
+    this.sendKey[slot] = 0
+    this.#place(slot, init.socket, init.ifindex, memory, pathAt)
+    this.stats.begin(slot, init.generation)
+  }
+
+  /** Gives a port the path in `memory` at `pathAt`. */
+  movePort(
+    slot: number,
+    socket: number,
+    ifindex: number,
+    memory: { words: Int32Array },
+    pathAt: number,
+  ): void {
+    this.byPath.remove(slot)
+    this.#place(slot, socket, ifindex, memory, pathAt)
+  }
+
+  #place(slot: number, socket: number, ifindex: number, memory: { words: Int32Array }, pathAt: number): void {
+    const at = slot * PATH_STRIDE
+    for (let i = 0; i < PATH_STRIDE >> 2; i++)
+      this.paths.words[(at >> 2) + i] = memory.words[(pathAt >> 2) + i]
+    this.socket[slot] = socket
+    this.ifindex[slot] = ifindex
+    this.unsegmented[slot] = 0
+    this.#takePath(slot)
+  }
+
+  /** Enters the slot's path; a port that had the same one keeps sending there, but answers to it no more. */
+  #takePath(slot: number): void {
+    const other = this.byPath.find(this.paths, slot * PATH_STRIDE, this.socket[slot])
+    if (other !== 0) this.byPath.remove(other)
+    this.byPath.add(slot)
+  }
+
+  /** Forgets a port; its keys must be gone already. */
+  closePort(slot: number): void {
+    this.byPath.remove(slot)
+    this.peers.set(this.peerId[slot], 0)
+    this.open[slot] = 0
+    this.sendKey[slot] = 0
+    this.sources[slot] = undefined
+    this.stats.end(slot)
+  }
+
+  /** Whether the port may send from this overlay address (signed or unsigned 32 bits). */
+  admits(slot: number, source: number): boolean {
+    if ((source | 0) === this.address[slot]) return true
+    const sources = this.sources[slot]
+    if (sources === undefined) return false
+    for (let i = 0; i < sources.length; i += 2) {
+      if (((source ^ sources[i]) & sources[i + 1]) === 0) return true
+    }
+    return false
+  }
+
+  /** True when datagram `i` of the batch came by the slot's own path. */
+  cameByPath(slot: number, socket: number, batch: ReceiveBatch, i: number): boolean {
+    return (
+      this.socket[slot] === socket && sameName(this.paths, slot * PATH_STRIDE, batch.names, batch.nameAt(i))
+    )
+  }
+
+  /** Remembers the local address that the peer has just asked, should it be another than before. */
+  noteLocal(slot: number, batch: ReceiveBatch): void {
+    const at = slot * PATH_STRIDE
+    if (sameLocal(this.paths, at, batch.control, batch.localAt, batch.localLength)) return
+    copyLocal(this.paths, at, batch.control, batch.localAt, batch.localLength, batch.ifindex)
+    this.ifindex[slot] = batch.ifindex
+  }
+
+  /** From now on the kernel chooses the local address to answer from. */
+  forgetLocal(slot: number): void {
+    copyLocal(this.paths, slot * PATH_STRIDE, this.paths, 0, 0, 0)
+  }
+
+  /**
+   * Moves the port to where datagram `i` came from. False, with nothing changed, when another port is there: its
+   * peer would lose its answers.
+   */
+  float(slot: number, socket: number, batch: ReceiveBatch, i: number): boolean {
+    if (this.byPath.find(batch.names, batch.nameAt(i), socket) !== 0) return false
+    this.byPath.remove(slot)
+    const at = slot * PATH_STRIDE
+    copyName(this.paths, at, batch.names, batch.nameAt(i))
+    copyLocal(this.paths, at, batch.control, batch.localAt, batch.localLength, batch.ifindex)
+    this.socket[slot] = socket
+    this.ifindex[slot] = batch.ifindex
+    this.unsegmented[slot] = 0
+    this.byPath.add(slot)
+    return true
+  }
+
+  /** Counts one packet from the peer. */
+  countReceived(slot: number, bytes: number, now: number, wallClock: number): void {
+    this.lastReceived[slot] = now
+    this.idleReported[slot] = 0
+    this.stats.add(slot, PORT_STAT.rxBytes, bytes)
+    this.stats.add(slot, PORT_STAT.rxPackets, 1)
+    this.stats.set(slot, PORT_STAT.lastReceived, wallClock)
+  }
+
+  /** Counts one packet to the peer. */
+  countSent(slot: number, bytes: number, now: number): void {
+    this.lastSent[slot] = now
+    this.stats.add(slot, PORT_STAT.txBytes, bytes)
+    this.stats.add(slot, PORT_STAT.txPackets, 1)
+  }
+}

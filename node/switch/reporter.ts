@@ -1,0 +1,121 @@
+// What the loop tells the main thread: gathered over a turn, posted as one message, and never more at once than the
+// main thread can be behind with.
+import type { MessagePort } from 'node:worker_threads'
+import { ControlBatchWriter, MAX_CONTROL_PACKET } from './control-batch.ts'
+import { COUNTER } from './counters.ts'
+import type { Notices } from './forwarder.ts'
+import type { PortEvent, Report } from './messages.ts'
+import type { Ports } from './ports.ts'
+import { GROUP, IN_FLIGHT_BYTES, IN_FLIGHT_LIMIT, SIGNAL } from './shared.ts'
+import { copyLocal, copyName, PATH_STRIDE, readPath } from './socket-address.ts'
+import type { ReceiveBatch } from './sys/receive-batch.ts'
+
+const BATCH_BYTES = 512 << 10
+const HARD_RESET_CLIENT_V2 = 7
+const HARD_RESET_CLIENT_V3 = 10
+
+export class Reporter implements Notices {
+  readonly #port: MessagePort
+  readonly #ports: Ports
+  readonly #signals: Int32Array<SharedArrayBuffer>
+  readonly #counters: Float64Array
+  readonly #writer = new ControlBatchWriter(BATCH_BYTES)
+  #groups = [0, 0, 0]
+  #bytes = 0
+  #events: PortEvent[] = []
+
+  constructor(
+    port: MessagePort,
+    ports: Ports,
+    signals: Int32Array<SharedArrayBuffer>,
+    counters: Float64Array,
+  ) {
+    this.#port = port
+    this.#ports = ports
+    this.#signals = signals
+    this.#counters = counters
+  }
+
+  control(socket: number, batch: ReceiveBatch, i: number, at: number, length: number): void {
+    if (length > MAX_CONTROL_PACKET) {
+      this.#counters[COUNTER.badLength]++
+      return
+    }
+    const group = this.#groupOf(socket, batch, i, at)
+    if (!this.#admit(group, length)) {
+      this.#counters[COUNTER.controlQueueFull]++
+      return
+    }
+    if (!this.#writer.fits(length)) this.post()
+    const path = this.#writer.add(socket, batch.ifindex, group, batch.data.bytes, at, length)
+    copyName(this.#writer.memory, path, batch.names, batch.nameAt(i))
+    copyLocal(this.#writer.memory, path, batch.control, batch.localAt, batch.localLength, batch.ifindex)
+    this.#groups[group]++
+    this.#bytes += length
+    this.#counters[COUNTER.controlRx]++
+  }
+
+  #groupOf(socket: number, batch: ReceiveBatch, i: number, at: number): number {
+    if (this.#ports.byPath.find(batch.names, batch.nameAt(i), socket) !== 0) return GROUP.established
+    const opcode = batch.data.bytes[at] >> 3
+    return opcode === HARD_RESET_CLIENT_V2 || opcode === HARD_RESET_CLIENT_V3 ? GROUP.first : GROUP.handshake
+  }
+
+  #admit(group: number, length: number): boolean {
+    const packets = Atomics.load(this.#signals, SIGNAL.inFlight + group) + this.#groups[group]
+    if (packets >= IN_FLIGHT_LIMIT[group]) return false
+    const bytes = Atomics.load(this.#signals, SIGNAL.inFlightBytes) + this.#bytes + length
+    return bytes <= (group === GROUP.established ? IN_FLIGHT_BYTES : IN_FLIGHT_BYTES / 2)
+  }
+
+  floated(port: number): void {
+    const path = readPath(
+      this.#ports.paths,
+      port * PATH_STRIDE,
+      this.#ports.socket[port],
+      this.#ports.ifindex[port],
+    )
+    this.#events.push({ kind: 'float', slot: port, generation: this.#ports.stats.generation(port), path })
+  }
+
+  exited(port: number): void {
+    this.#event('exit', port)
+  }
+
+  idle(port: number): void {
+    this.#event('idle', port)
+  }
+
+  rekeyDue(port: number): void {
+    this.#event('rekey', port)
+  }
+
+  #event(kind: PortEvent['kind'], port: number): void {
+    this.#events.push({ kind, slot: port, generation: this.#ports.stats.generation(port) })
+  }
+
+  /** Tells of a turn that failed. */
+  trouble(message: string): void {
+    this.#port.postMessage({ type: 'trouble', message } satisfies Report)
+  }
+
+  /** Posts what was gathered, if anything was. */
+  post(): void {
+    if (this.#writer.count === 0 && this.#events.length === 0) return
+    const control = this.#writer.count > 0 ? this.#writer.take() : undefined
+    for (const [group, count] of this.#groups.entries())
+      Atomics.add(this.#signals, SIGNAL.inFlight + group, count)
+    Atomics.add(this.#signals, SIGNAL.inFlightBytes, this.#bytes)
+    const report: Report = {
+      type: 'turn',
+      control,
+      groups: this.#groups,
+      bytes: this.#bytes,
+      events: this.#events,
+    }
+    this.#port.postMessage(report, control === undefined ? [] : [control])
+    this.#groups = [0, 0, 0]
+    this.#bytes = 0
+    this.#events = []
+  }
+}

@@ -1,0 +1,388 @@
+// The switch as the main thread sees it: starts the thread, hands it ports, keys and routes, and passes on what it
+// tells. No data packet comes here.
+import { closeSync, writeSync } from 'node:fs'
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
+import { type Cidr, cidrMask } from '../net/ip.ts'
+import type { DataChannelKeys, DataPlane, PortSpec } from '../vpn/data-plane.ts'
+import { ControlBatchReader, ControlBatchWriter, MAX_CONTROL_PACKET } from './control-batch.ts'
+import { allocateCounters, readCounters, type SwitchCounters } from './counters.ts'
+import { SwitchError } from './errors.ts'
+import type { ListenAddress } from './listener.ts'
+import { type Command, type PortEvent, packSecrets, type Report, type WorkerInit } from './messages.ts'
+import type { Path } from './path.ts'
+import { MAX_PEER_ID } from './peer-index.ts'
+import { allocateSignals, KEY_IDS, OUTGOING_LIMIT, type PortCounts, PortStats, SIGNAL } from './shared.ts'
+import { readPath, writePath } from './socket-address.ts'
+import { encodeRoutes, NEXT_HOP } from './table.ts'
+
+export interface SwitchOptions {
+  /** UDP addresses to listen on, at least one; a path's `socket` is an index in here. */
+  listen: ListenAddress[]
+  /** The overlay address all controllers answer on, u32. ICMP errors come from it. */
+  gateway: number
+  /** This controller's own overlay address, u32. */
+  address: number
+  subnet: Cidr
+  /** False: the switch itself answers echo requests for `gateway` and `address`. */
+  tun: { name?: string } | false
+  /** Longest overlay packet, bytes, of the TUN and at most of any port. */
+  mtu: number
+  /** Ports at once. @default 65536 */
+  maxPorts?: number
+  /** UDP_SEGMENT and UDP_GRO where the kernel has them. @default true */
+  segmenting?: boolean
+}
+
+/** One entry of the forwarding table. */
+export interface SwitchRoute extends Cidr {
+  /** A session's peer id, or `tun` and `local` for this machine, or `unreachable` for what is known but away. */
+  peerId: number | 'tun' | 'local' | 'unreachable'
+}
+
+/** Bytes of control packets that one message takes to the loop. */
+const CONTROL_BATCH_BYTES = 256 << 10
+const DEFAULT_MAX_PORTS = 65536
+const ONE = new Uint8Array(8).fill(1, 0, 1)
+
+/** A running switch. Its methods never wait; what they ask for happens in the order they are called. */
+export class Switch implements DataPlane {
+  /** A control packet came. The packet is a part of a larger buffer: copy it to keep it long. */
+  onControl: (path: Path, packet: Uint8Array) => void = () => {}
+  /** A port's peer proved that it has a new address. */
+  onFloat: (peerId: number, path: Path) => void = () => {}
+  /** Nothing authentic came from a port's peer for its `timeoutSeconds`; told once until something comes. */
+  onIdle: (peerId: number) => void = () => {}
+  /** A port's peer says by data channel that it leaves. */
+  onExit: (peerId: number) => void = () => {}
+  /** A port's sending key has to be replaced soon; told once for each key. */
+  onRekey: (peerId: number) => void = () => {}
+  /** Something went wrong; after code `FAILED` the switch is dead. */
+  onError: (error: Error) => void = () => {}
+
+  /** What is bound, in the order of `listen`, with the ports that the system chose. */
+  readonly addresses: readonly ListenAddress[]
+  /** The TUN interface, if there is one. */
+  readonly tun: { readonly name: string; readonly mtu: number } | null
+
+  readonly #exited: Promise<void>
+  readonly #commands: MessagePort
+  readonly #signals: Int32Array<SharedArrayBuffer>
+  readonly #counters: SharedArrayBuffer
+  readonly #stats: PortStats
+  readonly #maxPorts: number
+  readonly #wakeup: number
+  #stopping = false
+  #dead = false
+
+  /** Open ports by peer id. */
+  readonly #ports = new Map<number, { slot: number; generation: number }>()
+  /** Peer ids by slot, for what the loop tells. */
+  readonly #peerIds: number[] = []
+  readonly #freeSlots: number[] = []
+  #highestSlot = 0
+  #generation = 0
+
+  /** Commands for the loop, in order; control packets are gathered apart and put in their place among them. */
+  #queue: Command[] = []
+  #transfers: ArrayBuffer[] = []
+  readonly #outgoing = new ControlBatchWriter(CONTROL_BATCH_BYTES)
+  #outgoingDropped = 0
+  #scheduled = false
+
+  private constructor(
+    worker: Worker,
+    exited: Promise<void>,
+    init: WorkerInit,
+    commands: MessagePort,
+    ready: Report & { type: 'ready' },
+  ) {
+    this.#exited = exited
+    this.#commands = commands
+    this.#signals = init.signals
+    this.#counters = init.counters
+    this.#stats = new PortStats(init.stats)
+    this.#maxPorts = init.maxPorts
+    this.#wakeup = ready.wakeup
+    this.addresses = ready.addresses
+    this.tun = ready.tun
+    worker.on('message', (report: Report) => this.#report(report))
+    worker.on('error', error => this.#fail(error))
+    worker.once('exit', () => {
+      if (!this.#stopping) this.#fail(new Error('the thread ended'))
+    })
+  }
+
+  /**
+   * Starts the thread and resolves when its sockets are bound and its TUN is up.
+   * @throws SwitchError that says what is wrong and what to do
+   */
+  static async start(options: SwitchOptions): Promise<Switch> {
+    const maxPorts = options.maxPorts ?? DEFAULT_MAX_PORTS
+    const { port1: commands, port2 } = new MessageChannel()
+    const init: WorkerInit = {
+      commands: port2,
+      listen: options.listen.map(({ host, port }) => ({ host, port })),
+      gateway: options.gateway,
+      address: options.address,
+      subnet: { address: options.subnet.address, length: options.subnet.length },
+      tun: options.tun,
+      mtu: options.mtu,
+      maxPorts,
+      segmenting: options.segmenting ?? true,
+      signals: allocateSignals(),
+      stats: PortStats.allocate(maxPorts).memory,
+      counters: allocateCounters(),
+    }
+    const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js'
+    const worker = new Worker(new URL(file, import.meta.url), {
+      workerData: init,
+      transferList: [port2],
+      name: 'overmesh switch',
+    })
+    const exited = new Promise<void>(resolve => worker.once('exit', () => resolve()))
+    try {
+      const ready = await firstReport(worker)
+      return new Switch(worker, exited, init, commands, ready)
+    } catch (error) {
+      commands.close()
+      await exited
+      throw error
+    }
+  }
+
+  // --- DataPlane
+
+  sendControl(path: Path, packet: Uint8Array): void {
+    const { length } = packet
+    const tooMany = Atomics.load(this.#signals, SIGNAL.outgoing) + this.#outgoing.count >= OUTGOING_LIMIT
+    if (length > MAX_CONTROL_PACKET || tooMany || this.#stopping || this.#dead) {
+      this.#outgoingDropped++
+      return
+    }
+    if (!this.#outgoing.fits(length)) this.#queueControl()
+    const at = this.#outgoing.add(path.socket, path.ifindex, 0, packet, 0, length)
+    if (!writePath(this.#outgoing.memory, at, path)) throw new TypeError(`no address: ${path.remote}`)
+    this.#schedule()
+  }
+
+  /** Opens a port; one that has the peer id already is closed first. At the limit of ports, tells `onError`. */
+  openPort(spec: PortSpec): void {
+    const { peerId } = spec
+    if (!Number.isInteger(peerId) || peerId < 0 || peerId > MAX_PEER_ID)
+      throw new RangeError(`peer id ${peerId}`)
+    this.closePort(peerId)
+    const slot = this.#freeSlots.pop() ?? (this.#highestSlot < this.#maxPorts ? ++this.#highestSlot : 0)
+    if (slot === 0) {
+      this.onError(
+        new SwitchError(
+          'FULL',
+          `all ${this.#maxPorts} ports are in use; let clients go to other controllers`,
+        ),
+      )
+      return
+    }
+    const generation = ++this.#generation
+    this.#ports.set(peerId, { slot, generation })
+    this.#peerIds[slot] = peerId
+    this.#command({
+      type: 'open',
+      path: spec.path,
+      port: {
+        peerId,
+        slot,
+        generation,
+        socket: spec.path.socket,
+        ifindex: spec.path.ifindex,
+        address: spec.address,
+        sources: Int32Array.from(spec.subnets.flatMap(({ address, length }) => [address, cidrMask(length)])),
+        pingSeconds: spec.pingSeconds,
+        timeoutSeconds: spec.timeoutSeconds,
+        mtu: spec.mtu,
+      },
+    })
+  }
+
+  setKey(peerId: number, keyId: number, keys: DataChannelKeys): void {
+    const { cipher, format } = keys
+    const secrets = packSecrets(keys.send, keys.receive)
+    if (
+      !this.#portCommand(peerId, slot => ({
+        type: 'setKey',
+        slot,
+        keyId: keyId & 7,
+        cipher,
+        format,
+        secrets,
+      }))
+    )
+      return
+    this.#transfers.push(secrets)
+  }
+
+  useKey(peerId: number, keyId: number): void {
+    this.#portCommand(peerId, slot => ({ type: 'useKey', slot, keyId: keyId & (KEY_IDS - 1) }))
+  }
+
+  dropKey(peerId: number, keyId: number): void {
+    this.#portCommand(peerId, slot => ({ type: 'dropKey', slot, keyId: keyId & (KEY_IDS - 1) }))
+  }
+
+  movePort(peerId: number, path: Path): void {
+    this.#portCommand(peerId, slot => ({ type: 'move', slot, path }))
+  }
+
+  closePort(peerId: number): void {
+    if (!this.#portCommand(peerId, slot => ({ type: 'close', slot }))) return
+    this.#freeSlots.push(this.#ports.get(peerId)!.slot)
+    this.#ports.delete(peerId)
+  }
+
+  // --- Routes and figures
+
+  /** Replaces the whole table, atomically. A route to a peer that has no port answers "host unreachable". */
+  setRoutes(routes: readonly SwitchRoute[]): void {
+    const table = encodeRoutes(
+      routes.map(({ address, length, peerId }) => ({
+        address,
+        length,
+        nextHop: typeof peerId === 'number' ? peerId : NEXT_HOP[peerId],
+      })),
+    )
+    this.#command({ type: 'routes', table })
+    this.#transfers.push(table.buffer)
+  }
+
+  /** What was counted since the start. */
+  counters(): SwitchCounters {
+    const counters = readCounters(this.#counters)
+    counters.controlQueueFull += this.#outgoingDropped
+    return counters
+  }
+
+  /** What passed through a port since it was opened; undefined when there is no such port. */
+  portStats(peerId: number): PortCounts | undefined {
+    const port = this.#ports.get(peerId)
+    return port === undefined ? undefined : this.#stats.read(port.slot, port.generation)
+  }
+
+  /** Ends the thread: what was asked before is still done. Sockets and TUN are gone when this resolves. */
+  async stop(): Promise<void> {
+    if (!this.#stopping) {
+      this.#flush()
+      this.#stopping = true
+      Atomics.store(this.#signals, SIGNAL.stop, 1)
+      this.#wake()
+    }
+    await this.#exited
+    if (!this.#dead) {
+      this.#dead = true
+      this.#commands.close()
+      closeSync(this.#wakeup)
+    }
+  }
+
+  // --- To the loop
+
+  #portCommand(peerId: number, make: (slot: number) => Command): boolean {
+    const port = this.#ports.get(peerId)
+    if (port === undefined) return false
+    this.#command(make(port.slot))
+    return true
+  }
+
+  #command(command: Command): void {
+    this.#queueControl()
+    this.#queue.push(command)
+    this.#schedule()
+  }
+
+  #queueControl(): void {
+    const { count } = this.#outgoing
+    if (count === 0) return
+    const batch = this.#outgoing.take()
+    Atomics.add(this.#signals, SIGNAL.outgoing, count)
+    this.#queue.push({ type: 'control', batch, count })
+    this.#transfers.push(batch)
+  }
+
+  /** What one callback asks for goes to the loop as one message. */
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    queueMicrotask(() => this.#flush())
+  }
+
+  #flush(): void {
+    this.#scheduled = false
+    this.#queueControl()
+    if (this.#queue.length === 0 || this.#stopping || this.#dead) return
+    this.#commands.postMessage(this.#queue, this.#transfers)
+    this.#queue = []
+    this.#transfers = []
+    if (Atomics.exchange(this.#signals, SIGNAL.wake, 1) === 0) this.#wake()
+  }
+
+  #wake(): void {
+    if (!this.#dead) writeSync(this.#wakeup, ONE)
+  }
+
+  // --- From the loop
+
+  #report(report: Report): void {
+    if (report.type === 'trouble') this.onError(new Error(`switch: ${report.message}`))
+    if (report.type !== 'turn') return
+    try {
+      if (report.control !== undefined) this.#control(report.control)
+      for (const event of report.events) this.#event(event)
+    } finally {
+      for (const [group, count] of report.groups.entries())
+        Atomics.sub(this.#signals, SIGNAL.inFlight + group, count)
+      Atomics.sub(this.#signals, SIGNAL.inFlightBytes, report.bytes)
+    }
+  }
+
+  #control(batch: ArrayBuffer): void {
+    const reader = new ControlBatchReader(batch)
+    while (reader.next()) {
+      const path = readPath(reader.memory, reader.pathAt, reader.socket, reader.ifindex)
+      this.onControl(path, reader.memory.bytes.subarray(reader.payloadAt, reader.payloadAt + reader.length))
+    }
+  }
+
+  #event({ kind, slot, generation, path }: PortEvent): void {
+    const peerId = this.#peerIds[slot]
+    if (this.#ports.get(peerId)?.generation !== generation) return
+    if (kind === 'float' && path !== undefined) this.onFloat(peerId, path)
+    else if (kind === 'idle') this.onIdle(peerId)
+    else if (kind === 'exit') this.onExit(peerId)
+    else if (kind === 'rekey') this.onRekey(peerId)
+  }
+
+  #fail(cause: Error): void {
+    if (this.#dead || this.#stopping) return
+    this.#stopping = true
+    this.onError(
+      new SwitchError('FAILED', `the switch has stopped: ${cause.message}; restart the controller`),
+    )
+  }
+}
+
+/** The thread's first word: that it is ready, or why not. */
+async function firstReport(worker: Worker): Promise<Report & { type: 'ready' }> {
+  return new Promise((resolve, reject) => {
+    const ended = (): void =>
+      reject(new SwitchError('UNSUPPORTED', 'the switch cannot run here: its thread ended at once'))
+    const failed = (error: Error): void => {
+      reject(new SwitchError('UNSUPPORTED', `the switch cannot run here: ${error.message}`))
+    }
+    worker.once('exit', ended)
+    worker.once('error', failed)
+    worker.once('message', (report: Report) => {
+      worker.off('exit', ended)
+      worker.off('error', failed)
+      if (report.type === 'ready') resolve(report)
+      else if (report.type === 'refused') reject(new SwitchError(report.code, report.message))
+      else reject(new SwitchError('UNSUPPORTED', 'the switch cannot run here'))
+    })
+  })
+}

@@ -1,0 +1,178 @@
+// The switch's thread: makes everything the loop needs, runs it, and undoes it in reverse.
+import { randomBytes } from 'node:crypto'
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { cidrLast } from '../../state/address.ts'
+import { ControlSender } from './control-sender.ts'
+import { counterCells } from './counters.ts'
+import { SwitchError } from './errors.ts'
+import { Forwarder } from './forwarder.ts'
+import { Keys } from './keys.ts'
+import { type Listener, listen } from './listener.ts'
+import { Loop } from './loop.ts'
+import { type Command, type Report, unpackSecrets, type WorkerInit } from './messages.ts'
+import { Outbox } from './outbox.ts'
+import { Ports } from './ports.ts'
+import { Reporter } from './reporter.ts'
+import { KEY_IDS, PortStats, SIGNAL } from './shared.ts'
+import { PATH_STRIDE, writePath } from './socket-address.ts'
+import { Arena, freeArenas } from './sys/arena.ts'
+import { newWakeup } from './sys/poller.ts'
+import { closeFile } from './sys/socket.ts'
+import { ForwardingTable } from './table.ts'
+import { Tun } from './tun.ts'
+
+/** What sealing adds to an overlay packet at most, in any format. */
+const MAX_OVERHEAD = 32
+/** Keys that a port has at once while they are rolled over; the pool is shared, see `Keys`. */
+const KEYS_PER_PORT = 4
+
+const init = workerData as WorkerInit
+const main = parentPort!
+const counters = counterCells(init.counters)
+const listeners: Listener[] = []
+let tun: Tun | undefined
+
+try {
+  run()
+} catch (error) {
+  if (!(error instanceof SwitchError)) throw error
+  main.postMessage({ type: 'refused', code: error.code, message: error.message } satisfies Report)
+} finally {
+  tun?.close()
+  for (const { fd } of listeners) closeFile(fd)
+  freeArenas()
+  init.commands.close()
+}
+
+function run(): void {
+  for (const address of init.listen) listeners.push(listen(address, init.segmenting))
+  if (init.tun !== false) {
+    const { address, gateway, mtu, subnet } = init
+    tun = Tun.open({ ...init.tun, address, gateway, mtu, prefixLength: subnet.length })
+  }
+  const seed = randomBytes(4).readInt32LE()
+  const ports = new Ports(init.maxPorts, new PortStats(init.stats), seed)
+  const keys = new Keys(init.maxPorts * KEYS_PER_PORT)
+  const outbox = new Outbox(ports, listeners, counters, Math.max(init.mtu, 1500) + MAX_OVERHEAD)
+  const reporter = new Reporter(main, ports, init.signals, counters)
+  const origin = { address: init.gateway, broadcast: cidrLast(init.subnet) }
+  const forwarder = new Forwarder({ ports, keys, outbox, counters, tun, notices: reporter, origin })
+  const wakeup = newWakeup()
+  const commands = commandHandler(ports, keys, forwarder, outbox, reporter)
+  const loop = new Loop({
+    listeners,
+    tun,
+    wakeup,
+    forwarder,
+    outbox,
+    ports,
+    reporter,
+    signals: init.signals,
+    counters,
+    commands,
+  })
+  main.postMessage({
+    type: 'ready',
+    wakeup,
+    addresses: listeners.map(({ host, port }) => ({ host, port })),
+    tun: tun === undefined ? null : { name: tun.name, mtu: tun.mtu },
+  } satisfies Report)
+  try {
+    loop.run()
+  } finally {
+    keys.close()
+  }
+}
+
+/** Carries out what the main thread asks for, in order. */
+function commandHandler(
+  ports: Ports,
+  keys: Keys,
+  forwarder: Forwarder,
+  outbox: Outbox,
+  reporter: Reporter,
+): () => void {
+  const control = new ControlSender(listeners, counters)
+  const path = new Arena(PATH_STRIDE)
+  const dropKey = (slot: number, keyId: number): void => {
+    const key = ports.keys[slot * KEY_IDS + keyId]
+    if (key === 0) return
+    if (ports.sendKey[slot] === key) ports.sendKey[slot] = 0
+    ports.keys[slot * KEY_IDS + keyId] = 0
+    keys.remove(key)
+  }
+  const setKey = (command: Command & { type: 'setKey' }): void => {
+    const { slot, keyId, cipher, secrets } = command
+    const { send, receive } = unpackSecrets(secrets)
+    try {
+      const sending =
+        ports.keys[slot * KEY_IDS + keyId] !== 0 && ports.sendKey[slot] === ports.keys[slot * KEY_IDS + keyId]
+      dropKey(slot, keyId)
+      const key = keys.add(
+        ports.peerId[slot],
+        keyId,
+        cipher,
+        { key: send.cipher, implicitIv: send.hmac },
+        { key: receive.cipher, implicitIv: receive.hmac },
+      )
+      if (key === 0) {
+        reporter.trouble('no room for another data-channel key')
+        return
+      }
+      ports.keys[slot * KEY_IDS + keyId] = key
+      if (sending) ports.sendKey[slot] = key
+    } finally {
+      new Uint8Array(secrets).fill(0)
+    }
+  }
+  const carryOut = (command: Command): void => {
+    switch (command.type) {
+      case 'open':
+        if (!writePath(path, 0, command.path)) throw new TypeError(`no address: ${command.path.remote}`)
+        ports.openPort(command.port, path, 0, performance.now())
+        return
+      case 'close':
+        for (let keyId = 0; keyId < KEY_IDS; keyId++) dropKey(command.slot, keyId)
+        ports.closePort(command.slot)
+        return
+      case 'move':
+        if (!writePath(path, 0, command.path)) throw new TypeError(`no address: ${command.path.remote}`)
+        ports.movePort(command.slot, command.path.socket, command.path.ifindex, path, 0)
+        return
+      case 'setKey':
+        setKey(command)
+        return
+      case 'useKey': {
+        const key = ports.keys[command.slot * KEY_IDS + command.keyId]
+        if (key !== 0) ports.sendKey[command.slot] = key
+        return
+      }
+      case 'dropKey':
+        dropKey(command.slot, command.keyId)
+        return
+      case 'routes':
+        forwarder.table = ForwardingTable.fromEncoded(command.table)
+        return
+      case 'control':
+        Atomics.sub(init.signals, SIGNAL.outgoing, command.count)
+        control.send(command.batch)
+    }
+  }
+  return () => {
+    // What was sealed before must not leave after its port is gone, or by another path.
+    outbox.flush()
+    for (
+      let message = receiveMessageOnPort(init.commands);
+      message !== undefined;
+      message = receiveMessageOnPort(init.commands)
+    ) {
+      for (const command of message.message as Command[]) {
+        try {
+          carryOut(command)
+        } catch (error) {
+          reporter.trouble(`${command.type}: ${error instanceof Error ? error.message : String(error)}`)
+        }
+      }
+    }
+  }
+}
