@@ -13,6 +13,8 @@ export interface PingReport {
   longestGap: number
   /** Seconds from the last answer to the end. */
   silence: number
+  /** When the last answer came, in seconds since 1970. */
+  lastAnswerAt: number
   /** Round trips in milliseconds, ascending. */
   roundTrips: number[]
 }
@@ -95,6 +97,7 @@ export function readPing(output: string, stoppedAt: number): PingReport {
     lost: sent - seen.size,
     duplicates,
     longestGap,
+    lastAnswerAt: previous ?? Number.NEGATIVE_INFINITY,
     silence: previous === undefined ? Number.POSITIVE_INFINITY : stoppedAt - previous,
     roundTrips: roundTrips.sort((a, b) => a - b),
   }

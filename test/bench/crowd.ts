@@ -1,0 +1,92 @@
+// Many clients at once: what a handshake costs the server, and what an open session weighs.
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { NODE } from '../lab/controller.ts'
+import { Lab, sleep, until } from '../lab/lab.ts'
+import type { LabProcess } from '../lab/process.ts'
+import { StrangersPki } from '../lab/strangers-pki.ts'
+import type { Hub } from './hubs.ts'
+
+export interface Crowd {
+  clients: number
+  handshakesPerCpuSecond: number
+  /** CPU seconds of the server for one client to get in. */
+  cpuSecondsPerHandshake: number
+  /** Resident memory of the server for one open session. */
+  bytesPerSession: number
+  /** From the first client's start until all were in. */
+  seconds: number
+}
+
+/** Lets a server settle: garbage collected, buffers of the handshake freed. */
+const SETTLE_SECONDS = 3
+
+async function weigh(server: LabProcess, clients: number, connect: () => Promise<void>): Promise<Crowd> {
+  const started = performance.now()
+  const memory = server.residentBytes()
+  const cpu = server.cpuSeconds()
+  await connect()
+  const seconds = (performance.now() - started) / 1000
+  const cpuSecondsPerHandshake = (server.cpuSeconds() - cpu) / clients
+  await sleep(SETTLE_SECONDS * 1000)
+  return {
+    clients,
+    handshakesPerCpuSecond: 1 / cpuSecondsPerHandshake,
+    cpuSecondsPerHandshake,
+    bytesPerSession: (server.residentBytes() - memory) / clients,
+    seconds,
+  }
+}
+
+/** Stock clients without a TUN, all started at once. */
+export async function measureStockCrowd(hub: Hub, clients: number): Promise<Crowd> {
+  const host = await hub.lab.host('crowd')
+  const packs = await hub.addClients(clients)
+  const argv = ['--dev', 'null', '--ifconfig-noexec', '--route-noexec', '--verb', '3', '--hand-window', '60']
+  return weigh(hub.process, clients, async () => {
+    const started = await Promise.all(
+      packs.map((pack, index) => host.spawn(`crowd ${index}`, ['openvpn', '--config', pack, ...argv])),
+    )
+    await Promise.all(started.map(each => each.waitFor(/Initialization Sequence Completed/, 90)))
+  })
+}
+
+/** Clients in one program of Overmesh's own, so that far more of them fit on the machine. */
+export async function measureProbeCrowd(hub: Hub, clients: number): Promise<Crowd> {
+  const host = await hub.lab.host('probes')
+  const list = join(hub.lab.directory, 'packs.txt')
+  writeFileSync(list, (await hub.addClients(clients)).join('\n'))
+  return weigh(hub.process, clients, async () => {
+    const load = await host.spawn('probes', [NODE, join(import.meta.dirname, 'probes.ts'), list])
+    await load.waitFor(new RegExp(`^connected ${clients}$`, 'm'), 120)
+  })
+}
+
+/** The same for node:tls alone: the least that any server on Node can need. */
+export async function measureTlsAlone(clients: number): Promise<Crowd> {
+  const lab = await Lab.create('bench-tls')
+  try {
+    const host = await lab.host('both')
+    const pki = await StrangersPki.create(join(lab.directory, 'pki'))
+    await pki.issue('server', { use: 'serverAuth' })
+    await pki.issue('client', { use: 'clientAuth' })
+    const program = join(import.meta.dirname, 'tls-alone.ts')
+    const server = await host.spawn('tls server', [NODE, program, 'serve', pki.directory])
+    const [, port] = await server.waitFor(/listening on (\d+)/)
+    let settled = server.cpuSeconds()
+    await until('the server has started', async () => {
+      await sleep(200)
+      const now = server.cpuSeconds()
+      const idle = now === settled
+      settled = now
+      return idle
+    })
+    return await weigh(server, clients, async () => {
+      const argv = [NODE, program, 'connect', pki.directory, port, String(clients)]
+      const load = await host.spawn('tls clients', argv)
+      await load.waitFor(/^connected/m, 60)
+    })
+  } finally {
+    await lab.close()
+  }
+}

@@ -1,0 +1,169 @@
+// The figures of all rounds beside each other, their ratios, and what is to be reached.
+import type { Crowd } from './crowd.ts'
+import type { HeapGrowth } from './heap.ts'
+import { HUB_NAMES, type HubName } from './hubs.ts'
+import type { Latency, SmallPackets, Throughput } from './traffic.ts'
+
+/** What one hub gave in one round; absent where it was not measured. */
+export interface RoundFigures {
+  throughput?: Throughput
+  smallPackets?: SmallPackets
+  latency?: Latency
+  stockCrowd?: Crowd
+  probeCrowd?: Crowd
+}
+
+export interface Results {
+  startedAt: string
+  machine: { cpu: string; cores: number; kernel: string; node: string; openvpn: string }
+  rounds: Record<HubName, RoundFigures>[]
+  tlsAlone?: Crowd
+  heap?: HeapGrowth
+}
+
+interface Row {
+  label: string
+  unit: string
+  digits: number
+  value: (figures: RoundFigures) => number | undefined
+  /** Whether overmesh reached it, from the medians, and the words for it. */
+  target?: { text: string; reached: (openvpn: number, overmesh: number) => boolean }
+}
+
+const ROWS: Row[] = [
+  {
+    label: 'server CPU per gigabyte of TCP',
+    unit: 's',
+    digits: 2,
+    value: f => f.throughput?.cpuSecondsPerGigabyte,
+    target: { text: '≤ 0.4 ×', reached: (openvpn, overmesh) => overmesh <= 0.4 * openvpn },
+  },
+  { label: 'TCP throughput', unit: 'Mbit/s', digits: 0, value: f => f.throughput?.megabitsPerSecond },
+  {
+    label: '100-byte packets delivered',
+    unit: '/s',
+    digits: 0,
+    value: f => f.smallPackets?.deliveredPerSecond,
+    target: { text: '≥ 2 ×', reached: (openvpn, overmesh) => overmesh >= 2 * openvpn },
+  },
+  {
+    label: 'server CPU per million of them',
+    unit: 's',
+    digits: 2,
+    value: f => f.smallPackets?.cpuSecondsPerMillion,
+  },
+  {
+    label: 'added round trip, median',
+    unit: 'ms',
+    digits: 3,
+    value: f => f.latency?.addedP50,
+    target: { text: '≤ 1 ×', reached: (openvpn, overmesh) => overmesh <= openvpn },
+  },
+  { label: 'added round trip, 99th percentile', unit: 'ms', digits: 3, value: f => f.latency?.addedP99 },
+  { label: 'round trip under 20 Mbit/s, median', unit: 'ms', digits: 3, value: f => f.latency?.busyP50 },
+  { label: 'the same, 99th percentile', unit: 'ms', digits: 3, value: f => f.latency?.busyP99 },
+  {
+    label: 'handshakes per CPU-second, stock clients',
+    unit: '/s',
+    digits: 0,
+    value: f => f.stockCrowd?.handshakesPerCpuSecond,
+  },
+  {
+    label: 'handshakes per CPU-second, probes',
+    unit: '/s',
+    digits: 0,
+    value: f => f.probeCrowd?.handshakesPerCpuSecond,
+  },
+  {
+    label: 'memory per session, stock clients',
+    unit: 'kB',
+    digits: 1,
+    value: f => kilobytes(f.stockCrowd?.bytesPerSession),
+  },
+  {
+    label: 'memory per session, probes',
+    unit: 'kB',
+    digits: 1,
+    value: f => kilobytes(f.probeCrowd?.bytesPerSession),
+  },
+]
+
+const kilobytes = (bytes: number | undefined): number | undefined =>
+  bytes === undefined ? undefined : bytes / 1000
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+}
+
+/** The table that a person reads: medians over the rounds, with the range in brackets. */
+export function formatResults(results: Results): string {
+  const { machine, rounds, tlsAlone, heap } = results
+  const lines = [
+    `${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, Node ${machine.node}, ${machine.openvpn}`,
+    `Server, both clients and iperf3 share the ${machine.cores} cores: what passes in a second depends on all of them,`,
+    'so CPU time per gigabyte, per packet and per handshake are the honest figures. Medians of ' +
+      `${rounds.length} round${rounds.length === 1 ? '' : 's'}, range in brackets.`,
+    '',
+    columns('', 'openvpn', 'overmesh', 'ratio', 'to reach'),
+  ]
+  for (const row of ROWS) {
+    const of = (name: HubName): number[] =>
+      rounds.map(round => row.value(round[name])).filter(value => value !== undefined)
+    const values = HUB_NAMES.map(of)
+    if (values.every(each => each.length === 0)) continue
+    const [openvpn, overmesh] = values.map(each => (each.length > 0 ? median(each) : Number.NaN))
+    const both = !Number.isNaN(openvpn) && !Number.isNaN(overmesh)
+    const verdict =
+      row.target && both
+        ? `${row.target.text} ${row.target.reached(openvpn, overmesh) ? 'reached' : 'MISSED'}`
+        : ''
+    const cells = values.map(each => cell(each, row))
+    lines.push(columns(row.label, cells[0], cells[1], both ? (overmesh / openvpn).toFixed(2) : '', verdict))
+  }
+  if (tlsAlone) lines.push('', ...formatTlsAlone(tlsAlone, rounds))
+  if (heap) lines.push('', ...formatHeap(heap))
+  return `${lines.join('\n')}\n`
+}
+
+function cell(values: readonly number[], row: Row): string {
+  if (values.length === 0) return '-'
+  const text = (value: number): string => value.toFixed(row.digits)
+  const range = values.length > 1 ? ` [${text(Math.min(...values))}..${text(Math.max(...values))}]` : ''
+  return `${text(median(values))} ${row.unit}${range}`
+}
+
+const columns = (label: string, ...cells: string[]): string =>
+  [label.padEnd(41), cells[0].padEnd(27), cells[1].padEnd(27), cells[2].padEnd(6), cells[3]]
+    .join(' ')
+    .trimEnd()
+
+function formatTlsAlone(tlsAlone: Crowd, rounds: Results['rounds']): string[] {
+  const lines = [
+    `node:tls alone, ${tlsAlone.clients} clients: ${tlsAlone.handshakesPerCpuSecond.toFixed(0)} handshakes per CPU-second, ` +
+      `${(tlsAlone.bytesPerSession / 1000).toFixed(1)} kB a session`,
+  ]
+  const probes = rounds.map(round => round.overmesh.probeCrowd).filter(each => each !== undefined)
+  if (probes.length > 0) {
+    const beyond = (median(probes.map(each => each.bytesPerSession)) - tlsAlone.bytesPerSession) / 1000
+    const cpu = median(probes.map(each => each.cpuSecondsPerHandshake)) / tlsAlone.cpuSecondsPerHandshake
+    lines.push(
+      `overmesh beyond that: ${beyond.toFixed(1)} kB a session (< 20 kB ${beyond < 20 ? 'reached' : 'MISSED'}), ` +
+        `${cpu.toFixed(2)} × the CPU time a handshake`,
+    )
+  }
+  return lines
+}
+
+/** Less than this for one packet is the statistics of a running controller, not an object for each packet. */
+const ALLOCATION_FREE_BYTES = 1
+
+function formatHeap(heap: HeapGrowth): string[] {
+  const free = heap.allocatedBytesPerPacket < ALLOCATION_FREE_BYTES
+  return [
+    `${(heap.packets / 1e6).toFixed(1)} million packets: ${heap.allocatedBytesPerPacket.toFixed(3)} bytes allocated for each ` +
+      `(none: ${free ? 'reached' : 'MISSED'}), ${heap.collections} garbage collections, ` +
+      `resident memory grew by ${(heap.residentGrowthBytes / 1e6).toFixed(1)} MB`,
+  ]
+}

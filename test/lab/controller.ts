@@ -1,0 +1,117 @@
+// An Overmesh controller on a host, run and operated by the command that users have.
+import { join } from 'node:path'
+import type { Client, Session, Status } from '../../node/service.ts'
+import type { CommandResult } from './command.ts'
+import type { Host } from './host.ts'
+import type { LabProcess } from './process.ts'
+
+const TOP = join(import.meta.dirname, '../..')
+/** The Node of the checkout, whatever the machine has. */
+export const NODE = join(TOP, 'node_modules/.bin/node')
+export const OVERMESH = [NODE, join(TOP, 'node/cli/overmesh.js')]
+
+export interface ControllerInit {
+  /** Name of the controller. @default the host's name */
+  name?: string
+  /** @default '10.77.0.0/16' */
+  subnet?: string
+  /** UDP addresses to listen on. @default ['0.0.0.0:1194'] */
+  listen?: string[]
+  /** What the packs dial. @default the host's IPv4 underlay address */
+  public?: string[]
+  /** Further arguments of `up`. */
+  upArgs?: string[]
+  /** Arguments of Node itself, such as `--trace-gc`. */
+  nodeArgs?: string[]
+}
+
+export class Controller {
+  readonly host: Host
+  readonly dataDir: string
+  readonly #init: ControllerInit
+  #process: LabProcess | undefined
+  #starts = 0
+
+  private constructor(host: Host, dataDir: string, init: ControllerInit) {
+    this.host = host
+    this.dataDir = dataDir
+    this.#init = init
+  }
+
+  /** Creates a mesh and its first controller, not yet running. */
+  static async init(host: Host, init: ControllerInit = {}): Promise<Controller> {
+    const {
+      name = host.name,
+      subnet = '10.77.0.0/16',
+      listen = ['0.0.0.0:1194'],
+      public: dial = [host.ip4],
+    } = init
+    const controller = new Controller(host, join(host.lab.directory, `data-${host.name}`), init)
+    await controller.cli(
+      ...['init', '--name', 'lab', '--subnet', subnet, '--controller', name],
+      ...listen.flatMap(each => ['--listen', each]),
+      ...dial.flatMap(each => ['--public', each]),
+    )
+    return controller
+  }
+
+  /** Creates a mesh and runs its first controller. */
+  static async start(host: Host, init: ControllerInit = {}): Promise<Controller> {
+    const controller = await Controller.init(host, init)
+    await controller.up()
+    return controller
+  }
+
+  /** Starts the controller and waits until clients can connect. */
+  async up(seconds = 30): Promise<void> {
+    await this.upUnready()
+    await this.process.waitFor(/^ready$/m, seconds)
+  }
+
+  /** Starts the controller and returns at once. */
+  async upUnready(): Promise<LabProcess> {
+    const { nodeArgs = [], upArgs = [] } = this.#init
+    const [node, launcher] = OVERMESH
+    const argv = [node, ...nodeArgs, launcher, '--data', this.dataDir, 'up', ...upArgs]
+    this.#process = await this.host.spawn(`overmesh up ${this.host.name} ${++this.#starts}`, argv)
+    return this.#process
+  }
+
+  get process(): LabProcess {
+    if (this.#process === undefined) throw new Error('the controller was not started')
+    return this.#process
+  }
+
+  /** Runs a command on this controller's host and data directory, and returns how it ended. */
+  attempt(args: readonly string[], timeout = 60_000): Promise<CommandResult> {
+    return this.host.attempt([...OVERMESH, ...args, '--data', this.dataDir], { timeout })
+  }
+
+  /** Runs a command that must succeed; returns its standard output. */
+  cli(...args: string[]): Promise<string> {
+    return this.host.exec(...OVERMESH, ...args, '--data', this.dataDir)
+  }
+
+  /** Runs a command that must succeed; returns the JSON document it prints. */
+  async json<T>(...args: string[]): Promise<T> {
+    return JSON.parse(await this.cli(...args, '--json')) as T
+  }
+
+  /** Adds a client; returns the path of its pack. */
+  async addClient(name: string, ...args: string[]): Promise<string> {
+    const pack = join(this.host.lab.directory, `${name}.ovpn`)
+    await this.cli('client', 'add', name, '--out', pack, ...args)
+    return pack
+  }
+
+  status = (): Promise<Status> => this.json('status')
+  sessions = (): Promise<Session[]> => this.json('sessions')
+  clients = (): Promise<Client[]> => this.json('client', 'list')
+  client = (name: string): Promise<Client> => this.json('client', 'show', name)
+
+  /** Sum of the counters whose names match. */
+  async counter(name: RegExp): Promise<number> {
+    const { counters } = await this.status()
+    return Object.entries(counters).reduce((sum, [key, value]) => (name.test(key) ? sum + value : sum), 0)
+  }
+}
