@@ -7,6 +7,8 @@ export type StateErrorCode =
   | 'STORE_DAMAGED'
   /** The store was written by a newer version. */
   | 'STORE_FORMAT'
+  /** The store belongs to another controller. */
+  | 'STORE_FOREIGN'
   /** A batch failed. The replica takes no more writes until it is opened again, since the disk may hold half the truth. */
   | 'STORE_FAILED'
   /** A value or id does not fit the schema of its kind. Nothing was written. */

@@ -1,6 +1,7 @@
 // Which of two records of one key stays. Each rule is a total order and the higher record stays, which makes merging
 // commutative, associative and idempotent whatever the network does.
-import type { RecordOf, StateRecord } from './record.ts'
+import type { ControllerValue } from './kinds.ts'
+import type { StateRecord } from './record.ts'
 
 /**
  * Positive when `a` stays over `b`, negative when `b` does, 0 only for the same record. Both have the same kind and id.
@@ -29,9 +30,9 @@ export function compareWritten(
   return compareText(a.stamp, b.stamp) || compareText(a.author, b.author)
 }
 
-/** The removal in a controller's record, if it is one. */
-export function isRemoval(record: StateRecord): record is RecordOf<'controller'> {
-  return record.kind === 'controller' && record.value?.removedAt !== undefined
+/** True for a controller's record that says it was taken out for good. */
+export function isRemoval(record: Pick<StateRecord, 'kind' | 'value'>): boolean {
+  return record.kind === 'controller' && (record.value as ControllerValue | null)?.removedAt !== undefined
 }
 
 function rank(a: StateRecord, b: StateRecord): number {
@@ -58,7 +59,7 @@ function compareLeases(a: StateRecord, b: StateRecord): number {
   return a.value === null ? compareWritten(a, b) : compareWritten(b, a)
 }
 
-/** Two records of one author and stamp exist only after a restored backup; any order serves that all agree on. */
+/** One author's records of one stamp: the same write, issued again in a later incarnation. That one stays. */
 function compareOrigin(a: StateRecord, b: StateRecord): number {
   return (
     compareText(a.incarnation, b.incarnation) ||

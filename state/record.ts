@@ -7,7 +7,7 @@ import { type ControllerId, idProblem, isKind, type Kind, type Values, valueProb
 
 declare const incarnationBrand: unique symbol
 
-/** 12 random hex digits: one life of one controller's sequence numbers. */
+/** One life of one controller's sequence numbers: 12 hex digits of its first millisecond, then 4 random ones. */
 export type Incarnation = string & { readonly [incarnationBrand]: true }
 
 /** Where a record came from: one author in one incarnation. Sequence numbers count within it. */
@@ -41,7 +41,7 @@ const FORMAT = 1
 const SIGNATURE_BYTES = 64
 const FIELDS = 9
 const MAX_SEQUENCE = Number.MAX_SAFE_INTEGER
-const INCARNATION = /^[0-9a-f]{12}$/
+const INCARNATION = /^[0-9a-f]{16}$/
 const AUTHOR = /^[0-9a-f]{20}$/
 
 /** The key under which a record is kept. Kinds hold no slash. */

@@ -87,6 +87,15 @@ export class SequenceSet {
     }
   }
 
+  /** The part of the set up to and including `to`. */
+  upTo(to: number): SequenceSet {
+    const set = new SequenceSet()
+    for (let i = 0; i < this.#ranges.length && this.#ranges[i] <= to; i += 2) {
+      set.#ranges.push(this.#ranges[i], Math.min(this.#ranges[i + 1], to))
+    }
+    return set
+  }
+
   /** True when every number of the other set is in this one. */
   includes(other: SequenceSet): boolean {
     for (let i = 0; i < other.#ranges.length; i += 2) {

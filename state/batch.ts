@@ -1,0 +1,174 @@
+// One atomic step of a replica, worked out beside the table before the disk has it.
+import type { Stamp } from './clock.ts'
+import type { ControllerId, Kind } from './kinds.ts'
+import { isRemoval, mergeRecords } from './merge.ts'
+import {
+  digestOf,
+  encodeRecord,
+  type Origin,
+  originOf,
+  type RecordOf,
+  recordKey,
+  type StateRecord,
+} from './record.ts'
+import { SequenceSet } from './sequence-set.ts'
+import { addDigest, type Held, type RecordTable } from './table.ts'
+import type { Knowledge } from './vector.ts'
+
+/** A record that came, went or was replaced. */
+export interface Change {
+  readonly kind: Kind
+  readonly id: string
+  readonly before: StateRecord | undefined
+  readonly after: StateRecord | undefined
+}
+
+interface Pending {
+  readonly kind: Kind
+  readonly id: string
+  /** undefined: taken out without a tombstone. */
+  readonly held: Held | undefined
+}
+
+/** Reads see the table with this batch on top of it; `apply` makes that so. */
+export class Batch {
+  readonly #table: RecordTable
+  readonly #knowledge: Knowledge
+  readonly #pending = new Map<string, Pending>()
+  readonly #known: Knowledge = new Map()
+  #forgets = false
+  /** Bytes to store, by key. */
+  readonly put = new Map<string, Uint8Array>()
+  readonly remove = new Set<string>()
+  #highest: Stamp | undefined
+
+  constructor(table: RecordTable, knowledge: Knowledge) {
+    this.#table = table
+    this.#knowledge = knowledge
+  }
+
+  get isEmpty(): boolean {
+    return this.#pending.size === 0 && this.#known.size === 0 && !this.#forgets
+  }
+
+  /** True when all that was known is to be asked for again. */
+  get forgets(): boolean {
+    return this.#forgets
+  }
+
+  get<K extends Kind>(kind: K, id: string): RecordOf<K> | undefined {
+    const pending = this.#pending.get(recordKey(kind, id))
+    return (pending === undefined ? this.#table.get(kind, id)?.record : pending.held?.record) as
+      | RecordOf<K>
+      | undefined
+  }
+
+  /** Keeps the record if it stays over what is there. Returns whether it did. */
+  merge(record: StateRecord, bytes = encodeRecord(record)): boolean {
+    const current = this.get(record.kind, record.id) as StateRecord | undefined
+    if (current !== undefined && mergeRecords(record, current) === current) return false
+    const key = recordKey(record.kind, record.id)
+    this.#pending.set(key, { kind: record.kind, id: record.id, held: { record, digest: digestOf(bytes) } })
+    this.put.set(key, bytes)
+    this.remove.delete(key)
+    return true
+  }
+
+  /** The highest stamp that the clock must stay above. */
+  get highest(): Stamp | undefined {
+    return this.#highest
+  }
+
+  witness(stamp: Stamp): void {
+    if (this.#highest === undefined || stamp > this.#highest) this.#highest = stamp
+  }
+
+  /** Takes a record out as if it had never come. */
+  drop(kind: Kind, id: string): void {
+    const key = recordKey(kind, id)
+    this.#pending.set(key, { kind, id, held: undefined })
+    this.put.delete(key)
+    this.remove.add(key)
+  }
+
+  isKnown(origin: Origin, sequence: number): boolean {
+    return (this.#known.get(origin) ?? this.#knowledge.get(origin))?.has(sequence) ?? false
+  }
+
+  know(record: StateRecord): void {
+    this.knownOf(originOf(record)).add(record.sequence)
+  }
+
+  /** This batch's own copy of what is known of an origin, to be added to. */
+  knownOf(origin: Origin): SequenceSet {
+    let set = this.#known.get(origin)
+    if (set === undefined) {
+      set = new SequenceSet()
+      const before = this.#forgets ? undefined : this.#knowledge.get(origin)
+      if (before !== undefined) set.addAll(before)
+      this.#known.set(origin, set)
+    }
+    return set
+  }
+
+  /** Starts again from nothing, for one origin. */
+  forgetOrigin(origin: Origin): void {
+    this.#known.set(origin, new SequenceSet())
+  }
+
+  /** Starts again from nothing, so that peers send everything once more. Loses no record. */
+  forget(): void {
+    this.#forgets = true
+    for (const origin of this.#knowledge.keys()) this.forgetOrigin(origin)
+  }
+
+  /** Ids of controllers whose record this batch changes. */
+  *controllers(): Iterable<ControllerId> {
+    for (const { kind, id } of this.#pending.values()) if (kind === 'controller') yield id as ControllerId
+  }
+
+  /** Removals that this batch brings. */
+  *removals(): Iterable<RecordOf<'controller'>> {
+    for (const { held } of this.#pending.values()) {
+      if (held !== undefined && isRemoval(held.record)) yield held.record as RecordOf<'controller'>
+    }
+  }
+
+  /** All records by one author, as after this batch. */
+  *ofAuthor(author: ControllerId): Iterable<StateRecord> {
+    for (const record of this.#table.ofAuthor(author)) {
+      if (!this.#pending.has(recordKey(record.kind, record.id))) yield record
+    }
+    for (const { held } of this.#pending.values()) if (held?.record.author === author) yield held.record
+  }
+
+  /** Origins whose knowledge changed, with what is known now. */
+  get known(): ReadonlyMap<Origin, SequenceSet> {
+    return this.#known
+  }
+
+  /** Number of records and sum of digests as after this batch; see `RecordTable.sum`. */
+  totals(): { records: number; sum: number } {
+    let records = this.#table.size
+    let sum = this.#table.sum
+    for (const { kind, id, held } of this.#pending.values()) {
+      const before = this.#table.get(kind, id)
+      records += Number(held !== undefined) - Number(before !== undefined)
+      sum = addDigest(sum, held?.digest, before?.digest)
+    }
+    return { records, sum }
+  }
+
+  /** Makes the batch part of the table. Call it once, after the disk has it. */
+  apply(): Change[] {
+    const changes: Change[] = []
+    for (const { kind, id, held } of this.#pending.values()) {
+      const before = this.#table.get(kind, id)?.record as StateRecord | undefined
+      if (held === undefined) this.#table.delete(kind, id)
+      else this.#table.put(held)
+      if (before !== held?.record) changes.push({ kind, id, before, after: held?.record })
+    }
+    for (const [origin, set] of this.#known) this.#knowledge.set(origin, set)
+    return changes
+  }
+}

@@ -1,0 +1,85 @@
+// What a replica writes down about itself beside the records, in the same atomic batches.
+import { decode, encode } from '@ipld/dag-cbor'
+import type { ControllerId } from './kinds.ts'
+import { type Incarnation, isIncarnation, type Origin, parseOrigin } from './record.ts'
+import { SequenceSet } from './sequence-set.ts'
+
+export const NOTE_FORMAT = 'format'
+export const NOTE_SELF = 'self'
+export const NOTE_HEAD = 'head'
+const KNOWN_PREFIX = 'known/'
+
+/** Version of the whole layout: keys, seals, notes and records. */
+export const STORE_FORMAT = 1
+
+/** Who writes here, and the last sequence number used. */
+export interface SelfNote {
+  readonly id: ControllerId
+  readonly incarnation: Incarnation
+  readonly sequence: number
+}
+
+/** What the store held after its last batch. */
+export interface HeadNote {
+  readonly batch: number
+  readonly records: number
+  readonly sum: number
+}
+
+export function knownNote(origin: Origin): string {
+  return KNOWN_PREFIX + origin
+}
+
+/** The origin whose knowledge is under this note; undefined for other notes. */
+export function originOfNote(name: string): Origin | undefined {
+  if (!name.startsWith(KNOWN_PREFIX)) return undefined
+  const origin = name.slice(KNOWN_PREFIX.length)
+  return parseOrigin(origin) === undefined ? undefined : (origin as Origin)
+}
+
+export const encodeNote: (note: unknown) => Uint8Array = encode
+
+export function decodeSelf(bytes: Uint8Array | undefined): SelfNote | undefined {
+  const note = decodeNote(bytes)
+  if (note === undefined || typeof note.id !== 'string' || !isIncarnation(note.incarnation)) return undefined
+  if (!isCount(note.sequence)) return undefined
+  return { id: note.id as ControllerId, incarnation: note.incarnation, sequence: note.sequence }
+}
+
+export function decodeHead(bytes: Uint8Array | undefined): HeadNote | undefined {
+  const note = decodeNote(bytes)
+  if (note === undefined || !isCount(note.batch) || !isCount(note.records) || !isCount(note.sum))
+    return undefined
+  return { batch: note.batch, records: note.records, sum: note.sum }
+}
+
+export function decodeKnown(bytes: Uint8Array): SequenceSet | undefined {
+  try {
+    return SequenceSet.from(decode(bytes))
+  } catch {
+    return undefined
+  }
+}
+
+export function decodeFormat(bytes: Uint8Array): number | undefined {
+  try {
+    const format = decode(bytes)
+    return typeof format === 'number' ? format : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function decodeNote(bytes: Uint8Array | undefined): Record<string, unknown> | undefined {
+  if (bytes === undefined) return undefined
+  try {
+    const note: unknown = decode(bytes)
+    return typeof note === 'object' && note !== null ? (note as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
+}
