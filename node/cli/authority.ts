@@ -1,10 +1,10 @@
 // overmesh authority: the mesh root's key, moved off the machine and back.
 
-import { readFile } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { Context } from './context.ts'
 import { CommandError, UsageError } from './errors.ts'
 import { example } from './help.ts'
+import { readInput } from './input.ts'
 import { intoFile } from './output-file.ts'
 import { askSecret, readSecret } from './secret.ts'
 
@@ -56,7 +56,7 @@ export function authorityCommands(program: Command): void {
       if (file === '-' && options.passphraseFile === '-') {
         throw new UsageError('the key and the passphrase cannot both come from standard input')
       }
-      const pem = await readPem(file)
+      const pem = await readInput(file, 'an exported key', MAX_PEM)
       const passphrase = await passphraseFrom(options.passphraseFile, false)
       const { importAuthority } = await import('../authority.ts')
       await importAuthority({ dataDir: context.dataDir, pem, passphrase })
@@ -64,16 +64,6 @@ export function authorityCommands(program: Command): void {
         context.output.line('the key of the mesh root is here again'),
       )
     })
-}
-
-async function readPem(file: string): Promise<string> {
-  try {
-    const text = await readFile(file === '-' ? '/dev/stdin' : file, 'utf8')
-    if (text.length <= MAX_PEM) return text
-  } catch (error) {
-    throw new CommandError(`cannot read ${file} (${(error as Error).message})`, { cause: error })
-  }
-  throw new CommandError(`${file} is too large to be a key`)
 }
 
 async function passphraseFrom(file: string | undefined, twice: boolean): Promise<string> {

@@ -33,14 +33,17 @@ export function eventsCommand(program: Command): void {
     })
 }
 
-/** One line: JSON with --json, otherwise `TIME TYPE key=value …`. */
+/** One line: JSON with --json, otherwise `TIME TYPE` and the event's sentence, or its fields where it has none. */
 function printEvent(output: Output, event: Event): void {
   if (output.json) {
     output.line(jsonText(event))
     return
   }
   const { seq: _seq, at, type, ...more } = event
-  const details = Object.entries(more).map(([key, value]) => `${key}=${plain(value)}`)
+  const details =
+    'message' in more && typeof more.message === 'string'
+      ? [more.message]
+      : Object.entries(more).map(([key, value]) => `${key}=${plain(value)}`)
   output.line([at, output.paint('cyan', printable(type)), ...details.map(printable)].join('  '))
 }
 

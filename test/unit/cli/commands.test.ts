@@ -178,13 +178,18 @@ test('events: one JSON object a line, followed until interrupted', async () => {
     / {2}session\.up {2}client=web {2}remote=192\.0\.2\.7:40000\n$/,
   )
 
+  service.emit('client-added', { client: 'web', message: 'client web was added' })
+  const spoken = await served.run('events', '--limit', '1')
+  assert.match(spoken.stdout, /^2026-01-02T03:04:05\.678Z {2}client-added {2}client web was added\n$/)
+
   const child = start(['events', '--follow', '--json'], { dataDir: served.dataDir })
   const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]()
   const next = async () => JSON.parse((await lines.next()).value ?? '')
   assert.deepEqual(await next(), service.past[0])
   assert.deepEqual(await next(), service.past[1])
-  service.emit('session.down', { client: 'web', reason: 'revoked' })
   assert.deepEqual(await next(), service.past[2])
+  service.emit('session.down', { client: 'web', reason: 'revoked' })
+  assert.deepEqual(await next(), service.past[3])
   child.kill('SIGINT')
   const [code] = await once(child, 'close')
   assert.equal(code, 0)

@@ -1,0 +1,105 @@
+// `npm run mesh`: see the product work, without root. A controller and its clients on 127.0.0.1, through the real
+// commands: init, up, client add; the clients are probes that ping each other through the controller.
+import { rm } from 'node:fs/promises'
+import { readSeconds } from './arguments.ts'
+import { DemoClient } from './demo-client.ts'
+import { DemoController, makeDirectory } from './demo-controller.ts'
+import { DemoScreen } from './demo-screen.ts'
+import { reportError, UsageError } from './errors.ts'
+import { Output } from './output.ts'
+import { untilInterrupted } from './signals.ts'
+
+const MESH = 'demo'
+const SUBNET = '10.77.0.0/16'
+const CONTROLLERS = ['alpha']
+const CLIENTS = ['anna', 'ben']
+/** Between two looks at the mesh, ms: on a terminal, and in a log that somebody reads later. */
+const REFRESH = { terminal: 1000, log: 5000 }
+
+/** Runs until interrupted or for `seconds`; false if a client never reached another. */
+async function demo(seconds: number): Promise<boolean> {
+  const output = new Output(false)
+  using interrupted = untilInterrupted()
+  const signal = AbortSignal.any([
+    interrupted.signal,
+    ...(Number.isFinite(seconds) ? [AbortSignal.timeout(seconds * 1000)] : []),
+  ])
+  const directory = await makeDirectory(line => output.line(line))
+  const controllers: DemoController[] = []
+  const clients: DemoClient[] = []
+  try {
+    for (const name of CONTROLLERS) {
+      output.line(`starting controller ${name}`)
+      controllers.push(await DemoController.start({ directory, name, mesh: MESH, subnet: SUBNET, signal }))
+    }
+    for (const [index, name] of CLIENTS.entries()) {
+      clients.push(await DemoClient.add(controllers[index % controllers.length], name))
+    }
+    for (const [index, client] of clients.entries()) client.connect(clients[(index + 1) % clients.length])
+    introduce(output, controllers, clients)
+    const screen = new DemoScreen(output)
+    while (!signal.aborted) {
+      await sleep(output.interactive ? REFRESH.terminal : REFRESH.log, signal)
+      await screen.show(controllers, clients)
+    }
+    return clients.every(client => client.answered > 0)
+  } catch (error) {
+    // Whoever interrupts a start gets an end, not the complaints of its parts.
+    if (interrupted.signal.aborted) return true
+    throw error
+  } finally {
+    output.line('stopping')
+    await Promise.allSettled(clients.map(client => client.close()))
+    const stopped = await Promise.all(controllers.map(controller => controller.stop()))
+    await rm(directory, { recursive: true, force: true })
+    output.line(stopped.every(Boolean) ? `stopped; ${directory} is removed` : 'a controller had to be killed')
+  }
+}
+
+/** What else a person can do while it runs. */
+function introduce(output: Output, controllers: DemoController[], clients: DemoClient[]): void {
+  const [{ dataDir }] = controllers
+  output.line()
+  output.line(
+    `Mesh ${MESH} (${SUBNET}) is up: ${controllers.length} controller(s), ${clients.length} clients.`,
+  )
+  output.facts([
+    ...controllers.map((each): [string, string] => [each.name, `${each.listen}, data in ${each.dataDir}`]),
+    ...clients.map((each): [string, string] => [each.name, `${each.address}, clientpack ${each.packFile}`]),
+  ])
+  output.line()
+  output.line('In another terminal:')
+  output.line(`  npx overmesh --data ${dataDir} status`)
+  output.line(`  npx overmesh --data ${dataDir} client add me --out me.ovpn && sudo openvpn --config me.ovpn`)
+  output.line(`  ping ${clients[0].address}`)
+  output.line()
+  output.line('Ctrl-C ends everything.')
+  output.line()
+}
+
+function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    const timer = setTimeout(done, ms)
+    function done() {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    if (signal.aborted) done()
+    else signal.addEventListener('abort', done)
+  })
+}
+
+/** `--seconds N` ends it by itself. */
+function readArguments(args: string[]): number {
+  if (args.length === 0) return Number.POSITIVE_INFINITY
+  if (args.length === 2 && args[0] === '--seconds') return readSeconds('--seconds', 86_400)(args[1])
+  throw new UsageError(`'${args.join(' ')}' is not understood; only --seconds N is`)
+}
+
+try {
+  const good = await demo(readArguments(process.argv.slice(2)))
+  if (!good) process.exitCode = 1
+} catch (error) {
+  process.exitCode = reportError(error, process.stderr)
+}

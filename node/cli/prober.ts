@@ -1,0 +1,155 @@
+// A client without a TUN: answers pings at its overlay address and pings another one. The tunnel is passed in.
+import { parseIpv4 } from '../../state/address.ts'
+import { writeEchoReply } from '../switch/icmp.ts'
+import { IPV4, validate } from '../switch/ipv4.ts'
+import { packetBuffer } from './echo.ts'
+import { type Ping, Pinger, type PingSummary } from './pinger.ts'
+
+/** What is known of a connection. */
+export interface Connection {
+  /** Our overlay address. */
+  address: string
+  /** The controller, `HOST:PORT`. */
+  remote: string
+  tls: string
+  cipher: string
+  keyDerivation: string
+  /** What the controller pushed, in its words. */
+  options: string[]
+}
+
+/** What the tunnel tells. */
+export interface TunnelEvents {
+  /** Also after every reconnection. */
+  connected(connection: Connection): void
+  /** An IP packet out of the tunnel; the bytes are the tunnel's, to be used before the call returns. */
+  packet(bytes: Uint8Array): void
+  /** The connection is lost or not yet there, and the tunnel tries again. */
+  retrying(reason: string): void
+  /** The controller's last word, or that of the tunnel: it does not try again. */
+  ended(reason: string): void
+}
+
+export interface Tunnel {
+  send(packet: Uint8Array): void
+  close(): Promise<void>
+}
+
+export interface ProberInit {
+  open: (events: TunnelEvents) => Tunnel
+  /** Overlay address to ping. */
+  ping?: string
+  /** @default Infinity */
+  count?: number
+  /** Between pings, ms. @default 1000 */
+  interval?: number
+  /** u16 that tells our pings from those of others. */
+  identifier: number
+  connected?: (connection: Connection, afterMs: number) => void
+  retrying?: (reason: string) => void
+  answered?: (ping: Ping) => void
+}
+
+export type ProberState = 'connecting' | 'connected' | 'ended'
+
+export class Prober {
+  state: ProberState = 'connecting'
+  connection: Connection | undefined
+  /** From the start to the first connection, ms. */
+  connectMs: number | undefined
+  /** Connections lost. */
+  losses = 0
+  /** Pings of others answered. */
+  echoes = 0
+  /** Why the tunnel ended, once it did. */
+  reason: string | undefined
+  /** All pings were sent and answered or given up (true), or the tunnel ended (false). */
+  readonly finished: Promise<boolean>
+
+  readonly #init: ProberInit
+  readonly #tunnel: Tunnel
+  readonly #started = performance.now()
+  readonly #finish: (complete: boolean) => void
+  #pinger: Pinger | undefined
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(init: ProberInit) {
+    this.#init = init
+    const { promise, resolve } = Promise.withResolvers<boolean>()
+    this.finished = promise
+    this.#finish = resolve
+    this.#tunnel = init.open({
+      connected: connection => this.#connected(connection),
+      packet: bytes => this.#packet(bytes),
+      retrying: reason => {
+        if (this.state === 'connected') this.losses++
+        if (this.state !== 'ended') this.state = 'connecting'
+        init.retrying?.(reason)
+      },
+      ended: reason => {
+        this.reason = reason
+        this.#end()
+      },
+    })
+  }
+
+  /** Undefined when nothing is pinged, or nothing was yet. */
+  get summary(): PingSummary | undefined {
+    return this.#pinger?.summary()
+  }
+
+  async close(): Promise<void> {
+    this.#end()
+    await this.#tunnel.close()
+  }
+
+  #connected(connection: Connection): void {
+    const first = this.connection === undefined
+    this.state = 'connected'
+    this.connection = connection
+    this.connectMs ??= performance.now() - this.#started
+    this.#init.connected?.(connection, this.connectMs)
+    const { ping, count = Number.POSITIVE_INFINITY, interval = 1000, identifier, answered } = this.#init
+    if (!first || ping === undefined) return
+    this.#pinger = new Pinger({
+      from: parseIpv4(connection.address)!,
+      to: parseIpv4(ping)!,
+      count,
+      interval,
+      identifier,
+      answered,
+      send: packet => this.#tunnel.send(packet),
+    })
+    this.#poll()
+  }
+
+  #poll = (): void => {
+    const pinger = this.#pinger
+    if (pinger === undefined || this.state === 'ended') return
+    clearTimeout(this.#timer)
+    const now = performance.now()
+    const next = pinger.poll(now)
+    if (pinger.done(now)) this.#finish(true)
+    else this.#timer = setTimeout(this.#poll, Math.max(0, next - now))
+  }
+
+  #packet(bytes: Uint8Array): void {
+    if (this.#pinger?.receive(bytes, performance.now())) {
+      if (this.#pinger.done(performance.now())) this.#poll()
+      return
+    }
+    const request = packetBuffer(bytes)
+    if (validate(bytes, request.view, 0, bytes.length) !== IPV4.ok) return
+    const reply = packetBuffer(new Uint8Array(bytes.length))
+    const length = writeEchoReply(request, 0, reply, 0)
+    if (length === 0) return
+    this.echoes++
+    this.#tunnel.send(reply.bytes.subarray(0, length))
+  }
+
+  #end(): void {
+    this.state = 'ended'
+    clearTimeout(this.#timer)
+    this.#finish(false)
+  }
+}
