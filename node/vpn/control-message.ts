@@ -1,0 +1,135 @@
+// Control messages: printable text, closed by NUL, one to a TLS record. Source: OpenVPN src/openvpn/push.c, forward.c,
+// ssl_pkt.h; OpenVPN 3 client/cliproto.hpp.
+
+/** Longest text taken from a peer, NUL included. */
+export const MAX_CONTROL_MESSAGE = 2048
+/** Options fill a PUSH_REPLY to so many characters, as in stock servers: 2.x refuses over 1,024. */
+const PUSH_BUNDLE = 940
+/** Longest single option of 2.x. */
+export const MAX_PUSH_OPTION = 255
+/** Parts of a split PUSH_REPLY a client takes. */
+const MAX_PUSH_PARTS = 64
+
+/** Where a client that was told to restart goes. */
+export type RestartTarget = 'same' | 'next'
+
+export type ControlMessage =
+  | { type: 'push-request' }
+  | { type: 'push-reply'; options: string[]; more: boolean }
+  | { type: 'restart'; target: RestartTarget; reason: string }
+  | { type: 'halt'; reason: string }
+  | { type: 'exit' }
+  | { type: 'auth-failed'; reason: string }
+  | { type: 'other'; text: string }
+
+/** Ready to be sent in one TLS record. */
+export function encodeControlMessage(text: string): Uint8Array {
+  return Buffer.from(`${text}\0`, 'latin1')
+}
+
+/** One or more messages, each within what a stock client takes. @throws RangeError for an option that cannot be sent */
+export function pushReply(options: readonly string[]): string[] {
+  const bundles: string[][] = [[]]
+  let length = 0
+  for (const option of options) {
+    if (option.length > MAX_PUSH_OPTION || /[^\x20-\x7e]|,/.test(option)) {
+      throw new RangeError(`cannot push "${option.slice(0, 40)}"`)
+    }
+    if (length + option.length + 1 > PUSH_BUNDLE) {
+      bundles.push([])
+      length = 0
+    }
+    bundles.at(-1)!.push(option)
+    length += option.length + 1
+  }
+  return bundles.map((bundle, i) => {
+    const continuation = bundles.length === 1 ? [] : [`push-continuation ${i === bundles.length - 1 ? 1 : 2}`]
+    return ['PUSH_REPLY', ...bundle, ...continuation].join(',')
+  })
+}
+
+/** 2.x advances to its next remote with `N`. */
+export function restartMessage(target: RestartTarget, reason = ''): string {
+  const flags = target === 'next' ? '[N]' : ''
+  return `RESTART${flags || reason ? ',' : ''}${flags}${clean(reason)}`
+}
+
+export function haltMessage(reason = ''): string {
+  return reason ? `HALT,${clean(reason)}` : 'HALT'
+}
+
+export function authFailedMessage(reason = ''): string {
+  return reason ? `AUTH_FAILED,${clean(reason)}` : 'AUTH_FAILED'
+}
+
+/** Text for a stock client's log: printable ASCII, bounded. */
+function clean(reason: string): string {
+  return reason.replace(/[^\x20-\x7e]/g, '?').slice(0, 256)
+}
+
+/** Takes the text of one message without its NUL; undefined when it holds what no peer sends (CVE-2024-5594). */
+export function parseControlMessage(raw: string): ControlMessage | undefined {
+  const text = raw.replace(/[\r\n]+$/, '')
+  if (text.length === 0 || text.length >= MAX_CONTROL_MESSAGE || /[^\x20-\x7e]/.test(text)) return undefined
+  const comma = text.indexOf(',')
+  const word = comma < 0 ? text : text.slice(0, comma)
+  const rest = comma < 0 ? '' : text.slice(comma + 1)
+  switch (word) {
+    case 'PUSH_REQUEST':
+      return { type: 'push-request' }
+    case 'PUSH_REPLY': {
+      const options = rest === '' ? [] : rest.split(',')
+      const more = options.includes('push-continuation 2')
+      return { type: 'push-reply', options: options.filter(o => !o.startsWith('push-continuation ')), more }
+    }
+    case 'RESTART': {
+      const flags = /^\[([A-Z]*)\]/.exec(rest)
+      const target = flags?.[1].includes('N') ? 'next' : 'same'
+      return { type: 'restart', target, reason: flags ? rest.slice(flags[0].length) : rest }
+    }
+    case 'HALT':
+      return { type: 'halt', reason: rest }
+    case 'EXIT':
+      return { type: 'exit' }
+    case 'AUTH_FAILED':
+      return { type: 'auth-failed', reason: rest }
+    default:
+      return { type: 'other', text }
+  }
+}
+
+/** Gathers the parts of a split PUSH_REPLY. */
+export class PushReplyCollector {
+  #options: string[] = []
+  #parts = 0
+
+  /** All options once the last part is there; `undefined` before; `'bad'` when there are too many parts. */
+  add(message: { options: string[]; more: boolean }): string[] | 'bad' | undefined {
+    if (++this.#parts > MAX_PUSH_PARTS) return 'bad'
+    this.#options.push(...message.options)
+    if (message.more) return undefined
+    const options = this.#options
+    this.#options = []
+    this.#parts = 0
+    return options
+  }
+}
+
+/** Cuts the byte stream inside TLS into control texts; bytes after an overlong text make it `'bad'`. */
+export class ControlTextSplitter {
+  #pending = Buffer.alloc(0)
+
+  push(bytes: Uint8Array): string[] | 'bad' {
+    this.#pending = Buffer.concat([this.#pending, bytes])
+    const texts: string[] = []
+    for (let end = this.#pending.indexOf(0); end >= 0; end = this.#pending.indexOf(0)) {
+      if (end > MAX_CONTROL_MESSAGE) return 'bad'
+      texts.push(this.#pending.subarray(0, end).toString('latin1'))
+      this.#pending = this.#pending.subarray(end + 1)
+    }
+    if (this.#pending.length > MAX_CONTROL_MESSAGE) return 'bad'
+    // A copy, so that a few pending bytes do not hold a whole record.
+    if (texts.length > 0) this.#pending = Buffer.from(this.#pending)
+    return texts
+  }
+}

@@ -1,0 +1,135 @@
+// Key method 2: the first message each side sends inside TLS. Source: OpenVPN src/openvpn/ssl.c,
+// key_method_2_write and key_method_2_read.
+
+const PRE_MASTER = 48
+const RANDOM = 32
+const PREFIX = Uint8Array.of(0, 0, 0, 0, 2)
+/** Longest options string that any version takes. */
+const MAX_OPTIONS = 512
+const MAX_CREDENTIAL = 4096
+const MAX_PEER_INFO = 4096
+
+export interface KeySources {
+  random1: Uint8Array
+  random2: Uint8Array
+}
+
+export interface ServerKeyMethod extends KeySources {
+  options: string
+}
+
+export interface ClientKeyMethod extends KeySources {
+  preMaster: Uint8Array
+  options: string
+  username: string
+  password: string
+  peerInfo: string
+}
+
+/** A message and how many bytes it took, or why there is none. */
+export type Decoded<T> = { value: T; used: number } | 'incomplete' | 'bad'
+
+export function encodeClientKeyMethod(message: ClientKeyMethod): Uint8Array {
+  return Buffer.concat([
+    PREFIX,
+    message.preMaster,
+    message.random1,
+    message.random2,
+    encodeString(message.options),
+    encodeString(message.username),
+    encodeString(message.password),
+    encodeString(message.peerInfo),
+  ])
+}
+
+/** Stock servers end with three empty strings. */
+export function encodeServerKeyMethod(message: ServerKeyMethod): Uint8Array {
+  const empty = encodeString('')
+  return Buffer.concat([
+    PREFIX,
+    message.random1,
+    message.random2,
+    encodeString(message.options),
+    empty,
+    empty,
+    empty,
+  ])
+}
+
+/** Reads the client's message from the start of what TLS delivered so far. */
+export function decodeClientKeyMethod(bytes: Uint8Array): Decoded<ClientKeyMethod> {
+  const reader = new Reader(bytes)
+  reader.expect(PREFIX)
+  const value = {
+    preMaster: reader.take(PRE_MASTER),
+    random1: reader.take(RANDOM),
+    random2: reader.take(RANDOM),
+    options: reader.string(MAX_OPTIONS),
+    username: reader.string(MAX_CREDENTIAL),
+    password: reader.string(MAX_CREDENTIAL),
+    peerInfo: reader.string(MAX_PEER_INFO),
+  }
+  return reader.failed ?? { value, used: reader.used }
+}
+
+/** Reads the server's message; the strings behind the options are passed over. */
+export function decodeServerKeyMethod(bytes: Uint8Array): Decoded<ServerKeyMethod> {
+  const reader = new Reader(bytes)
+  reader.expect(PREFIX)
+  const value = {
+    random1: reader.take(RANDOM),
+    random2: reader.take(RANDOM),
+    options: reader.string(MAX_OPTIONS),
+  }
+  return reader.failed ?? { value, used: reader.used }
+}
+
+/** u16 length with the closing NUL, then the bytes; an absent string is a zero length. */
+function encodeString(text: string): Uint8Array {
+  if (text === '') return Uint8Array.of(0, 0)
+  const bytes = Buffer.from(`${text}\0`, 'latin1')
+  return Buffer.concat([Uint8Array.of(bytes.length >> 8, bytes.length & 0xff), bytes])
+}
+
+const NOTHING = new Uint8Array(0)
+
+/** Reads in order until something is missing or wrong, and then nothing more. */
+class Reader {
+  failed: 'incomplete' | 'bad' | undefined
+  used = 0
+  readonly #bytes: Uint8Array
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes
+  }
+
+  take(length: number): Uint8Array {
+    if (this.failed) return NOTHING
+    if (this.used + length > this.#bytes.length) {
+      this.failed = 'incomplete'
+      return NOTHING
+    }
+    this.used += length
+    return this.#bytes.slice(this.used - length, this.used)
+  }
+
+  expect(prefix: Uint8Array): void {
+    const got = this.take(prefix.length)
+    if (!this.failed && !prefix.every((byte, i) => got[i] === byte)) this.failed = 'bad'
+  }
+
+  string(most: number): string {
+    const [high, low] = this.take(2)
+    if (this.failed) return ''
+    const length = (high << 8) | low
+    if (length === 0) return ''
+    if (length > most) {
+      this.failed = 'bad'
+      return ''
+    }
+    const bytes = this.take(length)
+    if (this.failed) return ''
+    const end = bytes.indexOf(0)
+    return Buffer.from(end < 0 ? bytes : bytes.subarray(0, end)).toString('latin1')
+  }
+}

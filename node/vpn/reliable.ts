@@ -1,0 +1,162 @@
+// Reliable, ordered delivery of control payloads over UDP: numbered messages, individual acknowledgements.
+// Source: OpenVPN src/openvpn/reliable.c. Each key id has its own pair, numbered from 0.
+
+/** Messages in flight at most: the window of 2.6, and less than every receiver's (8 in 2.4, 2.5 and OpenVPN 3). */
+export const SEND_WINDOW = 6
+/** Messages held until the ones before them come, as in 2.6. */
+export const RECEIVE_WINDOW = 12
+/** Payload bytes queued for sending at most. */
+export const MAX_QUEUED_BYTES = 65_536
+const FIRST_RETRANSMIT_MS = 2000
+const MAX_RETRANSMIT_MS = 16_000
+/** A message is sent again once so many later ones were acknowledged. */
+const FAST_RESEND_ACKS = 3
+/** Acknowledgements remembered and repeated, most recent first. */
+const RECENT_ACKS = 8
+
+export interface Outgoing {
+  messageId: number
+  opcode: number
+  payload: Uint8Array
+}
+
+interface InFlight extends Outgoing {
+  /** ms */
+  due: number
+  interval: number
+  acksAfter: number
+}
+
+/** The sending half. Times are in ms. */
+export class ReliableSender {
+  #next: number
+  #queued: Omit<Outgoing, 'messageId'>[] = []
+  #queuedBytes = 0
+  #flight: InFlight[] = []
+
+  /** @param next id of the first message */
+  constructor(next = 0) {
+    this.#next = next
+  }
+
+  /** False, with nothing queued, when {@link MAX_QUEUED_BYTES} would be passed: the peer does not keep up. */
+  push(opcode: number, payload: Uint8Array): boolean {
+    if (this.#queuedBytes + payload.length > MAX_QUEUED_BYTES) return false
+    this.#queued.push({ opcode, payload })
+    this.#queuedBytes += payload.length
+    return true
+  }
+
+  /** The messages to be sent now, first time or again; each is then taken as sent. */
+  take(now: number): Outgoing[] {
+    const out: Outgoing[] = []
+    for (const message of this.#flight) {
+      if (message.due > now && message.acksAfter < FAST_RESEND_ACKS) continue
+      if (message.due <= now) message.interval = Math.min(message.interval * 2, MAX_RETRANSMIT_MS)
+      message.acksAfter = 0
+      message.due = now + message.interval
+      out.push(message)
+    }
+    while (this.#flight.length < SEND_WINDOW && this.#queued.length > 0) {
+      const first = this.#flight[0]?.messageId ?? this.#next
+      // Not further ahead than the peer's window, counted from its oldest gap.
+      if (this.#next - first >= SEND_WINDOW) break
+      const next = this.#queued.shift()!
+      const message: InFlight = {
+        ...next,
+        messageId: this.#next++,
+        due: now + FIRST_RETRANSMIT_MS,
+        interval: FIRST_RETRANSMIT_MS,
+        acksAfter: 0,
+      }
+      this.#flight.push(message)
+      out.push(message)
+    }
+    return out
+  }
+
+  /** Unknown ids are ignored. */
+  acknowledge(messageId: number): void {
+    const at = this.#flight.findIndex(message => message.messageId === messageId)
+    if (at < 0) return
+    const [done] = this.#flight.splice(at, 1)
+    this.#queuedBytes -= done.payload.length
+    for (const message of this.#flight) if (message.messageId < messageId) message.acksAfter++
+  }
+
+  /** When `take` has something to do next: ms, Infinity when only an acknowledgement can change that. */
+  deadline(now: number): number {
+    let due = Number.POSITIVE_INFINITY
+    const first = this.#flight[0]?.messageId ?? this.#next
+    if (this.#queued.length > 0 && this.#flight.length < SEND_WINDOW && this.#next - first < SEND_WINDOW) {
+      return now
+    }
+    for (const message of this.#flight) {
+      due = Math.min(due, message.acksAfter >= FAST_RESEND_ACKS ? now : message.due)
+    }
+    return due
+  }
+
+  /** True when everything pushed was acknowledged. */
+  get idle(): boolean {
+    return this.#flight.length === 0 && this.#queued.length === 0
+  }
+}
+
+/** The receiving half. */
+export class ReliableReceiver {
+  #expected: number
+  #held = new Map<number, Uint8Array>()
+  /** Acknowledgements not sent yet. */
+  #owed: number[] = []
+  #recent: number[] = []
+
+  /** @param expected id of the first message */
+  constructor(expected = 0) {
+    this.#expected = expected
+  }
+
+  /**
+   * Takes one message: the payloads now in order, at most {@link RECEIVE_WINDOW}. What is too far ahead is dropped
+   * without an acknowledgement, duplicates are acknowledged again. The caller must not reuse the payload's memory.
+   */
+  receive(messageId: number, payload: Uint8Array): Uint8Array[] {
+    if (messageId >= this.#expected + RECEIVE_WINDOW) return []
+    this.#owe(messageId)
+    if (messageId < this.#expected || this.#held.has(messageId)) return []
+    this.#held.set(messageId, payload)
+    const ready: Uint8Array[] = []
+    for (let next = this.#held.get(this.#expected); next; next = this.#held.get(this.#expected)) {
+      this.#held.delete(this.#expected++)
+      ready.push(next)
+    }
+    return ready
+  }
+
+  get owesAcks(): boolean {
+    return this.#owed.length > 0
+  }
+
+  /**
+   * Acknowledgements for one packet: those owed first, then recent ones repeated in case a packet was lost.
+   * @param most 4 beside a message, 8 alone
+   */
+  takeAcks(most: number): number[] {
+    const acks = this.#owed.splice(0, most)
+    for (const ack of acks) {
+      const at = this.#recent.indexOf(ack)
+      if (at >= 0) this.#recent.splice(at, 1)
+      this.#recent.unshift(ack)
+    }
+    for (const ack of this.#recent) {
+      if (acks.length >= most) break
+      if (!acks.includes(ack)) acks.push(ack)
+    }
+    this.#recent.length = Math.min(this.#recent.length, RECENT_ACKS)
+    return acks
+  }
+
+  #owe(messageId: number): void {
+    if (!this.#owed.includes(messageId) && this.#owed.length < 4 * RECEIVE_WINDOW) this.#owed.push(messageId)
+  }
+}
