@@ -1,0 +1,71 @@
+// What two halves of a mesh did without knowing of each other, found in the records once they are together.
+import type { ClientId, ControllerId } from './kinds.ts'
+import type { Records, Views } from './views.ts'
+
+export type Conflict =
+  /** Several clients of one name; the oldest keeps it, the others are shown under the names given. */
+  | {
+      readonly kind: 'name'
+      readonly name: string
+      readonly clients: readonly { id: ClientId; shownAs: string }[]
+      readonly message: string
+    }
+  /** Several holders of one address; the lease decides. `holder` is undefined when the lease is gone. */
+  | {
+      readonly kind: 'address'
+      readonly address: string
+      readonly holder: ClientId | ControllerId | undefined
+      readonly losers: readonly (ClientId | ControllerId)[]
+      readonly message: string
+    }
+
+/** All conflicts, names first, in the order of names and addresses. */
+export function findConflicts(views: Views, records: Records): readonly Conflict[] {
+  return [...nameConflicts(views), ...addressConflicts(views, records)]
+}
+
+function nameConflicts(views: Views): Conflict[] {
+  const conflicts: Conflict[] = []
+  for (const { name, clients } of views.sharedNames()) {
+    const shown = clients.map(client => ({ id: client.id, shownAs: client.name }))
+    const others = shown.slice(1).map(({ shownAs }) => shownAs)
+    const message = `${clients.length} clients are named ${name}; the newer are shown as ${others.join(', ')}; rename or remove them`
+    conflicts.push({ kind: 'name', name, clients: shown, message })
+  }
+  return conflicts.sort((a, b) => compareText((a as { name: string }).name, (b as { name: string }).name))
+}
+
+function addressConflicts(views: Views, records: Records): Conflict[] {
+  const losers = new Map<string, { id: ClientId | ControllerId; name: string }[]>()
+  const note = (address: string, loser: { id: ClientId | ControllerId; name: string }) => {
+    const list = losers.get(address)
+    if (list === undefined) losers.set(address, [loser])
+    else list.push(loser)
+  }
+  for (const { id, value } of records.all('client')) {
+    if (records.get('lease', value.address)?.holder !== id) {
+      note(value.address, { id: id as ClientId, name: views.client(id)!.name })
+    }
+  }
+  for (const { id, value } of views.controllers()) {
+    if (records.get('lease', value.address)?.holder !== id) note(value.address, { id, name: value.name })
+  }
+  return [...losers]
+    .sort(([a], [b]) => compareText(a, b))
+    .map(([address, list]) => {
+      list.sort((a, b) => compareText(a.id, b.id))
+      const holder = records.get('lease', address)?.holder
+      const names = list.map(({ name }) => name).join(', ')
+      const holderName = holder === undefined ? 'nobody' : nameOf(views, records, holder)
+      const message = `${address} is held by ${holderName}; ${names} cannot connect until given another address`
+      return { kind: 'address', address, holder, losers: list.map(({ id }) => id), message }
+    })
+}
+
+function nameOf(views: Views, records: Records, holder: string): string {
+  return views.client(holder)?.name ?? records.get('controller', holder)?.name ?? holder
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}

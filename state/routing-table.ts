@@ -1,0 +1,80 @@
+// The overlay's routing table as the records have it: two replicas with the same records derive the same bytes.
+import { type Cidr, compareCidr, formatCidr, parseCidr, parseIpv4 } from './address.ts'
+import type { RouteValue } from './kinds.ts'
+import type { Records, Views } from './views.ts'
+
+export type Via = RouteValue['via']
+
+export interface RouteEntry {
+  readonly cidr: Cidr
+  readonly via: Via
+  /** Lower is preferred. */
+  readonly metric: number
+  /** What it follows from. */
+  readonly source: 'address' | 'subnet' | 'route' | 'attachment'
+}
+
+/**
+ * Every way to a prefix that the records allow: addresses and subnets of clients whose credential is usable, addresses
+ * of controllers, route records, remote subnets of enabled attachments. Sorted by prefix, metric, next hop.
+ */
+export function deriveRoutes(views: Views, records: Records): readonly RouteEntry[] {
+  const routes: RouteEntry[] = []
+  for (const { id, value } of views.controllers()) {
+    if (records.get('lease', value.address)?.holder !== id) continue
+    routes.push({ cidr: host(value.address), via: { kind: 'controller', id }, metric: 0, source: 'address' })
+  }
+  for (const { id, value } of records.all('client')) {
+    const client = views.client(id)!
+    const credential = views.standing(client)
+    if (!credential.usable || credential.client.id !== id) continue
+    const via = { kind: 'client', id: client.id } as const
+    routes.push({ cidr: host(value.address), via, metric: 0, source: 'address' })
+    for (const cidr of credential.subnets) routes.push({ cidr, via, metric: 0, source: 'subnet' })
+  }
+  for (const { value } of records.all('route')) {
+    routes.push({ cidr: parseCidr(value.cidr)!, via: value.via, metric: value.metric, source: 'route' })
+  }
+  for (const { id, value } of records.all('attachment')) {
+    if (!value.enabled) continue
+    for (const text of value.remoteSubnets) {
+      routes.push({
+        cidr: parseCidr(text)!,
+        via: { kind: 'attachment', id },
+        metric: 0,
+        source: 'attachment',
+      })
+    }
+  }
+  return routes.sort(compareRoutes)
+}
+
+/** One line a route. */
+export function serialiseRoutes(routes: readonly RouteEntry[]): Uint8Array {
+  const lines = routes.map(
+    ({ cidr, via, metric, source }) => `${formatCidr(cidr)} ${formatVia(via)} ${metric} ${source}\n`,
+  )
+  return Buffer.from(lines.join(''))
+}
+
+/** `client:ID`, `controller:ID`, `attachment:ID` or `internet`. */
+export function formatVia(via: Via): string {
+  return via.kind === 'internet' ? via.kind : `${via.kind}:${via.id}`
+}
+
+function compareRoutes(a: RouteEntry, b: RouteEntry): number {
+  return (
+    compareCidr(a.cidr, b.cidr) ||
+    a.metric - b.metric ||
+    compareText(formatVia(a.via), formatVia(b.via)) ||
+    compareText(a.source, b.source)
+  )
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
+function host(address: string): Cidr {
+  return { address: parseIpv4(address)!, length: 32 }
+}

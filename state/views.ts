@@ -1,0 +1,259 @@
+// What the records mean: who may connect as whom, at which address, under which name. Indexes follow every change, so
+// that asking costs the same with ten clients as with a hundred thousand.
+import { type Cidr, type OverlayAddress, parseCidr, parseIpv4 } from './address.ts'
+import type { AddressView } from './allocator.ts'
+import type { Change } from './batch.ts'
+import { type Conflict, findConflicts } from './conflicts.ts'
+import { Index } from './index-table.ts'
+import type {
+  ClientId,
+  ClientValue,
+  ControllerId,
+  ControllerValue,
+  Kind,
+  MeshValue,
+  Serial,
+  Values,
+} from './kinds.ts'
+import type { ChangeSet, LiveRecord } from './replica.ts'
+import { deriveRoutes, type RouteEntry, serialiseRoutes } from './routing-table.ts'
+
+/** What views read; a replica is one. */
+export interface Records {
+  get<K extends Kind>(kind: K, id: string): Values[K] | undefined
+  all<K extends Kind>(kind: K): Iterable<LiveRecord<K>>
+  onChange(listener: (set: ChangeSet) => void): () => void
+}
+
+export interface ClientView {
+  readonly id: ClientId
+  /** The name to show: `name~xxxx` for one whose name an older client has. */
+  readonly name: string
+  readonly value: ClientValue
+}
+
+export interface ControllerView {
+  readonly id: ControllerId
+  readonly value: ControllerValue
+}
+
+export interface MeshView {
+  readonly id: string
+  readonly value: MeshValue
+  readonly subnet: Cidr
+}
+
+export type CredentialRefusal =
+  | 'unknown'
+  | 'revoked'
+  | 'superseded'
+  | 'disabled'
+  | 'address-lost'
+  | 'issuer-not-admitted'
+
+export type Credential =
+  | { usable: true; client: ClientView; address: OverlayAddress; subnets: Cidr[] }
+  | { usable: false; reason: CredentialRefusal; message: string; client?: ClientView }
+
+export class Views {
+  readonly #records: Records
+  readonly #byName = new Index<ClientId>()
+  readonly #bySerial = new Index<ClientId>()
+  readonly #byAddress = new Index<ClientId>()
+  readonly #leased = new Set<number>()
+  readonly #stop: () => void
+  #mesh: MeshView | undefined
+  #routes: readonly RouteEntry[] | undefined
+  #conflicts: readonly Conflict[] | undefined
+
+  constructor(records: Records) {
+    this.#records = records
+    for (const { id, value } of records.all('client')) this.#index(id as ClientId, value)
+    for (const { id } of records.all('lease')) this.#leased.add(parseIpv4(id)!)
+    this.#stop = records.onChange(({ changes }) => this.#follow(changes))
+  }
+
+  /** Stops following the records. */
+  close(): void {
+    this.#stop()
+  }
+
+  /** The mesh; undefined before the first record of it came. */
+  mesh(): MeshView | undefined {
+    if (this.#mesh === undefined) {
+      // One record by rights; were there two, all replicas must choose the same.
+      const [first] = [...this.#records.all('mesh')].sort((a, b) => (a.id < b.id ? -1 : 1))
+      if (first !== undefined)
+        this.#mesh = { id: first.id, value: first.value, subnet: parseCidr(first.value.subnet)! }
+    }
+    return this.#mesh
+  }
+
+  /** Admitted controllers in the order of their ids. */
+  controllers(): ControllerView[] {
+    const admitted: ControllerView[] = []
+    for (const { id, value } of this.#records.all('controller')) {
+      if (value.removedAt === undefined) admitted.push({ id: id as ControllerId, value })
+    }
+    return admitted.sort((a, b) => (a.id < b.id ? -1 : 1))
+  }
+
+  isAdmitted(id: string): boolean {
+    const controller = this.#records.get('controller', id)
+    return controller !== undefined && controller.removedAt === undefined
+  }
+
+  client(id: string): ClientView | undefined {
+    const value = this.#records.get('client', id)
+    return value === undefined
+      ? undefined
+      : { id: id as ClientId, name: this.#nameOf(id as ClientId, value), value }
+  }
+
+  /** By the name shown. */
+  clientByName(name: string): ClientView | undefined {
+    const [plain] = name.split('~', 1)
+    for (const id of this.#byName.get(plain)) {
+      const client = this.client(id)
+      if (client?.name === name) return client
+    }
+    return undefined
+  }
+
+  /** All clients in the order of the names shown. */
+  clients(): ClientView[] {
+    const clients: ClientView[] = []
+    for (const { id } of this.#records.all('client')) clients.push(this.client(id)!)
+    return clients.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+  }
+
+  /** Clients that say this address is theirs, whether or not they hold its lease. */
+  claimants(address: string): readonly ClientId[] {
+    return this.#byAddress.get(address)
+  }
+
+  /** Whether a certificate lets its bearer in, by the records alone: dates and signatures are TLS's to check. */
+  credential(serial: Serial): Credential {
+    const revocation = this.#records.get('revocation', serial)
+    const client = this.#oldest(this.#bySerial.get(serial))
+    if (revocation !== undefined) {
+      const known = client ?? this.client(revocation.client)
+      if (revocation.reason === 'superseded')
+        return refuse('superseded', 'was replaced by a newer one', known)
+      return refuse('revoked', 'was revoked', known)
+    }
+    if (client === undefined) return refuse('unknown', 'is not known here')
+    return this.#standing(client)
+  }
+
+  /** Whether a client's current certificate lets it in. */
+  standing(client: ClientView): Credential {
+    return this.credential(client.value.serial)
+  }
+
+  /** For the allocator. Undefined before the mesh is known. */
+  addresses(): AddressView | undefined {
+    const mesh = this.mesh()
+    if (mesh === undefined) return undefined
+    return {
+      subnet: mesh.subnet,
+      blockLength: mesh.value.blockLength,
+      controllers: this.controllers().map(({ id }) => id),
+      isLeased: address => this.#leased.has(address),
+    }
+  }
+
+  /** The routing table that follows from the records, sorted; who is connected where is not part of it. */
+  routes(): readonly RouteEntry[] {
+    this.#routes ??= deriveRoutes(this, this.#records)
+    return this.#routes
+  }
+
+  /** The routing table as bytes: equal for equal records. */
+  routingTable(): Uint8Array {
+    return serialiseRoutes(this.routes())
+  }
+
+  /** What cut-off halves did to each other, in a fixed order. */
+  conflicts(): readonly Conflict[] {
+    this.#conflicts ??= findConflicts(this, this.#records)
+    return this.#conflicts
+  }
+
+  /** Names that more than one client has, each with its clients, the oldest first. */
+  *sharedNames(): Iterable<{ name: string; clients: ClientView[] }> {
+    for (const name of this.#byName.shared()) {
+      yield { name, clients: this.#inOrderOfAge(this.#byName.get(name)).map(id => this.client(id)!) }
+    }
+  }
+
+  #standing(client: ClientView): Credential {
+    const { value, id } = client
+    if (!value.enabled) return refuse('disabled', 'belongs to a disabled client', client)
+    if (this.#records.get('lease', value.address)?.holder !== id) {
+      return refuse('address-lost', `is for ${value.address}, which another holds`, client)
+    }
+    if (!this.isAdmitted(value.issuer)) {
+      return refuse('issuer-not-admitted', 'was issued by a controller that is not part of the mesh', client)
+    }
+    const subnets = value.subnets.map(text => parseCidr(text)!)
+    return { usable: true, client, address: parseIpv4(value.address)!, subnets }
+  }
+
+  #nameOf(id: ClientId, value: ClientValue): string {
+    const ids = this.#byName.get(value.name)
+    if (ids.length < 2) return value.name
+    const [oldest, ...others] = this.#inOrderOfAge(ids)
+    if (id === oldest) return value.name
+    const short = id.slice(0, SHORT_ID)
+    const isTold = others.filter(other => other.startsWith(short)).length === 1
+    return `${value.name}~${isTold ? short : id}`
+  }
+
+  #oldest(ids: readonly ClientId[]): ClientView | undefined {
+    return ids.length === 0 ? undefined : this.client(this.#inOrderOfAge(ids)[0])
+  }
+
+  #inOrderOfAge(ids: readonly ClientId[]): ClientId[] {
+    const age = (id: ClientId) => this.#records.get('client', id)!.createdAt
+    return [...ids].sort((a, b) => age(a) - age(b) || (a < b ? -1 : 1))
+  }
+
+  #follow(changes: readonly Change[]): void {
+    for (const { kind, id, before, after } of changes) {
+      if (kind === 'setting') continue
+      if (kind === 'mesh') this.#mesh = undefined
+      if (kind === 'lease') {
+        if (after === undefined || after.value === null) this.#leased.delete(parseIpv4(id)!)
+        else this.#leased.add(parseIpv4(id)!)
+      }
+      if (kind === 'client') {
+        this.#unindex(id as ClientId, before?.value as ClientValue | null | undefined)
+        this.#index(id as ClientId, after?.value as ClientValue | null | undefined)
+      }
+      this.#routes = undefined
+      this.#conflicts = undefined
+    }
+  }
+
+  #index(id: ClientId, value: ClientValue | null | undefined): void {
+    if (value === null || value === undefined) return
+    this.#byName.add(value.name, id)
+    this.#bySerial.add(value.serial, id)
+    this.#byAddress.add(value.address, id)
+  }
+
+  #unindex(id: ClientId, value: ClientValue | null | undefined): void {
+    if (value === null || value === undefined) return
+    this.#byName.remove(value.name, id)
+    this.#bySerial.remove(value.serial, id)
+    this.#byAddress.remove(value.address, id)
+  }
+}
+
+/** Digits of a client's id that tell it from an older one of its name. */
+const SHORT_ID = 4
+
+function refuse(reason: CredentialRefusal, what: string, client?: ClientView): Credential {
+  return { usable: false, reason, message: `the certificate ${what}`, client }
+}
