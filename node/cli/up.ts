@@ -110,8 +110,8 @@ class StopSignals {
 
 /** IFNAMSIZ of netdevice(7) is 16 with the terminating zero. */
 function readInterfaceName(text: string): string {
-  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/.test(text)) return text
+  if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,12}$/.test(text)) return text
   throw new UsageError(
-    `--tun: '${text}' is not a name for an interface; use up to 15 letters, digits, '.', '_' and '-'`,
+    `--tun: '${text}' is not a name for an interface; use up to 13 letters, digits, '.', '_' and '-'`,
   )
 }
