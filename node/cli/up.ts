@@ -108,7 +108,7 @@ class StopSignals {
   }
 }
 
-/** IFNAMSIZ of netdevice(7) is 16 with the terminating zero. */
+/** IFNAMSIZ of netdevice(7) is 16 with the terminating zero; two more go to the label of its second address. */
 function readInterfaceName(text: string): string {
   if (/^[A-Za-z0-9][A-Za-z0-9._-]{0,12}$/.test(text)) return text
   throw new UsageError(
