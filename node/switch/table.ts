@@ -167,7 +167,7 @@ interface Ranges {
 
 /**
  * Cuts the address space at the ends of all prefixes shorter than /32. Prefixes nest or are disjoint, so a sweep in
- * order of address, shorter first, needs only the stack of those that are open; 33 is its bound.
+ * order of address, shorter first, needs only the stack of those that are open.
  */
 function flatten(routes: readonly TableRoute[]): Ranges {
   // The sort is stable: of equal prefixes the later one stays later, opens on top and so wins.
@@ -203,7 +203,6 @@ function flatten(routes: readonly TableRoute[]): Ranges {
   for (const prefix of prefixes) {
     closeUntil(prefix.first)
     cut(prefix.first, prefix.nextHop)
-    if (open.at(-1)?.end === prefix.end) open.pop()
     open.push(prefix)
   }
   closeUntil(2 ** 32)

@@ -20,14 +20,14 @@ const optionBytes = ({ type, data }: Option) => (type <= 1 ? [type] : [type, dat
 const option = fc.record({
   // No-operation, record route, timestamp; and with the "copied" bit: loose source route, router alert.
   type: fc.constantFrom(1, 7, 68, 131, 148),
-  data: fc.uint8Array({ minLength: 1, maxLength: 12 }),
+  data: fc.uint8Array({ minLength: 1, maxLength: 12, size: 'max' }),
 })
 const options = fc
-  .array(option, { maxLength: 6 })
+  .array(option, { maxLength: 6, size: 'max' })
   .filter(options => options.flatMap(optionBytes).length <= 40)
 const packets = fc.record({
   options,
-  payload: fc.uint8Array({ minLength: 1, maxLength: 3000 }),
+  payload: fc.uint8Array({ minLength: 1, maxLength: 3000, size: 'max' }),
   mtu: fc.integer({ min: MIN_MTU, max: 1600 }),
   more: fc.boolean(),
   units: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 7000 })),

@@ -45,6 +45,7 @@ test('only the owner can read the file, and the one set aside', t => {
   appendFileSync(path, '')
   chmodSync(path, 0o644)
   const file = opened(t, path, 100)
+  assert.equal(statSync(path).mode & 0o777, 0o600)
   for (let i = 0; i < 20; i++) file.append('x'.repeat(30))
   assert.equal(statSync(path).mode & 0o777, 0o600)
   assert.equal(statSync(`${path}.1`).mode & 0o777, 0o600)

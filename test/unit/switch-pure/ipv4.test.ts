@@ -55,6 +55,11 @@ test('a checksum may go on from a partial sum and end on an odd byte', () => {
   const bytes = Uint8Array.of(0x12, 0x34, 0x56, 0x78, 0x9a)
   assert.equal(checksum(bytes, 0, 5), 0xffff - (((0x1234 + 0x5678 + 0x9a00) % 0x10000) + 1))
   assert.equal(checksum(bytes, 2, 3, 0x1234), checksum(bytes, 0, 5))
+  assert.equal(
+    checksum(Uint8Array.of(0xff, 0xff, 0xff, 0xff, 0, 1), 0, 6),
+    0xfffe,
+    'a carry that carries again',
+  )
   assert.equal(checksum(new Uint8Array(65535).fill(0xff), 0, 65535, 0xffff), 0x00ff)
 })
 

@@ -62,6 +62,14 @@ test('100,000 hosts and 1,000 prefixes are all found', () => {
   assert.equal(table.lookup(0x0a4d0000 + 100_000), NEXT_HOP.none)
 })
 
+test('routes that change nothing take no room among the prefixes', () => {
+  const one = encodeRoutes([route('10.0.0.0/8', 1)])
+  const nested = encodeRoutes([route('10.0.0.0/8', 1), route('10.4.0.0/16', 1), route('10.4.0.0/30', 1)])
+  const halves = encodeRoutes([route('10.0.0.0/9', 1), route('10.128.0.0/9', 1)])
+  assert.deepEqual(nested, one)
+  assert.deepEqual(halves, one)
+})
+
 test('a malformed route is refused', () => {
   const bad = [
     { address: -1, length: 32, nextHop: 0 },
