@@ -3,6 +3,7 @@
 // network can tell, as stock clients do.
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
+import { writeHeaderChecksum } from '../../node/switch/ipv4.ts'
 import { Keys } from '../../node/switch/keys.ts'
 import { listen } from '../../node/switch/listener.ts'
 import { controlAt, nameLength, writeName } from '../../node/switch/socket-address.ts'
@@ -11,7 +12,6 @@ import { type CipherName, keyLength } from '../../node/switch/sys/cipher.ts'
 import { Poller } from '../../node/switch/sys/poller.ts'
 import { ReceiveBatch } from '../../node/switch/sys/receive-batch.ts'
 import { SendBatch } from '../../node/switch/sys/send-batch.ts'
-import { writeHeaderChecksum } from '../../node/switch/ipv4.ts'
 
 /** A flow of UDP packets inside the tunnel. */
 export interface LoadOptions {

@@ -1,7 +1,7 @@
 // An Overmesh controller on a host, run and operated by the command that users have.
 import { join } from 'node:path'
 import type { Client, Session, Status } from '../../node/service.ts'
-import type { CommandResult } from './command.ts'
+import { attempt, type CommandResult, run } from './command.ts'
 import type { Host } from './host.ts'
 import type { LabProcess } from './process.ts'
 
@@ -62,19 +62,16 @@ export class Controller {
     return controller
   }
 
-  /** Starts the controller and waits until clients can connect. */
-  async up(seconds = 30): Promise<void> {
-    await this.upUnready()
-    await this.process.waitFor(/^ready$/m, seconds)
-  }
-
-  /** Starts the controller and returns at once. */
-  async upUnready(): Promise<LabProcess> {
+  /**
+   * Starts the controller and waits until clients can connect.
+   * @param under a command line to run it under, such as that of unshare(1)
+   */
+  async up(seconds = 30, under: string[] = []): Promise<void> {
     const { nodeArgs = [], upArgs = [] } = this.#init
     const [node, launcher] = OVERMESH
-    const argv = [node, ...nodeArgs, launcher, '--data', this.dataDir, 'up', ...upArgs]
+    const argv = [...under, node, ...nodeArgs, launcher, '--data', this.dataDir, 'up', ...upArgs]
     this.#process = await this.host.spawn(`overmesh up ${this.host.name} ${++this.#starts}`, argv)
-    return this.#process
+    await this.#process.waitFor(/^ready$/m, seconds)
   }
 
   get process(): LabProcess {
@@ -82,14 +79,19 @@ export class Controller {
     return this.#process
   }
 
+  /** The command line of a command on this controller's host and data directory. */
+  commandLine(...args: string[]): string[] {
+    return this.host.command(...OVERMESH, ...args, '--data', this.dataDir)
+  }
+
   /** Runs a command on this controller's host and data directory, and returns how it ended. */
   attempt(args: readonly string[], timeout = 60_000): Promise<CommandResult> {
-    return this.host.attempt([...OVERMESH, ...args, '--data', this.dataDir], { timeout })
+    return attempt(this.commandLine(...args), { timeout })
   }
 
   /** Runs a command that must succeed; returns its standard output. */
   cli(...args: string[]): Promise<string> {
-    return this.host.exec(...OVERMESH, ...args, '--data', this.dataDir)
+    return run(this.commandLine(...args))
   }
 
   /** Runs a command that must succeed; returns the JSON document it prints. */

@@ -91,15 +91,24 @@ export class OpenvpnClient {
     return address
   }
 
-  /** Makes it renegotiate at once (`SIGUSR1` makes it connect anew instead). */
-  restart(): void {
-    this.process.signal('SIGUSR1')
-  }
-
   /** Ends it; it says good-bye to the server. */
   async stop(): Promise<void> {
     await this.process.stop()
   }
+}
+
+/** A pack with another text between `<tag>` and `</tag>`. */
+export function replaceInline(pack: string, tag: string, content: string): string {
+  const block = new RegExp(`<${tag}>[^]*?</${tag}>`)
+  if (!block.test(pack)) throw new Error(`the pack has no <${tag}>`)
+  return pack.replace(block, () => `<${tag}>\n${content.trim()}\n</${tag}>`)
+}
+
+/** The text between `<tag>` and `</tag>` of a pack. */
+export function inline(pack: string, tag: string): string {
+  const match = new RegExp(`<${tag}>\\n([^]*?)\\n?</${tag}>`).exec(pack)
+  if (!match) throw new Error(`the pack has no <${tag}>`)
+  return match[1]
 }
 
 /** Writes a changed copy of a pack, and returns its path. */

@@ -28,13 +28,16 @@ export class StrangersPki {
     this.authority = authority
   }
 
+  /** Issues in the name of an authority that exists: what somebody could do who got hold of its key. */
+  static takeOver(directory: string, certificateFile: string, keyFile: string): StrangersPki {
+    prepare(directory, certificateFile, keyFile)
+    return new StrangersPki(directory, readPair(certificateFile, keyFile))
+  }
+
   static async create(directory: string, commonName = 'Stranger CA'): Promise<StrangersPki> {
-    mkdirSync(join(directory, 'issued'), { recursive: true })
-    writeFileSync(join(directory, 'index.txt'), '')
-    writeFileSync(join(directory, 'serial'), '01\n')
-    writeFileSync(join(directory, 'ca.cnf'), AUTHORITY_CONFIG(directory))
     const keyFile = join(directory, 'ca.key')
     const certificateFile = join(directory, 'ca.crt')
+    prepare(directory, certificateFile, keyFile)
     await run([
       ...['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'],
       ...['-keyout', keyFile, '-out', certificateFile, '-days', '10', '-subj', `/CN=${commonName}`],
@@ -58,7 +61,7 @@ export class StrangersPki {
       ...['-keyout', file('key'), '-out', file('csr'), '-subj', `/CN=${commonName}`],
     ])
     await run([
-      ...['openssl', 'ca', '-batch', '-notext', '-config', join(this.directory, 'ca.cnf'), '-rand_serial'],
+      ...['openssl', 'ca', '-batch', '-notext', '-config', join(this.directory, 'ca.cnf')],
       ...['-in', file('csr'), '-out', file('crt'), '-extfile', file('ext')],
       ...(from && to ? ['-startdate', from, '-enddate', to] : ['-days', '10']),
     ])
@@ -73,16 +76,22 @@ const readPair = (certificateFile: string, keyFile: string): KeyPair => ({
   key: readFileSync(keyFile, 'utf8'),
 })
 
-const AUTHORITY_CONFIG = (directory: string): string => `
+function prepare(directory: string, certificateFile: string, keyFile: string): void {
+  mkdirSync(join(directory, 'issued'), { recursive: true })
+  writeFileSync(join(directory, 'index.txt'), '')
+  writeFileSync(join(directory, 'ca.cnf'), authorityConfig(directory, certificateFile, keyFile))
+}
+
+const authorityConfig = (directory: string, certificateFile: string, keyFile: string): string => `
 [ca]
 default_ca = stranger
 [stranger]
 dir = ${directory}
 database = $dir/index.txt
-serial = $dir/serial
+rand_serial = yes
 new_certs_dir = $dir/issued
-certificate = $dir/ca.crt
-private_key = $dir/ca.key
+certificate = ${certificateFile}
+private_key = ${keyFile}
 default_md = sha256
 policy = anything
 unique_subject = no

@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { readCollections } from '../../bench/heap.ts'
+import { formatResults, median, type Results, type RoundFigures } from '../../bench/report.ts'
+
+const collection = (isolate: string, before: number, after: number): string =>
+  `[13335:${isolate}]       59 ms: Scavenge ${before} (6.0) -> ${after} (7.0) MB, pooled: 0 MB, 1.32 / 0.00 ms  (average mu = 1.000, current mu = 1.000) allocation failure; \n`
+
+test('what was allocated is what came between the collections of one thread', () => {
+  const trace = [
+    collection('0x3017c000', 5.5, 4),
+    'a line of the log\n',
+    collection('0x7feb04001000', 9, 8),
+    collection('0x3017c000', 5, 4.5),
+    collection('0x3017c000', 6.5, 4),
+    collection('0x7feb04001000', 10, 8),
+  ].join('')
+  const { allocatedBytesPerPacket, collections } = readCollections(trace, 1 << 20)
+  assert.equal(allocatedBytesPerPacket, 1 + 2 + 2)
+  assert.equal(collections, 3)
+})
+
+test('no collection means that nothing was allocated', () => {
+  assert.deepEqual(readCollections('ready\n', 1000), { allocatedBytesPerPacket: 0, collections: 0 })
+})
+
+test('the median of an even and of an odd number of values', () => {
+  assert.equal(median([3, 1, 2]), 2)
+  assert.equal(median([4, 1, 2, 3]), 2.5)
+})
+
+const figures = (cpuSecondsPerGigabyte: number): RoundFigures => ({
+  throughput: { cpuSecondsPerGigabyte, megabitsPerSecond: 400 },
+})
+const results = (...overmesh: number[]): Results => ({
+  startedAt: '2026-01-01T00:00:00.000Z',
+  machine: { cpu: 'CPU', cores: 2, kernel: '6', node: '24', openvpn: 'OpenVPN 2.6' },
+  rounds: overmesh.map(value => ({ openvpn: figures(10), overmesh: figures(value) })),
+})
+
+test('a target counts as reached by the median alone, and not otherwise', () => {
+  assert.match(formatResults(results(3.9, 9, 3.8)), /CPU per gigabyte.* 0\.39 +≤ 0\.4 × reached/)
+  assert.match(formatResults(results(3.9, 9, 9)), /CPU per gigabyte.* 0\.90 +≤ 0\.4 × MISSED/)
+  assert.doesNotMatch(formatResults(results(3)), /latency|handshakes/)
+})
