@@ -29,7 +29,7 @@ function nameConflicts(views: Views): Conflict[] {
   for (const { name, clients } of views.sharedNames()) {
     const shown = clients.map(client => ({ id: client.id, shownAs: client.name }))
     const others = shown.slice(1).map(({ shownAs }) => shownAs)
-    const message = `${clients.length} clients are named ${name}; the newer are shown as ${others.join(', ')}; rename or remove them`
+    const message = `${clients.length} clients are named ${name}; the newer are shown as ${others.join(', ')}; add those again under other names`
     conflicts.push({ kind: 'name', name, clients: shown, message })
   }
   return conflicts.sort((a, b) => compareText((a as { name: string }).name, (b as { name: string }).name))

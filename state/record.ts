@@ -10,6 +10,9 @@ declare const incarnationBrand: unique symbol
 /** One life of one controller's sequence numbers: 12 hex digits of its first millisecond, then 4 random ones. */
 export type Incarnation = string & { readonly [incarnationBrand]: true }
 
+/** Sorts below every other; nothing is written in it. */
+export const FIRST_INCARNATION = '0000000000000000' as Incarnation
+
 /** Where a record came from: one author in one incarnation. Sequence numbers count within it. */
 export type Origin = `${string}/${string}`
 

@@ -11,10 +11,9 @@ import {
   NOTE_HEAD,
   NOTE_SELF,
   originOfNote,
-  type SelfNote,
   STORE_FORMAT,
 } from './notes.ts'
-import { decodeRecord, digestOf, recordKey } from './record.ts'
+import { decodeRecord, digestOf, FIRST_INCARNATION, type Incarnation, recordKey } from './record.ts'
 import type { Damage, RecordStore, StoreContents } from './store.ts'
 import { RecordTable } from './table.ts'
 import type { Knowledge } from './vector.ts'
@@ -28,9 +27,11 @@ export interface Problem {
 export interface Recovered {
   readonly table: RecordTable
   readonly knowledge: Knowledge
-  /** Undefined for a new store, and when records may be missing: then a new incarnation is due. */
-  readonly self: SelfNote | undefined
-  readonly isNew: boolean
+  /** The latest incarnation that wrote here, and its last sequence number. */
+  readonly incarnation: Incarnation
+  readonly sequence: number
+  /** A new store, or one from which writes may be missing: numbers must not be used twice. */
+  readonly needsIncarnation: boolean
   /** Number of the last batch. */
   readonly batch: number
   /** Highest stamp that was merged here. */
@@ -75,8 +76,9 @@ export async function recover(store: RecordStore, id: ControllerId, now: number)
   return {
     table,
     knowledge: knowledge ?? new Map(),
-    self: knowledge === undefined ? undefined : self,
-    isNew,
+    incarnation: self?.incarnation ?? lastIncarnation(table, id),
+    sequence: self?.sequence ?? 0,
+    needsIncarnation: isNew || knowledge === undefined,
     batch: Math.max(head?.batch ?? 0, contents.witnessed),
     last,
     damaged,
@@ -121,6 +123,9 @@ function lossOf(contents: StoreContents, table: RecordTable): string | undefined
   const head = decodeHead(contents.notes.get(NOTE_HEAD))
   if (head === undefined)
     return 'the note of what the store held is missing or damaged, so records may be too'
+  if (decodeSelf(contents.notes.get(NOTE_SELF)) === undefined) {
+    return 'the note of how far this controller had written is missing or damaged, so writes may be too'
+  }
   if (head.batch < contents.witnessed) {
     return `the last ${contents.witnessed - head.batch} writes are missing from the store (a truncated log does that)`
   }
@@ -142,6 +147,12 @@ function loadKnowledge(contents: StoreContents): Knowledge | undefined {
     knowledge.set(origin, set)
   }
   return knowledge
+}
+
+function lastIncarnation(table: RecordTable, id: ControllerId): Incarnation {
+  let last = FIRST_INCARNATION
+  for (const { incarnation } of table.ofAuthor(id)) if (incarnation > last) last = incarnation
+  return last
 }
 
 /** A revocation is merged whatever its stamp says, so one of another author from far ahead must not move the clock. */

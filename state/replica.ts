@@ -1,28 +1,29 @@
 // One controller's copy of all records: what it writes, what it takes from others, and what it has to offer them.
 import type { KeyObject } from 'node:crypto'
-import { Authority, isVoidAfter, type MeshTrust } from './authority.ts'
+import { Authority, type MeshTrust } from './authority.ts'
 import { Batch, type Change } from './batch.ts'
-import { HybridClock, isAhead, makeStamp } from './clock.ts'
+import { HybridClock, makeStamp } from './clock.ts'
 import { StateError } from './errors.ts'
-import { Holding } from './holding.ts'
+import { Intake, type Outcome } from './intake.ts'
 import type { ControllerId, Kind, Values } from './kinds.ts'
 import { isRemoval } from './merge.ts'
 import { encodeNote, knownNote, NOTE_FORMAT, NOTE_HEAD, NOTE_SELF, STORE_FORMAT } from './notes.ts'
+import { type Delta, offer } from './offer.ts'
 import {
   decodeRecord,
   encodeRecord,
   type Incarnation,
   type Origin,
-  originOf,
   type RecordOf,
   type StateRecord,
   signRecord,
 } from './record.ts'
 import { type Problem, type Recovered, recover } from './recovery.ts'
+import { StepQueue } from './step-queue.ts'
 import type { Damage, RecordStore } from './store.ts'
 import type { RecordTable } from './table.ts'
 import { collectable, TOMBSTONE_ROUND_MS } from './tombstones.ts'
-import { type Knowledge, MAX_ORIGINS, parseVector, toVector, type Vector } from './vector.ts'
+import { type Knowledge, parseVector, toVector, type Vector } from './vector.ts'
 import { type Verification, verifyStore } from './verification.ts'
 import { draftRecords, type Op } from './writing.ts'
 
@@ -52,37 +53,12 @@ export interface Receipt {
   readonly peers: number
 }
 
-export type Outcome =
-  /** Stands now. */
-  | { outcome: 'merged'; record: StateRecord }
-  /** Accounted for before. */
-  | { outcome: 'known' }
-  /** Good, but what is here stands over it. */
-  | { outcome: 'stale' }
-  /** Written by a controller after its removal. */
-  | { outcome: 'void' }
-  /** Cannot be judged yet. `kept` is false when there was no room. */
-  | { outcome: 'held'; why: 'ahead' | 'unknown-author'; kept: boolean }
-  /** Counts nowhere. */
-  | { outcome: 'refused'; reason: string }
-
-/** An answer to a vector. Plain data. */
-export interface Delta {
-  readonly records: readonly Uint8Array[]
-  /** What the receiver has accounted for once it took the records; covers what was superseded and never comes. */
-  readonly known: Vector
-  /** More is to be had by asking again with the new vector. */
-  readonly more: boolean
-}
-
 export interface ChangeSet {
   readonly changes: readonly Change[]
   /** `written`: by this replica, and to be told to others. */
   readonly cause: 'written' | 'received'
 }
 
-/** Writes and deliveries that wait for the disk at once. */
-export const MAX_WAITING = 1024
 /** Bytes of records in one delta, unless asked otherwise. */
 export const DELTA_BYTES = 2 ** 20
 /** A peer that says it knows later writes of this replica is believed at most this often. */
@@ -98,7 +74,8 @@ export class Replica {
   readonly #clock: HybridClock
   readonly #table: RecordTable
   readonly #knowledge: Knowledge
-  readonly #holding = new Holding()
+  readonly #intake: Intake
+  readonly #queue = new StepQueue()
   /** What each peer said it has accounted for. Bounded by the admitted controllers. */
   readonly #confirmed = new Map<ControllerId, Knowledge>()
   readonly #listeners = new Set<(set: ChangeSet) => void>()
@@ -108,10 +85,7 @@ export class Replica {
   #batch: number
   #renewedAt = Number.NEGATIVE_INFINITY
   #collectedAt: number
-  #tail: Promise<unknown> = Promise.resolve()
-  #waiting = 0
   #version = 0
-  #failure: StateError | undefined
 
   private constructor(init: ReplicaInit, recovered: Recovered) {
     this.id = init.identity.id
@@ -123,9 +97,10 @@ export class Replica {
     this.#clock = new HybridClock(init.now, recovered.last)
     this.#table = recovered.table
     this.#knowledge = recovered.knowledge
+    this.#intake = new Intake({ authority: this.#authority, knowledge: this.#knowledge, now: init.now })
     this.#problems = [...recovered.problems]
-    this.#incarnation = recovered.self?.incarnation ?? this.#newIncarnation()
-    this.#sequence = recovered.self?.sequence ?? 0
+    this.#incarnation = recovered.incarnation
+    this.#sequence = recovered.sequence
     this.#batch = recovered.batch
     this.#collectedAt = init.now()
   }
@@ -137,7 +112,7 @@ export class Replica {
   static async open(init: ReplicaInit): Promise<Replica> {
     const recovered = await recover(init.store, init.identity.id, init.now())
     const replica = new Replica(init, recovered)
-    if (recovered.self === undefined) await replica.#renew(recovered.damaged)
+    if (recovered.needsIncarnation) await replica.#renew(recovered.damaged)
     return replica
   }
 
@@ -167,7 +142,7 @@ export class Replica {
 
   /** Records held back until they can be judged. */
   get held(): number {
-    return this.#holding.size
+    return this.#intake.held
   }
 
   /** Equal on two replicas exactly when their records are. SHA-256, hex. */
@@ -203,15 +178,15 @@ export class Replica {
    * the function throws
    */
   write(ops: readonly Op[] | (() => readonly Op[])): Promise<Receipt> {
-    return this.#enqueue(async () => {
-      const batch = new Batch(this.#table, this.#knowledge)
+    return this.#queue.run(async () => {
+      const batch = this.#newBatch()
       const list = typeof ops === 'function' ? ops() : ops
       const drafts = draftRecords(list, batch, { id: this.id, authority: this.#authority })
       let sequence = this.#sequence
       for (const draft of drafts) {
-        const signed = this.#sign({ ...draft, stamp: this.#clock.next(), sequence: ++sequence })
-        batch.merge(signed)
-        batch.know(signed)
+        const { record, bytes } = this.#issue({ ...draft, stamp: this.#clock.next(), sequence: ++sequence })
+        batch.merge(record, bytes)
+        batch.know(record)
       }
       if (drafts.length > 0) await this.#commit(batch, 'written', { sequence })
       return {
@@ -238,12 +213,12 @@ export class Replica {
    * @throws StateError BUSY, STORE_FAILED, CLOSED; never because of the records
    */
   receive(records: readonly Uint8Array[]): Promise<Outcome[]> {
-    return this.#enqueue(() => this.#take(records, undefined))
+    return this.#queue.run(() => this.#take(records, undefined))
   }
 
   /** Takes a peer's answer to `vector()`. */
   absorb(delta: Delta): Promise<Outcome[]> {
-    return this.#enqueue(() => this.#take(delta.records, parseVector(delta.known)))
+    return this.#queue.run(() => this.#take(delta.records, parseVector(delta.known)))
   }
 
   /** What this replica has accounted for. */
@@ -258,27 +233,7 @@ export class Replica {
   missingFor(vector: Vector, maxBytes = DELTA_BYTES): Delta | undefined {
     const theirs = parseVector(vector)
     if (theirs === undefined) return undefined
-    const records: Uint8Array[] = []
-    const known: Knowledge = new Map()
-    let bytes = 0
-    const origins = new Set([...this.#table.origins, ...this.#knowledge.keys()])
-    for (const origin of [...origins].sort()) {
-      const known_ = theirs.get(origin)
-      const ours = this.#knowledge.get(origin)
-      const missing = [...this.#table.ofOrigin(origin)].filter(([sequence]) => !known_?.has(sequence))
-      missing.sort(([a], [b]) => a - b)
-      for (const [sequence, { record }] of missing) {
-        const encoded = encodeRecord(record)
-        if (bytes > 0 && bytes + encoded.length > maxBytes) {
-          if (ours !== undefined) known.set(origin, ours.upTo(sequence - 1))
-          return { records, known: toVector(known), more: true }
-        }
-        bytes += encoded.length
-        records.push(encoded)
-      }
-      if (ours !== undefined && !known_?.includes(ours)) known.set(origin, ours)
-    }
-    return { records, known: toVector(known), more: false }
+    return offer(this.#table, this.#knowledge, theirs, maxBytes)
   }
 
   /**
@@ -290,7 +245,8 @@ export class Replica {
     const knowledge = parseVector(vector)
     if (knowledge === undefined) return false
     if (peer !== this.id && this.get('controller', peer) !== undefined) this.#confirmed.set(peer, knowledge)
-    if ((knowledge.get(this.#origin)?.highest ?? 0) > this.#sequence) await this.#noticeAmnesia()
+    if ((knowledge.get(this.#origin)?.highest ?? 0) > this.#sequence)
+      await this.#queue.run(() => this.#noticeAmnesia())
     return true
   }
 
@@ -299,8 +255,8 @@ export class Replica {
    * unequal hashes, which only damage can bring about. Loses no record.
    */
   forget(): Promise<void> {
-    return this.#enqueue(async () => {
-      const batch = new Batch(this.#table, this.#knowledge)
+    return this.#queue.run(async () => {
+      const batch = this.#newBatch()
       batch.forget()
       await this.#commit(batch, 'received')
     })
@@ -311,19 +267,19 @@ export class Replica {
    * Calling late delays only that.
    */
   async poll(): Promise<number> {
-    await this.#enqueue(async () => {
-      const batch = new Batch(this.#table, this.#knowledge)
-      this.#judgeHeld(batch, new Set())
+    await this.#queue.run(async () => {
+      const batch = this.#newBatch()
+      this.#intake.retry(batch)
       if (this.#now() - this.#collectedAt >= TOMBSTONE_ROUND_MS) this.#collect(batch)
       await this.#commit(batch, 'received')
     })
     const next = this.#collectedAt + TOMBSTONE_ROUND_MS
-    return Math.min(next, this.#holding.deadline() ?? next)
+    return Math.min(next, this.#intake.deadline() ?? next)
   }
 
   /** Reads the store again and compares: checksums, signatures, and that disk and memory say the same. */
   async verify(): Promise<Verification> {
-    const check = await this.#enqueue(() => verifyStore(this.#store, this.#table))
+    const check = await this.#queue.run(() => verifyStore(this.#store, this.#table))
     return check(record =>
       this.#authority.hasGoodSignature(record, id => this.#table.get('controller', id)?.record),
     )
@@ -331,123 +287,41 @@ export class Replica {
 
   /** Waits for what was begun and closes the store. */
   async close(): Promise<void> {
-    this.#failure ??= new StateError('CLOSED', 'the state was closed; start the controller again')
-    await this.#tail.catch(() => {})
+    this.#queue.stop(new StateError('CLOSED', 'the state was closed; start the controller again'))
+    await this.#queue.idle()
     await this.#store.close()
+  }
+
+  #newBatch(): Batch {
+    return new Batch(this.#table, this.#knowledge)
   }
 
   get #origin(): Origin {
     return `${this.id}/${this.#incarnation}`
   }
 
-  async #take(records: readonly Uint8Array[], known: Knowledge | undefined): Promise<Outcome[]> {
-    const batch = new Batch(this.#table, this.#knowledge)
-    const unaccounted = new Map<Origin, Set<number>>()
-    let claims = known
-    let amnesia = false
-    const outcomes = records.map(bytes => {
-      const decoded = decodeRecord(bytes)
-      if (!decoded.ok) {
-        // Which number it had cannot be told, so nothing that came with it may be taken as known.
-        claims = undefined
-        return { outcome: 'refused', reason: decoded.reason } as const
-      }
-      const { record } = decoded
-      const origin = originOf(record)
-      const outcome = this.#takeOne(batch, record, bytes)
-      if (outcome.outcome === 'held' || outcome.outcome === 'refused') {
-        unaccounted.set(origin, (unaccounted.get(origin) ?? new Set()).add(record.sequence))
-      } else if (origin === this.#origin && record.sequence > this.#sequence) amnesia = true
-      return outcome
-    })
-    if (claims !== undefined) this.#believe(batch, claims, unaccounted)
-    this.#settle(batch)
+  async #take(records: readonly Uint8Array[], claims: Knowledge | undefined): Promise<Outcome[]> {
+    const batch = this.#newBatch()
+    const own = { origin: this.#origin, sequence: this.#sequence }
+    const { outcomes, highest } = this.#intake.take(batch, records, claims, own)
     await this.#commit(batch, 'received')
-    if (amnesia) await this.#noticeAmnesiaNow()
+    if ((highest.get(own.origin) ?? 0) > own.sequence) await this.#noticeAmnesia()
     return outcomes
-  }
-
-  #takeOne(batch: Batch, record: StateRecord, bytes: Uint8Array): Outcome {
-    if (batch.isKnown(originOf(record), record.sequence)) return { outcome: 'known' }
-    // A revocation needs no clock.
-    if (record.kind !== 'revocation' && isAhead(record.stamp, this.#now())) {
-      return { outcome: 'held', why: 'ahead', kept: this.#holding.hold(record, bytes, this.#now()) }
-    }
-    const verdict = this.#authority.judge(record, id => batch.get('controller', id))
-    switch (verdict.verdict) {
-      case 'refused':
-        return { outcome: 'refused', reason: verdict.reason }
-      case 'unknown-author':
-        return {
-          outcome: 'held',
-          why: 'unknown-author',
-          kept: this.#holding.hold(record, bytes, this.#now()),
-        }
-      case 'void':
-        batch.know(record)
-        return { outcome: 'void' }
-      case 'good': {
-        batch.know(record)
-        if (!isAhead(record.stamp, this.#now())) batch.witness(record.stamp)
-        return batch.merge(record, bytes) ? { outcome: 'merged', record } : { outcome: 'stale' }
-      }
-    }
-  }
-
-  /** Takes a peer's word for what is superseded, except for what it sent and this replica could not take. */
-  #believe(batch: Batch, claims: Knowledge, unaccounted: Map<Origin, Set<number>>): void {
-    for (const [origin, set] of claims) {
-      if (origin === this.#origin && set.highest > this.#sequence) continue
-      if (!this.#knowledge.has(origin) && this.#knowledge.size >= MAX_ORIGINS) continue
-      if (this.#knowledge.get(origin)?.includes(set)) continue
-      batch.knownOf(origin).addAll(set, unaccounted.get(origin))
-    }
-  }
-
-  /** Follows up what the batch changed about controllers: records that can be judged now, records that count no more. */
-  #settle(batch: Batch): void {
-    const changed = new Set(batch.controllers())
-    if (changed.size > 0) this.#judgeHeld(batch, changed)
-    for (const removal of [...batch.removals()]) {
-      const before = this.#table.get('controller', removal.id)?.record
-      if (before !== undefined && isRemoval(before) && before.stamp <= removal.stamp) continue
-      const voided = [...batch.ofAuthor(removal.id as ControllerId)].filter(record =>
-        isVoidAfter(record, removal),
-      )
-      for (const record of voided) batch.drop(record.kind, record.id)
-      // What those records had replaced is gone here; whoever did not take them still has it.
-      if (voided.length > 0) batch.forget()
-    }
-  }
-
-  #judgeHeld(batch: Batch, authors: ReadonlySet<ControllerId>): void {
-    let waiting = authors
-    for (;;) {
-      const taken = this.#holding.take(this.#now(), waiting)
-      for (const { record, bytes } of taken) this.#takeOne(batch, record, bytes)
-      const next = new Set([...batch.controllers()].filter(id => !waiting.has(id)))
-      if (taken.length === 0 || next.size === 0) return
-      waiting = next
-    }
   }
 
   #collect(batch: Batch): void {
     this.#collectedAt = this.#now()
-    const admitted: ControllerId[] = []
+    const peers: (Knowledge | undefined)[] = []
     for (const record of this.all('controller')) {
-      if (!isRemoval(record) && record.id !== this.id) admitted.push(record.id as ControllerId)
+      const id = record.id as ControllerId
+      if (isRemoval(record)) this.#confirmed.delete(id)
+      else if (id !== this.id) peers.push(this.#confirmed.get(id))
     }
-    for (const peer of this.#confirmed.keys()) if (!admitted.includes(peer)) this.#confirmed.delete(peer)
-    const peers = admitted.map(id => this.#confirmed.get(id))
-    for (const record of collectable(this.#table.tombstones, peers, this.#now()))
-      batch.drop(record.kind, record.id)
+    const found = collectable(this.#table.tombstones, { ours: this.#knowledge, peers, now: this.#now() })
+    for (const record of found) batch.drop(record.kind, record.id)
   }
 
-  #noticeAmnesia(): Promise<void> {
-    return this.#enqueue(() => this.#noticeAmnesiaNow())
-  }
-
-  async #noticeAmnesiaNow(): Promise<void> {
+  async #noticeAmnesia(): Promise<void> {
     if (this.#now() - this.#renewedAt < RENEWAL_INTERVAL_MS) return
     this.#renewedAt = this.#now()
     const message =
@@ -463,31 +337,37 @@ export class Replica {
    * numbers as other records; and everything the old one wrote is asked for again.
    */
   async #renew(damaged: readonly Damage[]): Promise<void> {
-    const batch = new Batch(this.#table, this.#knowledge)
+    const batch = this.#newBatch()
     const own = [...this.#table.ofAuthor(this.id)].sort((a, b) => (a.stamp < b.stamp ? -1 : 1))
     const old = this.#origin
-    const incarnation = this.#newIncarnation(this.#incarnation)
+    const incarnation = this.#newIncarnation()
     let sequence = 0
     if (this.#knowledge.has(old)) batch.forgetOrigin(old)
     for (const record of own) {
-      const again = this.#sign({ ...record, incarnation, sequence: ++sequence })
-      batch.merge(again)
-      batch.know(again)
+      const again = this.#issue({ ...record, incarnation, sequence: ++sequence })
+      batch.merge(again.record, again.bytes)
+      batch.know(again.record)
     }
     await this.#commit(batch, 'written', { incarnation, sequence }, damaged)
   }
 
   /** Later incarnations sort above earlier ones. */
-  #newIncarnation(previous?: Incarnation): Incarnation {
+  #newIncarnation(): Incarnation {
     const time = makeStamp(this.#now(), 0).slice(0, 12)
     const random = Buffer.from(this.#random(2)).toString('hex')
     const fresh = `${time}${random}` as Incarnation
-    if (previous === undefined || fresh > previous) return fresh
-    return (BigInt(`0x${previous}`) + 1n).toString(16).padStart(16, '0') as Incarnation
+    if (fresh > this.#incarnation) return fresh
+    return (BigInt(`0x${this.#incarnation}`) + 1n).toString(16).padStart(16, '0') as Incarnation
   }
 
-  #sign(draft: Record<string, unknown>): StateRecord {
-    return signRecord({ incarnation: this.#incarnation, ...draft } as never, this.#privateKey)
+  /** Signs a record, and reads it back as every other replica will: what it cannot read must not be written. */
+  #issue(draft: Record<string, unknown>): { record: StateRecord; bytes: Uint8Array } {
+    const signed = signRecord({ incarnation: this.#incarnation, ...draft } as never, this.#privateKey)
+    const bytes = encodeRecord(signed)
+    const decoded = decodeRecord(bytes)
+    if (!decoded.ok)
+      throw new StateError('INVALID', `${signed.kind} ${signed.id} cannot be written: ${decoded.reason}`)
+    return { record: decoded.record, bytes }
   }
 
   async #commit(
@@ -509,9 +389,10 @@ export class Replica {
     try {
       await this.#store.commit({ number, put: batch.put, remove: batch.remove, notes, setAside })
     } catch (error) {
-      this.#failure ??=
-        error instanceof StateError ? error : new StateError('STORE_FAILED', STORE_FAILED_MESSAGE, error)
-      throw this.#failure
+      const isExplained = error instanceof StateError
+      throw this.#queue.stop(
+        isExplained ? error : new StateError('STORE_FAILED', STORE_FAILED_MESSAGE, error),
+      )
     }
     this.#batch = number
     this.#incarnation = incarnation
@@ -533,26 +414,6 @@ export class Replica {
         })
       }
     }
-  }
-
-  /** Steps run one after the other: each sees the table as the last one left it. */
-  #enqueue<T>(step: () => Promise<T>): Promise<T> {
-    if (this.#failure !== undefined) return Promise.reject(this.#failure)
-    if (this.#waiting >= MAX_WAITING) {
-      return Promise.reject(
-        new StateError('BUSY', `${MAX_WAITING} writes are waiting for the disk; try again soon`),
-      )
-    }
-    this.#waiting++
-    const result = this.#tail.then(() => {
-      if (this.#failure !== undefined) throw this.#failure
-      return step()
-    })
-    this.#tail = result.then(
-      () => this.#waiting--,
-      () => this.#waiting--,
-    )
-    return result
   }
 }
 

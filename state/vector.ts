@@ -36,3 +36,11 @@ export function toVector(knowledge: Knowledge): Vector {
   }
   return vector
 }
+
+/** True when everything the other has accounted for is accounted for here. */
+export function covers(ours: Knowledge, other: Knowledge): boolean {
+  for (const [origin, set] of other) {
+    if (set.size > 0 && !ours.get(origin)?.includes(set)) return false
+  }
+  return true
+}

@@ -4,7 +4,7 @@ import { MAX_SKEW_MS } from '../../../state/clock.ts'
 import { StateError } from '../../../state/errors.ts'
 import { MemoryStore } from '../../../state/memory-store.ts'
 import { encodeRecord } from '../../../state/record.ts'
-import { MAX_WAITING } from '../../../state/replica.ts'
+import { MAX_WAITING } from '../../../state/step-queue.ts'
 import { TOMBSTONE_MS, TOMBSTONE_ROUND_MS } from '../../../state/tombstones.ts'
 import {
   clientId,

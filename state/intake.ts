@@ -1,0 +1,164 @@
+// What becomes of records that come from others: bounds, then the clock, then authority, then merge.
+import { type Authority, isVoidAfter } from './authority.ts'
+import type { Batch } from './batch.ts'
+import { isAhead } from './clock.ts'
+import { Holding } from './holding.ts'
+import type { ControllerId } from './kinds.ts'
+import { decodeRecord, type Origin, originOf, type RecordOf, type StateRecord } from './record.ts'
+import { type Knowledge, MAX_ORIGINS } from './vector.ts'
+
+export type Outcome =
+  /** Stands now. */
+  | { outcome: 'merged'; record: StateRecord }
+  /** Accounted for before. */
+  | { outcome: 'known' }
+  /** Good, but what is here stands over it. */
+  | { outcome: 'stale' }
+  /** Written by a controller after its removal. */
+  | { outcome: 'void' }
+  /** Cannot be judged yet. `kept` is false when there was no room. */
+  | { outcome: 'held'; why: 'ahead' | 'unknown-author'; kept: boolean }
+  /** Counts nowhere. */
+  | { outcome: 'refused'; reason: string }
+
+export interface IntakeInit {
+  readonly authority: Authority
+  readonly knowledge: Knowledge
+  /** Wall clock, ms since 1970. */
+  readonly now: () => number
+}
+
+export interface Taken {
+  readonly outcomes: Outcome[]
+  /** Highest sequence number of each origin among the records that were accounted for. */
+  readonly highest: ReadonlyMap<Origin, number>
+}
+
+export class Intake {
+  readonly #authority: Authority
+  readonly #knowledge: Knowledge
+  readonly #now: () => number
+  readonly #holding = new Holding()
+
+  constructor(init: IntakeInit) {
+    this.#authority = init.authority
+    this.#knowledge = init.knowledge
+    this.#now = init.now
+  }
+
+  /** Records held back until they can be judged. */
+  get held(): number {
+    return this.#holding.size
+  }
+
+  /** When `retry` next has something to do, ms since 1970; undefined when nothing is held. */
+  deadline(): number | undefined {
+    return this.#holding.deadline()
+  }
+
+  /**
+   * Works records into a batch.
+   * @param claims what the sender says is accounted for once these are taken; undefined for nothing
+   * @param own this replica's origin and last sequence number: nobody is believed beyond that
+   */
+  take(
+    batch: Batch,
+    records: readonly Uint8Array[],
+    claims: Knowledge | undefined,
+    own: { origin: Origin; sequence: number },
+  ): Taken {
+    const unaccounted = new Map<Origin, Set<number>>()
+    const highest = new Map<Origin, number>()
+    let isWhole = true
+    const outcomes = records.map((bytes): Outcome => {
+      const decoded = decodeRecord(bytes)
+      if (!decoded.ok) {
+        // Which number it had cannot be told, so nothing that came with it may be taken as known.
+        isWhole = false
+        return { outcome: 'refused', reason: decoded.reason }
+      }
+      const { record } = decoded
+      const origin = originOf(record)
+      const outcome = this.#takeOne(batch, record, bytes)
+      if (outcome.outcome === 'held' || outcome.outcome === 'refused') {
+        unaccounted.set(origin, (unaccounted.get(origin) ?? new Set()).add(record.sequence))
+      } else highest.set(origin, Math.max(highest.get(origin) ?? 0, record.sequence))
+      return outcome
+    })
+    this.#settle(batch)
+    if (claims !== undefined && isWhole && !batch.forgets) this.#believe(batch, claims, unaccounted, own)
+    return { outcomes, highest }
+  }
+
+  /** Judges again what was held back and is due, or waited for one of these authors. */
+  retry(batch: Batch, authors: ReadonlySet<ControllerId> = new Set()): void {
+    let waiting = authors
+    for (;;) {
+      const taken = this.#holding.take(this.#now(), waiting)
+      for (const { record, bytes } of taken) this.#takeOne(batch, record, bytes)
+      const next = new Set([...batch.controllers()].filter(id => !waiting.has(id)))
+      if (taken.length === 0 || next.size === 0) break
+      waiting = next
+    }
+    this.#voidRemoved(batch)
+  }
+
+  #takeOne(batch: Batch, record: StateRecord, bytes: Uint8Array): Outcome {
+    if (batch.isKnown(originOf(record), record.sequence)) return { outcome: 'known' }
+    const now = this.#now()
+    const isEarly = isAhead(record.stamp, now)
+    // A revocation needs no clock.
+    if (isEarly && record.kind !== 'revocation') {
+      return { outcome: 'held', why: 'ahead', kept: this.#holding.hold(record, bytes, now) }
+    }
+    const verdict = this.#authority.judge(record, id => batch.get('controller', id))
+    switch (verdict.verdict) {
+      case 'refused':
+        return { outcome: 'refused', reason: verdict.reason }
+      case 'unknown-author':
+        return { outcome: 'held', why: 'unknown-author', kept: this.#holding.hold(record, bytes, now) }
+      case 'void':
+        batch.know(record)
+        return { outcome: 'void' }
+      case 'good':
+        batch.know(record)
+        if (!isEarly) batch.witness(record.stamp)
+        return batch.merge(record, bytes) ? { outcome: 'merged', record } : { outcome: 'stale' }
+    }
+  }
+
+  /** Follows up what the batch changed about controllers. */
+  #settle(batch: Batch): void {
+    const changed = new Set(batch.controllers())
+    if (changed.size > 0) this.retry(batch, changed)
+  }
+
+  /** Takes out what controllers wrote after a removal that this batch brings. */
+  #voidRemoved(batch: Batch): void {
+    for (const removal of [...batch.removals()]) voidAfter(batch, removal)
+  }
+
+  /** Takes a peer's word for what is superseded, except for what it sent and this replica could not take. */
+  #believe(
+    batch: Batch,
+    claims: Knowledge,
+    unaccounted: ReadonlyMap<Origin, ReadonlySet<number>>,
+    own: { origin: Origin; sequence: number },
+  ): void {
+    for (const [origin, set] of claims) {
+      if (origin === own.origin && set.highest > own.sequence) continue
+      const known = this.#knowledge.get(origin)
+      if (known === undefined ? this.#knowledge.size >= MAX_ORIGINS : known.includes(set)) continue
+      batch.knownOf(origin).addAll(set, unaccounted.get(origin))
+    }
+  }
+}
+
+function voidAfter(batch: Batch, removal: RecordOf<'controller'>): void {
+  const voided = [...batch.ofAuthor(removal.id as ControllerId)].filter(record =>
+    isVoidAfter(record, removal),
+  )
+  for (const record of voided) batch.drop(record.kind, record.id)
+  // What those records had replaced is gone here; whoever did not take them still has it.
+  if (voided.length > 0) batch.forget()
+}
