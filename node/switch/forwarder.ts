@@ -54,9 +54,6 @@ const CONTROL_OPCODES = (1 << 3) | (1 << 4) | (1 << 5) | (1 << 7) | (1 << 10) | 
 export class Forwarder {
   /** Swapped whole by the owner. */
   table = ForwardingTable.build([])
-  /** Monotonic milliseconds and ms since 1970 of this turn, set by the loop. */
-  now = 0
-  wallClock = 0
   readonly #ports: Ports
   readonly #keys: Keys
   readonly #outbox: Outbox
@@ -147,7 +144,7 @@ export class Forwarder {
     } else {
       this.#ports.noteLocal(port, batch)
     }
-    this.#ports.countReceived(port, size, this.now, this.wallClock)
+    this.#ports.countReceived(port, size)
     this.#counters[COUNTER.rxPackets]++
     this.#counters[COUNTER.rxBytes] += size
     const version = this.#packet.bytes[0] >> 4
@@ -251,7 +248,7 @@ export class Forwarder {
       return false
     }
     this.#outbox.commit(port, sealed)
-    this.#ports.countSent(port, length, this.now)
+    this.#ports.countSent(port, length)
     this.#counters[COUNTER.txPackets]++
     this.#counters[COUNTER.txBytes] += length
     return true
@@ -287,7 +284,7 @@ export class Forwarder {
     this.#counters[counter]++
     const length = writeError(error, this.#origin, this.#packet, 0, this.#answer, 0, mtu)
     if (length === 0 || length > MAX_ERROR_LENGTH) return
-    if (!this.#limiter.take(source(this.#packet.view, 0), this.now)) {
+    if (!this.#limiter.take(source(this.#packet.view, 0), this.#ports.now)) {
       this.#counters[COUNTER.icmpLimited]++
       return
     }

@@ -36,8 +36,10 @@ export interface DirectionSecret {
 /** A pool of keys. Slot numbers are 1 and up; 0 is none. */
 export class Keys {
   readonly capacity: number
-  readonly #sealers: Float64Array
-  readonly #openers: Float64Array
+  // Contexts of OpenSSL's are numbers beyond V8's small integers. An array that also holds a null keeps them as the
+  // objects they were born as; any other would make a new object for each packet.
+  readonly #sealers: (Cipher | null)[] = [null]
+  readonly #openers: (Cipher | null)[] = [null]
   readonly #sendNonces: Arena
   readonly #receiveNonces: Arena
   /** The first word of a data packet under this key. */
@@ -56,8 +58,6 @@ export class Keys {
   constructor(capacity: number) {
     const size = capacity + 1
     this.capacity = capacity
-    this.#sealers = new Float64Array(size)
-    this.#openers = new Float64Array(size)
     this.#sendNonces = new Arena(size * NONCE_STRIDE)
     this.#receiveNonces = new Arena(size * NONCE_STRIDE)
     this.#header = new Uint32Array(size)
@@ -114,8 +114,8 @@ export class Keys {
   remove(key: number): void {
     freeCipher(this.#sealers[key])
     freeCipher(this.#openers[key])
-    this.#sealers[key] = 0
-    this.#openers[key] = 0
+    this.#sealers[key] = null
+    this.#openers[key] = null
     this.#sendNonces.bytes.fill(0, key * NONCE_STRIDE, (key + 1) * NONCE_STRIDE)
     this.#receiveNonces.bytes.fill(0, key * NONCE_STRIDE, (key + 1) * NONCE_STRIDE)
     this.#free[this.#freeCount++] = key
@@ -136,7 +136,7 @@ export class Keys {
     const text = at + AEAD_OVERHEAD
     if (
       !open(
-        this.#openers[key],
+        this.#openers[key]!,
         this.#receiveNonces,
         nonce,
         packet,
@@ -171,7 +171,7 @@ export class Keys {
     this.#sendNonces.view.setUint32(nonce, id)
     const text = at + AEAD_OVERHEAD
     const sealed = seal(
-      this.#sealers[key],
+      this.#sealers[key]!,
       this.#sendNonces,
       nonce,
       plain,
@@ -203,7 +203,7 @@ export class Keys {
   /** Wipes all keys. */
   close(): void {
     for (let key = 1; key <= this.#highest; key++) {
-      if (this.#sealers[key] !== 0) this.remove(key)
+      if (this.#sealers[key] !== null) this.remove(key)
     }
   }
 }

@@ -4,16 +4,8 @@ import { SwitchError } from './errors.ts'
 import { nameLength, readName, writeName } from './socket-address.ts'
 import { Arena } from './sys/arena.ts'
 import { SysError } from './sys/error.ts'
-import {
-  AF_INET,
-  AF_INET6,
-  bindTo,
-  boundAddress,
-  closeFile,
-  OPTION,
-  openUdp,
-  setOption,
-} from './sys/socket.ts'
+import { AF_INET, AF_INET6 } from './sys/family.ts'
+import { bindTo, boundAddress, closeFile, OPTION, openUdp, setOption } from './sys/socket.ts'
 
 /** Where to listen: an IPv4 or IPv6 address in text, and a UDP port, 0 for any. */
 export interface ListenAddress {

@@ -81,15 +81,15 @@ export class Loop {
   }
 
   #turn(): void {
-    const { signals, forwarder, outbox, reporter } = this.#parts
+    const { signals, ports, outbox, reporter } = this.#parts
     const now = performance.now()
     if (this.#delay > 0 && !this.#backlog) sleep(this.#delay)
     const idle = this.#delay === 0 && !this.#backlog
     const ready = this.#poller.wait(
       idle ? Math.min(MAX_WAIT, Math.max(0, Math.ceil(this.#nextTimers - now))) : 0,
     )
-    forwarder.now = performance.now()
-    forwarder.wallClock = Date.now()
+    ports.now = performance.now()
+    ports.wallClock = Date.now()
     if (Atomics.exchange(signals, SIGNAL.wake, 0) !== 0) this.#parts.commands()
     this.#backlog = false
     let packets = 0
@@ -98,10 +98,10 @@ export class Loop {
       if (token >= FIRST_LISTENER) packets += this.#receive(token - FIRST_LISTENER)
       else if (token === TUN) packets += this.#readTun()
     }
-    if (forwarder.now >= this.#nextTimers) this.#timers()
+    if (ports.now >= this.#nextTimers) this.#timers()
     outbox.flush()
     reporter.post()
-    this.#delay = this.#moderation.after(packets, forwarder.now)
+    this.#delay = this.#moderation.after(packets, ports.now)
   }
 
   #receive(socket: number): number {
@@ -134,7 +134,7 @@ export class Loop {
   /** Pings where nothing was sent for a while, and tells of ports from which nothing came. */
   #timers(): void {
     const { ports, forwarder, reporter } = this.#parts
-    const { now } = forwarder
+    const { now } = ports
     this.#nextTimers = now + TIMER_INTERVAL
     for (let port = 1; port <= ports.highest; port++) {
       if (ports.open[port] === 0) continue

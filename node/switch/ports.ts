@@ -27,6 +27,9 @@ export interface PortInit {
 /** All ports. Slot numbers are 1 and up, chosen by the main thread; 0 is none. */
 export class Ports {
   readonly capacity: number
+  /** Monotonic milliseconds and ms since 1970 of the loop's turn. Fields, since a number passed along may be copied. */
+  now = 0
+  wallClock = 0
   /** Highest slot that was ever in use. */
   highest = 0
   readonly peers = new PeerIndex()
@@ -83,7 +86,7 @@ export class Ports {
   }
 
   /** Opens a port. Its path is that in `memory` at `pathAt`; it displaces any other port from there. */
-  openPort(init: PortInit, memory: { words: Int32Array }, pathAt: number, now: number): void {
+  openPort(init: PortInit, memory: { words: Int32Array }, pathAt: number): void {
     const { slot } = init
     this.highest = Math.max(this.highest, slot)
     this.open[slot] = 1
@@ -94,8 +97,8 @@ export class Ports {
     this.mtu[slot] = init.mtu
     this.pingAfter[slot] = init.pingSeconds * 1000
     this.idleAfter[slot] = init.timeoutSeconds * 1000
-    this.lastSent[slot] = now
-    this.lastReceived[slot] = now
+    this.lastSent[slot] = this.now
+    this.lastReceived[slot] = this.now
     this.idleReported[slot] = 0
     this.sendKey[slot] = 0
     this.#place(slot, init.socket, init.ifindex, memory, pathAt)
@@ -190,17 +193,17 @@ export class Ports {
   }
 
   /** Counts one packet from the peer. */
-  countReceived(slot: number, bytes: number, now: number, wallClock: number): void {
-    this.lastReceived[slot] = now
+  countReceived(slot: number, bytes: number): void {
+    this.lastReceived[slot] = this.now
     this.idleReported[slot] = 0
     this.stats.add(slot, PORT_STAT.rxBytes, bytes)
     this.stats.add(slot, PORT_STAT.rxPackets, 1)
-    this.stats.set(slot, PORT_STAT.lastReceived, wallClock)
+    this.stats.received(slot, this.wallClock)
   }
 
   /** Counts one packet to the peer. */
-  countSent(slot: number, bytes: number, now: number): void {
-    this.lastSent[slot] = now
+  countSent(slot: number, bytes: number): void {
+    this.lastSent[slot] = this.now
     this.stats.add(slot, PORT_STAT.txBytes, bytes)
     this.stats.add(slot, PORT_STAT.txPackets, 1)
   }

@@ -53,8 +53,9 @@ export class PortStats {
     this.#cells[slot * STRIDE + stat] += amount
   }
 
-  set(slot: number, stat: number, value: number): void {
-    this.#cells[slot * STRIDE + stat] = value
+  /** Notes when the last packet came, ms since 1970. */
+  received(slot: number, at: number): void {
+    this.#cells[slot * STRIDE + PORT_STAT.lastReceived] = at
   }
 
   /** A port's counts; all 0 as long as its generation has not begun there. */

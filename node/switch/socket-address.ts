@@ -3,7 +3,7 @@
 import { formatIpv4, formatIpv6, parseIpv4, parseIpv6 } from '../net/ip.ts'
 import type { Memory } from './memory.ts'
 import type { Path } from './path.ts'
-import { AF_INET, AF_INET6 } from './sys/socket.ts'
+import { AF_INET, AF_INET6 } from './sys/family.ts'
 
 /** Bytes that one path takes in an arena: sockaddr, then ancillary data. */
 export const PATH_STRIDE = 72

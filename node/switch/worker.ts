@@ -129,7 +129,7 @@ function commandHandler(
     switch (command.type) {
       case 'open':
         if (!writePath(path, 0, command.path)) throw new TypeError(`no address: ${command.path.remote}`)
-        ports.openPort(command.port, path, 0, performance.now())
+        ports.openPort(command.port, path, 0)
         return
       case 'close':
         for (let keyId = 0; keyId < KEY_IDS; keyId++) dropKey(command.slot, keyId)

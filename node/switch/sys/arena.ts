@@ -1,12 +1,47 @@
 // Memory that C and JavaScript share: allocated once, reached by offset, checked at every hand-over.
 import koffi from 'koffi'
-import { SysError } from './error.ts'
+import { lastError, SysError } from './error.ts'
+import { libc, POINTER } from './library.ts'
 
-const living = new Set<unknown>()
+const mmap = libc('mmap', POINTER, POINTER, 'size_t', 'int', 'int', 'int', 'int64_t')
+const munmap = libc('munmap', 'int', POINTER, 'size_t')
+
+const PROT_READ_WRITE = 3
+const MAP_PRIVATE_ANONYMOUS = 0x22
+const PAGE = 4096
+// V8 keeps whole numbers below 2^31 in place, and allocates an object for a larger one wherever it is passed to C.
+// So memory is asked for in this range; where the kernel gives other addresses, things work the same, with garbage.
+const LOW_START = 0x10000000
+const LOW_END = 0x7fffffff
+
+// Other threads and the C heap live here too: what is taken is passed over in steps of this size.
+const STEP = 0x1000000
+
+let nextHint = LOW_START
+const living = new Map<number, number>()
+
+function map(size: number): number {
+  for (; nextHint + size <= LOW_END; nextHint += STEP) {
+    const address = mapAt(nextHint, size)
+    if (address !== nextHint) {
+      munmap(address, size)
+      continue
+    }
+    nextHint += size
+    return address
+  }
+  return mapAt(0, size)
+}
+
+function mapAt(hint: number, size: number): number {
+  const address = Number(mmap(hint, size, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0))
+  if (!Number.isSafeInteger(address)) throw lastError('mmap')
+  return address
+}
 
 /** Gives back the memory of all arenas this thread has made. Nothing may touch any of them, or a view, afterwards. */
 export function freeArenas(): void {
-  for (const memory of living) koffi.free(memory)
+  for (const [address, size] of living) munmap(address, size)
   living.clear()
 }
 
@@ -23,10 +58,10 @@ export class Arena {
   constructor(size: number) {
     if (!Number.isInteger(size) || size <= 0) throw new SysError('arena', 'ERANGE_ARENA', `size ${size}`)
     this.size = (size + 7) & ~7
-    const memory = koffi.alloc('uint8_t', this.size)
-    living.add(memory)
-    this.#base = Number(koffi.address(memory))
-    const buffer = koffi.view(memory, this.size)
+    const mapped = Math.ceil(size / PAGE) * PAGE
+    this.#base = map(mapped)
+    living.set(this.#base, mapped)
+    const buffer = koffi.view(BigInt(this.#base), this.size)
     this.bytes = new Uint8Array(buffer)
     this.view = new DataView(buffer)
     this.words = new Int32Array(buffer)

@@ -31,7 +31,7 @@ export function keyLength(name: CipherName): number {
   return algorithms[name].keyLength
 }
 
-/** A keyed context of OpenSSL's. Opaque; 0 is none. */
+/** A keyed context of OpenSSL's. Opaque. */
 export type Cipher = number & { readonly brand?: 'Cipher' }
 
 const EVP_CTRL_AEAD_GET_TAG = 0x10
@@ -68,8 +68,8 @@ export function newCipher(name: CipherName, key: Uint8Array, sealing: boolean): 
 }
 
 /** Wipes and releases a context. It must not be used again. */
-export function freeCipher(context: Cipher): void {
-  if (context !== 0) context_free(context)
+export function freeCipher(context: Cipher | null): void {
+  if (context !== null) context_free(context)
 }
 
 /**

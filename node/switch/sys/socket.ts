@@ -9,8 +9,6 @@ const close = libc('close', 'int', 'int')
 const getsockname = libc('getsockname', 'int', 'int', POINTER, POINTER)
 const setsockopt = libc('setsockopt', 'int', 'int', 'int', 'int', POINTER, 'uint')
 
-export const AF_INET = 2
-export const AF_INET6 = 10
 const SOCK_DGRAM = 2
 const SOCK_NONBLOCK = 0x800
 const SOCK_CLOEXEC = 0x80000

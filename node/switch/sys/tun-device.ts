@@ -2,8 +2,9 @@
 // iproute2 is needed. The kernel removes it when the file is closed.
 import { Arena } from './arena.ts'
 import { errno, lastError, SysError } from './error.ts'
+import { AF_INET } from './family.ts'
 import { libc, POINTER } from './library.ts'
-import { AF_INET, closeFile, openUdp } from './socket.ts'
+import { closeFile, openUdp } from './socket.ts'
 
 const openFile = libc('open', 'int', POINTER, 'int')
 const ioctl = libc('ioctl', 'int', 'int', 'ulong', POINTER)
