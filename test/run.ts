@@ -53,6 +53,7 @@ async function* inTurn(
 ): AsyncGenerator<TestEvent> {
   const closing: TestEvent[] = []
   for (const start of runs) {
+    if (interrupted.signal.aborted) break
     for await (const event of start()) {
       const line = closingLine(event)
       if (line === undefined) yield event
@@ -92,20 +93,27 @@ if (lab.length > 0) {
 
 const totals = new Map<string, number>()
 const phase = (files: string[], concurrency: number) => () =>
-  run({ files, concurrency, cwd: topDirectory, timeout: FILE_TIMEOUT_MS }) as AsyncIterable<TestEvent>
+  run({
+    files,
+    concurrency,
+    cwd: topDirectory,
+    timeout: FILE_TIMEOUT_MS,
+    signal: interrupted.signal,
+  }) as AsyncIterable<TestEvent>
 const runs = []
 if (others.length > 0) runs.push(phase(others, availableParallelism()))
 if (lab.length > 0) runs.push(phase(lab, 1))
 
-process.once('SIGINT', () => {
-  if (lab.length > 0) sweepStaleLabs()
-  process.exit(130)
-})
+/** Ends the files that run, which clean up after themselves; a second signal ends this program at once. */
+const interrupted = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort())
+
 Readable.from(inTurn(runs, totals))
   .compose(new spec())
   .on('end', () => {
     if (lab.length > 0) sweepStaleLabs()
     const { pass = 0, fail = 0, cancelled = 0 } = Object.fromEntries(totals)
     process.exitCode = fail + cancelled > 0 || pass === 0 ? 1 : 0
+    if (interrupted.signal.aborted) process.exitCode = 130
   })
   .pipe(process.stdout)
