@@ -3,11 +3,11 @@ import { type KeyObject, X509Certificate } from 'node:crypto'
 import type { ControllerId, ControllerValue } from './kinds.ts'
 import { compareWritten, isRemoval } from './merge.ts'
 import {
+  isSignedBy,
   publicKeyFromRaw,
   type RecordOf,
   type StateRecord,
   type UnsignedRecord,
-  verifyRecord,
 } from './record.ts'
 
 /** What the mesh root vouches for. */
@@ -88,12 +88,13 @@ export class Authority {
     this.#trust = trust
   }
 
-  judge(record: StateRecord, controllers: Controllers): Verdict {
+  /** @param bytes the record's own */
+  judge(record: StateRecord, bytes: Uint8Array, controllers: Controllers): Verdict {
     const reason = this.contentProblem(record)
     if (reason !== undefined) return { verdict: 'refused', reason }
     const author = authorOf(record, controllers)
     if (author === undefined) return { verdict: 'unknown-author' }
-    if (!verifyRecord(record, this.#keyOf(record.author, author))) {
+    if (!isSignedBy(bytes, this.#keyOf(record.author, author))) {
       return { verdict: 'refused', reason: 'the signature is not that of its author' }
     }
     return isVoid(record, controllers) ? { verdict: 'void' } : GOOD
@@ -113,9 +114,9 @@ export class Authority {
   }
 
   /** The signature alone, for records that were judged when they came. False when the author is not held. */
-  hasGoodSignature(record: StateRecord, controllers: Controllers): boolean {
+  hasGoodSignature(record: StateRecord, bytes: Uint8Array, controllers: Controllers): boolean {
     const author = authorOf(record, controllers)
-    return author !== undefined && verifyRecord(record, this.#keyOf(record.author, author))
+    return author !== undefined && isSignedBy(bytes, this.#keyOf(record.author, author))
   }
 
   #keyOf(id: ControllerId, controller: ControllerValue): KeyObject {

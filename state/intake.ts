@@ -111,7 +111,7 @@ export class Intake {
     if (isEarly && record.kind !== 'revocation') {
       return { outcome: 'held', why: 'ahead', kept: this.#holding.hold(record, bytes, now) }
     }
-    const verdict = this.#authority.judge(record, id => batch.get('controller', id))
+    const verdict = this.#authority.judge(record, bytes, id => batch.get('controller', id))
     switch (verdict.verdict) {
       case 'refused':
         return { outcome: 'refused', reason: verdict.reason }

@@ -109,7 +109,7 @@ function refuseForeign(contents: StoreContents, id: ControllerId): void {
 function loadTable(contents: StoreContents, damaged: Damage[]): RecordTable {
   const table = new RecordTable()
   for (const [key, bytes] of contents.records) {
-    const decoded = decodeRecord(bytes)
+    const decoded = decodeRecord(bytes, true)
     if (!decoded.ok) damaged.push({ key, bytes, reason: decoded.reason })
     else if (recordKey(decoded.record.kind, decoded.record.id) !== key) {
       damaged.push({ key, bytes, reason: 'kept under the key of another record' })

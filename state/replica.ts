@@ -280,9 +280,8 @@ export class Replica {
   /** Reads the store again and compares: checksums, signatures, and that disk and memory say the same. */
   async verify(): Promise<Verification> {
     const check = await this.#queue.run(() => verifyStore(this.#store, this.#table))
-    return check(record =>
-      this.#authority.hasGoodSignature(record, id => this.#table.get('controller', id)?.record),
-    )
+    const controllers = (id: string) => this.#table.get('controller', id)?.record
+    return check((record, bytes) => this.#authority.hasGoodSignature(record, bytes, controllers))
   }
 
   /** Waits for what was begun and closes the store. */

@@ -16,6 +16,9 @@ export interface Verification {
   readonly faults: readonly Fault[]
 }
 
+/** Whether the bytes of this record bear its author's signature. */
+type SignatureCheck = (record: StateRecord, bytes: Uint8Array) => boolean
+
 /** Records checked between two turns of the event loop: about 20 ms. */
 const SLICE = 256
 
@@ -26,7 +29,7 @@ const SLICE = 256
 export async function verifyStore(
   store: RecordStore,
   table: RecordTable,
-): Promise<(hasGoodSignature: (record: StateRecord) => boolean) => Promise<Verification>> {
+): Promise<(hasGoodSignature: SignatureCheck) => Promise<Verification>> {
   const memory = new Map<string, string>()
   for (const { record, digest } of table.everything()) memory.set(recordKey(record.kind, record.id), digest)
   const contents = await store.scan()
@@ -50,11 +53,11 @@ export async function verifyStore(
 function faultOf(
   bytes: Uint8Array,
   digest: string | undefined,
-  hasGoodSignature: (record: StateRecord) => boolean,
+  hasGoodSignature: SignatureCheck,
 ): string | undefined {
   if (digest === undefined) return 'on disk and not in memory'
   if (digestOf(bytes) !== digest) return 'differs between disk and memory'
   const decoded = decodeRecord(bytes)
   if (!decoded.ok) return decoded.reason
-  return hasGoodSignature(decoded.record) ? undefined : 'its signature is not that of its author'
+  return hasGoodSignature(decoded.record, bytes) ? undefined : 'its signature is not that of its author'
 }
