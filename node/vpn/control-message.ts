@@ -115,21 +115,22 @@ export class PushReplyCollector {
   }
 }
 
-/** Cuts the byte stream inside TLS into control texts; bytes after an overlong text make it `'bad'`. */
+/** Cuts the byte stream inside TLS into control texts, empty ones left out; an overlong text makes it `'bad'`. */
 export class ControlTextSplitter {
   #pending = Buffer.alloc(0)
 
   push(bytes: Uint8Array): string[] | 'bad' {
-    this.#pending = Buffer.concat([this.#pending, bytes])
+    const stream = Buffer.concat([this.#pending, bytes])
     const texts: string[] = []
-    for (let end = this.#pending.indexOf(0); end >= 0; end = this.#pending.indexOf(0)) {
-      if (end > MAX_CONTROL_MESSAGE) return 'bad'
-      texts.push(this.#pending.subarray(0, end).toString('latin1'))
-      this.#pending = this.#pending.subarray(end + 1)
+    let start = 0
+    for (let end = stream.indexOf(0); end >= 0; end = stream.indexOf(0, start)) {
+      if (end - start >= MAX_CONTROL_MESSAGE) return 'bad'
+      if (end > start) texts.push(stream.toString('latin1', start, end))
+      start = end + 1
     }
-    if (this.#pending.length > MAX_CONTROL_MESSAGE) return 'bad'
+    if (stream.length - start >= MAX_CONTROL_MESSAGE) return 'bad'
     // A copy, so that a few pending bytes do not hold a whole record.
-    if (texts.length > 0) this.#pending = Buffer.from(this.#pending)
+    this.#pending = Buffer.from(stream.subarray(start))
     return texts
   }
 }

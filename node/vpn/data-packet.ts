@@ -1,5 +1,8 @@
 // One data packet, sealed and opened in JavaScript: for the probe client and for tests. The controller's own packets
 // go through node/switch. Source: OpenVPN src/openvpn/crypto.c (AEAD), crypto_epoch.c (epoch format).
+//   aead:  header(4) | packet id(4) | tag(16) | ciphertext                 nonce = packet id | implicit IV(8)
+//   epoch: header(4) | epoch(2) counter(6) | ciphertext | tag(16)          nonce = IV XOR epoch, counter, 0(4)
+// All before the tag or the ciphertext is additional data.
 import {
   type CipherGCMTypes,
   createCipheriv,
@@ -7,6 +10,7 @@ import {
   createSecretKey,
   type KeyObject,
 } from 'node:crypto'
+import { MAX_PACKET_ID, ReplayWindows } from '../switch/replay.ts'
 import {
   aeadKey,
   type DataCipher,
@@ -15,45 +19,70 @@ import {
   epochKey,
   epochSecret,
   keyLengthOf,
+  NONCE_LENGTH,
   nextEpochSecret,
 } from './data-keys.ts'
 import { firstByte, OPCODE } from './packet.ts'
 
 export type DataFormat = 'aead' | 'epoch'
 
-const TAG = 16
 const HEADER = 4
-const EPOCH_COUNTER = 2 ** 48
-/** Ids below the highest that are still taken. */
-const WINDOW = 1024
+const TAG = { authTagLength: 16 }
+const TAG_LENGTH = TAG.authTagLength
+/** Bytes before the tag ("aead") or the ciphertext ("epoch"). */
+const PREFIX = { aead: HEADER + 4, epoch: HEADER + 8 } as const
+const LAST_PACKET_ID = 0xffffffff
+/** Bits of replay window per key; stock looks back over 64 ids. */
+const WINDOW_BITS = 1024
 /** Future epochs a receiver follows. */
 const FUTURE_EPOCHS = 4
+const LAST_EPOCH = 0xffff
 
-interface Keyed {
-  key: KeyObject
-  iv: Uint8Array
+/** Bytes that sealing adds to a payload. */
+export function sealingOverhead(format: DataFormat): number {
+  return PREFIX[format] + TAG_LENGTH
 }
 
-function algorithm(cipher: DataCipher): CipherGCMTypes {
-  return cipher.toLowerCase() as CipherGCMTypes
-}
+/** A key and the nonces that go with it. */
+class PacketKey {
+  readonly algorithm: CipherGCMTypes
+  readonly key: KeyObject
+  readonly #iv: Uint8Array
+  readonly #nonce = new Uint8Array(NONCE_LENGTH)
 
-function keyed(secret: Uint8Array, cipher: DataCipher): Keyed {
-  return { key: createSecretKey(epochKey(secret, keyLengthOf(cipher))), iv: epochIv(secret) }
-}
+  /** @param iv XORed with the packet id, which stands at the left of the nonce */
+  constructor(cipher: DataCipher, key: Uint8Array, iv: Uint8Array) {
+    this.algorithm = cipher.toLowerCase() as CipherGCMTypes
+    this.key = createSecretKey(key)
+    this.#iv = iv
+    this.#nonce.set(iv)
+  }
 
-/** Nonce of the epoch format: the 8-byte packet id, padded right, XOR the epoch's IV. */
-function epochNonce(iv: Uint8Array, id: Uint8Array): Uint8Array {
-  return iv.map((byte, i) => (i < id.length ? byte ^ id[i] : byte))
+  static classic(cipher: DataCipher, direction: DirectionKey): PacketKey {
+    const { key, implicitIv } = aeadKey(direction, cipher)
+    const iv = new Uint8Array(NONCE_LENGTH)
+    iv.set(implicitIv, NONCE_LENGTH - implicitIv.length)
+    return new PacketKey(cipher, key, iv)
+  }
+
+  static ofEpoch(cipher: DataCipher, secret: Uint8Array): PacketKey {
+    return new PacketKey(cipher, epochKey(secret, keyLengthOf(cipher)), epochIv(secret))
+  }
+
+  /** Good until the next call. The packet id is what lies between the header and the end of `prefix`. */
+  nonce(prefix: Uint8Array): Uint8Array {
+    for (let i = HEADER; i < prefix.length; i++) this.#nonce[i - HEADER] = this.#iv[i - HEADER] ^ prefix[i]
+    return this.#nonce
+  }
 }
 
 /** Seals packets of one key in one direction; ids ascend from 1. */
 export class DataSealer {
   readonly #cipher: DataCipher
   readonly #format: DataFormat
-  readonly #header: Uint8Array
+  readonly #header: number
   #secret: Uint8Array
-  #keyed: Keyed
+  #key: PacketKey
   #epoch = 1
   #id = 0
 
@@ -66,16 +95,10 @@ export class DataSealer {
   ) {
     this.#cipher = cipher
     this.#format = format
-    this.#header = Uint8Array.of(
-      firstByte(OPCODE.dataV2, keyId),
-      peerId >> 16,
-      (peerId >> 8) & 255,
-      peerId & 255,
-    )
+    this.#header = ((firstByte(OPCODE.dataV2, keyId) << 24) | (peerId & 0xffffff)) >>> 0
     this.#secret = epochSecret(direction)
-    const { key, implicitIv } = aeadKey(direction, cipher)
-    this.#keyed =
-      format === 'epoch' ? keyed(this.#secret, cipher) : { key: createSecretKey(key), iv: implicitIv }
+    this.#key =
+      format === 'epoch' ? PacketKey.ofEpoch(cipher, this.#secret) : PacketKey.classic(cipher, direction)
   }
 
   /** Packets sealed in the present epoch, or with the key. */
@@ -83,162 +106,129 @@ export class DataSealer {
     return this.#id
   }
 
-  /** Moves to the next epoch; nothing in the classic format. */
-  nextEpoch(): void {
-    if (this.#format !== 'epoch') return
-    this.#secret = nextEpochSecret(this.#secret)
-    this.#keyed = keyed(this.#secret, this.#cipher)
-    this.#epoch++
+  /** The present epoch; 1 in the classic format. */
+  get epoch(): number {
+    return this.#epoch
+  }
+
+  /** Moves on to an epoch that the peer was seen to use; nothing for an older one and in the classic format. */
+  advanceTo(epoch: number): void {
+    if (this.#format !== 'epoch' || epoch <= this.#epoch || epoch > LAST_EPOCH) return
+    for (; this.#epoch < epoch; this.#epoch++) this.#secret = nextEpochSecret(this.#secret)
+    this.#key = PacketKey.ofEpoch(this.#cipher, this.#secret)
     this.#id = 0
   }
 
+  /** @throws RangeError when all ids of the key are used: it has to be renegotiated long before */
   seal(payload: Uint8Array): Uint8Array {
-    return this.#format === 'epoch' ? this.#sealEpoch(payload) : this.#sealAead(payload, ++this.#id)
-  }
-
-  #sealAead(payload: Uint8Array, id: number): Uint8Array {
-    const packet = Buffer.alloc(HEADER + 4 + TAG + payload.length)
-    packet.set(this.#header)
-    packet.writeUInt32BE(id, HEADER)
-    const nonce = Buffer.concat([packet.subarray(HEADER, HEADER + 4), this.#keyed.iv])
-    const cipher = createCipheriv(algorithm(this.#cipher), this.#keyed.key, nonce, { authTagLength: TAG })
-    cipher.setAAD(packet.subarray(0, HEADER + 4))
-    packet.set(cipher.update(payload), HEADER + 4 + TAG)
+    const epoch = this.#format === 'epoch'
+    if (epoch && this.#id === MAX_PACKET_ID) this.advanceTo(this.#epoch + 1)
+    if (this.#id >= (epoch ? MAX_PACKET_ID : LAST_PACKET_ID)) throw new RangeError('data key is used up')
+    const size = PREFIX[this.#format]
+    const packet = Buffer.allocUnsafeSlow(size + TAG_LENGTH + payload.length)
+    packet.writeUInt32BE(this.#header)
+    if (epoch) {
+      packet.writeUInt16BE(this.#epoch, HEADER)
+      packet.writeUIntBE(++this.#id, HEADER + 2, 6)
+    } else {
+      packet.writeUInt32BE(++this.#id, HEADER)
+    }
+    const prefix = packet.subarray(0, size)
+    const { algorithm, key } = this.#key
+    const cipher = createCipheriv(algorithm, key, this.#key.nonce(prefix), TAG)
+    cipher.setAAD(prefix)
+    packet.set(cipher.update(payload), epoch ? size : size + TAG_LENGTH)
     cipher.final()
-    packet.set(cipher.getAuthTag(), HEADER + 4)
+    packet.set(cipher.getAuthTag(), epoch ? size + payload.length : size)
     return packet
   }
+}
 
-  #sealEpoch(payload: Uint8Array): Uint8Array {
-    const packet = Buffer.alloc(HEADER + 8 + payload.length + TAG)
-    packet.set(this.#header)
-    packet.writeUInt16BE(this.#epoch, HEADER)
-    packet.writeUIntBE(++this.#id, HEADER + 2, 6)
-    const nonce = epochNonce(this.#keyed.iv, packet.subarray(HEADER, HEADER + 8))
-    const cipher = createCipheriv(algorithm(this.#cipher), this.#keyed.key, nonce, { authTagLength: TAG })
-    cipher.setAAD(packet.subarray(0, HEADER + 8))
-    packet.set(cipher.update(payload), HEADER + 8)
-    cipher.final()
-    packet.set(cipher.getAuthTag(), HEADER + 8 + payload.length)
-    return packet
-  }
+/** A receiving key with what was seen under it. */
+interface Receiving {
+  key: PacketKey
+  seen: ReplayWindows
+}
+
+function receiving(key: PacketKey): Receiving {
+  return { key, seen: new ReplayWindows(1, WINDOW_BITS) }
 }
 
 /** Opens packets of one key in one direction, each once. */
 export class DataOpener {
   readonly #cipher: DataCipher
   readonly #format: DataFormat
-  readonly #aead: Keyed
-  /** Epoch format: keys by epoch, from one before the newest seen to a few after. */
-  readonly #epochs = new Map<number, Keyed>()
-  #newestSecret: Uint8Array
-  #newestDerived = 1
-  #newestSeen = 1
-  readonly #replay = new ReplayWindow()
+  /** By epoch, from one before the newest seen to a few after; the classic format has its one key under 0. */
+  readonly #keys = new Map<number, Receiving>()
+  /** Secret of the newest epoch in `#keys`, and which that is. */
+  #secret: Uint8Array
+  #derived = 1
+  #epoch = 1
 
   constructor(cipher: DataCipher, format: DataFormat, direction: DirectionKey) {
     this.#cipher = cipher
     this.#format = format
-    const { key, implicitIv } = aeadKey(direction, cipher)
-    this.#aead = { key: createSecretKey(key), iv: implicitIv }
-    this.#newestSecret = epochSecret(direction)
-    if (format === 'epoch') {
-      this.#epochs.set(1, keyed(this.#newestSecret, cipher))
-      this.#derive()
+    this.#secret = epochSecret(direction)
+    if (format === 'aead') {
+      this.#keys.set(0, receiving(PacketKey.classic(cipher, direction)))
+    } else {
+      this.#keys.set(1, receiving(PacketKey.ofEpoch(cipher, this.#secret)))
+      this.#follow(1)
     }
   }
 
   /** Newest epoch of an authenticated packet. */
   get epoch(): number {
-    return this.#newestSeen
+    return this.#epoch
   }
 
-  /** The payload; undefined when malformed, forged or seen before. */
+  /** The payload; undefined when malformed, forged, seen before or too old. */
   open(packet: Uint8Array): Uint8Array | undefined {
-    return this.#format === 'epoch' ? this.#openEpoch(packet) : this.#openAead(packet)
-  }
-
-  #openAead(packet: Uint8Array): Uint8Array | undefined {
-    const text = HEADER + 4 + TAG
-    if (packet.length < text) return undefined
-    const id = new DataView(packet.buffer, packet.byteOffset).getUint32(HEADER)
-    const nonce = Buffer.concat([packet.subarray(HEADER, HEADER + 4), this.#aead.iv])
-    const tag = packet.subarray(HEADER + 4, text)
-    const plain = this.#decrypt(
-      this.#aead.key,
-      nonce,
-      packet.subarray(0, HEADER + 4),
-      packet.subarray(text),
-      tag,
-    )
-    return plain && this.#replay.accept(id) ? plain : undefined
-  }
-
-  #openEpoch(packet: Uint8Array): Uint8Array | undefined {
-    const text = HEADER + 8
-    if (packet.length < text + TAG) return undefined
-    const id = packet.subarray(HEADER, text)
-    const view = new DataView(packet.buffer, packet.byteOffset)
-    const epoch = view.getUint16(HEADER)
-    const keys = this.#epochs.get(epoch)
-    if (!keys) return undefined
-    const tag = packet.subarray(packet.length - TAG)
-    const body = packet.subarray(text, packet.length - TAG)
-    const plain = this.#decrypt(keys.key, epochNonce(keys.iv, id), packet.subarray(0, text), body, tag)
+    const epochFormat = this.#format === 'epoch'
+    const size = PREFIX[this.#format]
+    if (packet.length < size + TAG_LENGTH) return undefined
+    const view = new DataView(packet.buffer, packet.byteOffset, packet.length)
+    const epoch = epochFormat ? view.getUint16(HEADER) : 0
+    const id = epochFormat
+      ? view.getUint16(HEADER + 2) * 2 ** 32 + view.getUint32(HEADER + 4)
+      : view.getUint32(HEADER)
+    const keys = this.#keys.get(epoch)
+    if (!keys?.seen.check(0, id)) return undefined
+    const tagAt = epochFormat ? packet.length - TAG_LENGTH : size
+    const text = epochFormat ? packet.subarray(size, tagAt) : packet.subarray(size + TAG_LENGTH)
+    const prefix = packet.subarray(0, size)
+    const plain = decrypt(keys.key, prefix, text, packet.subarray(tagAt, tagAt + TAG_LENGTH))
     if (!plain) return undefined
-    const counter = view.getUint16(HEADER + 2) * 2 ** 32 + view.getUint32(HEADER + 4)
-    // One window over all epochs would need 64-bit ids: the few live epochs fit a double.
-    if (
-      counter === 0 ||
-      counter >= EPOCH_COUNTER ||
-      !this.#replay.accept(epoch * 2 ** 36 + (counter % 2 ** 36))
-    ) {
-      return undefined
-    }
-    if (epoch > this.#newestSeen) {
-      this.#newestSeen = epoch
-      this.#derive()
-      for (const old of this.#epochs.keys()) if (old < epoch - 1) this.#epochs.delete(old)
-    }
+    keys.seen.mark(0, id)
+    if (epochFormat && epoch > this.#epoch) this.#follow(epoch)
     return plain
   }
 
-  #derive(): void {
-    while (this.#newestDerived < this.#newestSeen + FUTURE_EPOCHS) {
-      this.#newestSecret = nextEpochSecret(this.#newestSecret)
-      this.#epochs.set(++this.#newestDerived, keyed(this.#newestSecret, this.#cipher))
+  /** `epoch` is in use: the keys of the next ones are made ready, those before the last are dropped. */
+  #follow(epoch: number): void {
+    this.#epoch = epoch
+    while (this.#derived < Math.min(epoch + FUTURE_EPOCHS, LAST_EPOCH)) {
+      this.#secret = nextEpochSecret(this.#secret)
+      this.#keys.set(++this.#derived, receiving(PacketKey.ofEpoch(this.#cipher, this.#secret)))
     }
-  }
-
-  #decrypt(
-    key: KeyObject,
-    nonce: Uint8Array,
-    associated: Uint8Array,
-    text: Uint8Array,
-    tag: Uint8Array,
-  ): Uint8Array | undefined {
-    const decipher = createDecipheriv(algorithm(this.#cipher), key, nonce, { authTagLength: TAG })
-    decipher.setAAD(associated)
-    decipher.setAuthTag(tag)
-    const plain = decipher.update(text)
-    try {
-      decipher.final()
-    } catch {
-      return undefined
-    }
-    return plain
+    for (const old of this.#keys.keys()) if (old < epoch - 1) this.#keys.delete(old)
   }
 }
 
-/** Each id once; what lies further back than the window is refused. */
-class ReplayWindow {
-  #highest = 0
-  readonly #seen = new Float64Array(WINDOW)
-
-  accept(id: number): boolean {
-    if (id === 0 || id + WINDOW <= this.#highest || this.#seen[id % WINDOW] === id) return false
-    this.#seen[id % WINDOW] = id
-    this.#highest = Math.max(this.#highest, id)
-    return true
+function decrypt(
+  key: PacketKey,
+  prefix: Uint8Array,
+  text: Uint8Array,
+  tag: Uint8Array,
+): Uint8Array | undefined {
+  const decipher = createDecipheriv(key.algorithm, key.key, key.nonce(prefix), TAG)
+  decipher.setAAD(prefix)
+  decipher.setAuthTag(tag)
+  const plain = decipher.update(text)
+  try {
+    decipher.final()
+  } catch {
+    return undefined
   }
+  return plain
 }

@@ -8,6 +8,8 @@ const PREFIX = Uint8Array.of(0, 0, 0, 0, 2)
 const MAX_OPTIONS = 512
 const MAX_CREDENTIAL = 4096
 const MAX_PEER_INFO = 4096
+/** Bytes of the three empty strings that end a stock server's message: user, password, peer info. */
+const EMPTY_STRINGS = 6
 
 export interface KeySources {
   random1: Uint8Array
@@ -42,18 +44,10 @@ export function encodeClientKeyMethod(message: ClientKeyMethod): Uint8Array {
   ])
 }
 
-/** Stock servers end with three empty strings. */
+/** As stock servers do, it ends with three empty strings. */
 export function encodeServerKeyMethod(message: ServerKeyMethod): Uint8Array {
-  const empty = encodeString('')
-  return Buffer.concat([
-    PREFIX,
-    message.random1,
-    message.random2,
-    encodeString(message.options),
-    empty,
-    empty,
-    empty,
-  ])
+  const { random1, random2, options } = message
+  return Buffer.concat([PREFIX, random1, random2, encodeString(options), new Uint8Array(EMPTY_STRINGS)])
 }
 
 /** Reads the client's message from the start of what TLS delivered so far. */
@@ -72,7 +66,10 @@ export function decodeClientKeyMethod(bytes: Uint8Array): Decoded<ClientKeyMetho
   return reader.failed ?? { value, used: reader.used }
 }
 
-/** Reads the server's message; the strings behind the options are passed over. */
+/**
+ * Reads the server's message. Of the empty strings behind the options it takes as many as are there: no control
+ * message begins with NUL, so what comes later is taken for an empty message.
+ */
 export function decodeServerKeyMethod(bytes: Uint8Array): Decoded<ServerKeyMethod> {
   const reader = new Reader(bytes)
   reader.expect(PREFIX)
@@ -81,6 +78,7 @@ export function decodeServerKeyMethod(bytes: Uint8Array): Decoded<ServerKeyMetho
     random2: reader.take(RANDOM),
     options: reader.string(MAX_OPTIONS),
   }
+  reader.skipZeros(EMPTY_STRINGS)
   return reader.failed ?? { value, used: reader.used }
 }
 
@@ -116,6 +114,10 @@ class Reader {
   expect(prefix: Uint8Array): void {
     const got = this.take(prefix.length)
     if (!this.failed && !prefix.every((byte, i) => got[i] === byte)) this.failed = 'bad'
+  }
+
+  skipZeros(most: number): void {
+    for (let i = 0; i < most && this.#bytes[this.used] === 0; i++) this.used++
   }
 
   string(most: number): string {

@@ -62,16 +62,15 @@ export function formatPeerInfo(values: Iterable<readonly [string, string]>): str
 }
 
 /**
- * The first of `preferred` that the client knows; a client without negotiation knows the `cipher` of its options
- * string alone. Undefined when there is none in common.
+ * The first of `preferred` that the client knows: by its peer info, or as the `cipher` of its options string, which
+ * is all that a client without negotiation names. Undefined when there is none in common.
  */
-export function chooseCipher(
-  preferred: readonly DataCipher[],
+export function chooseCipher<Name extends string>(
+  preferred: readonly Name[],
   info: Pick<PeerInfo, 'ciphers'>,
   optionsCipher?: string,
-): DataCipher | undefined {
-  const known = info.ciphers.length > 0 ? info.ciphers : optionsCipher ? [optionsCipher] : []
-  return preferred.find(cipher => known.includes(cipher))
+): Name | undefined {
+  return preferred.find(cipher => cipher === optionsCipher || info.ciphers.includes(cipher))
 }
 
 export function isDataCipher(name: string): name is DataCipher {

@@ -5,14 +5,18 @@
 export const SEND_WINDOW = 6
 /** Messages held until the ones before them come, as in 2.6. */
 export const RECEIVE_WINDOW = 12
-/** Payload bytes queued for sending at most. */
+/** Bytes queued or in flight at most, each message counted with {@link MESSAGE_COST}. */
 export const MAX_QUEUED_BYTES = 65_536
+/** What a message counts beside its payload, so that empty ones are bounded too. */
+const MESSAGE_COST = 32
 const FIRST_RETRANSMIT_MS = 2000
 const MAX_RETRANSMIT_MS = 16_000
 /** A message is sent again once so many later ones were acknowledged. */
 const FAST_RESEND_ACKS = 3
 /** Acknowledgements remembered and repeated, most recent first. */
 const RECENT_ACKS = 8
+/** Acknowledgements waiting for a packet to travel in, at most. */
+const MAX_OWED_ACKS = 48
 
 export interface Outgoing {
   messageId: number
@@ -41,10 +45,16 @@ export class ReliableSender {
 
   /** False, with nothing queued, when {@link MAX_QUEUED_BYTES} would be passed: the peer does not keep up. */
   push(opcode: number, payload: Uint8Array): boolean {
-    if (this.#queuedBytes + payload.length > MAX_QUEUED_BYTES) return false
+    const cost = payload.length + MESSAGE_COST
+    if (this.#queuedBytes + cost > MAX_QUEUED_BYTES) return false
     this.#queued.push({ opcode, payload })
-    this.#queuedBytes += payload.length
+    this.#queuedBytes += cost
     return true
+  }
+
+  /** Bytes not acknowledged yet, counted as for {@link MAX_QUEUED_BYTES}. */
+  get queuedBytes(): number {
+    return this.#queuedBytes
   }
 
   /** The messages to be sent now, first time or again; each is then taken as sent. */
@@ -57,10 +67,7 @@ export class ReliableSender {
       message.due = now + message.interval
       out.push(message)
     }
-    while (this.#flight.length < SEND_WINDOW && this.#queued.length > 0) {
-      const first = this.#flight[0]?.messageId ?? this.#next
-      // Not further ahead than the peer's window, counted from its oldest gap.
-      if (this.#next - first >= SEND_WINDOW) break
+    while (this.#queued.length > 0 && this.#windowOpen()) {
       const next = this.#queued.shift()!
       const message: InFlight = {
         ...next,
@@ -80,17 +87,14 @@ export class ReliableSender {
     const at = this.#flight.findIndex(message => message.messageId === messageId)
     if (at < 0) return
     const [done] = this.#flight.splice(at, 1)
-    this.#queuedBytes -= done.payload.length
+    this.#queuedBytes -= done.payload.length + MESSAGE_COST
     for (const message of this.#flight) if (message.messageId < messageId) message.acksAfter++
   }
 
   /** When `take` has something to do next: ms, Infinity when only an acknowledgement can change that. */
   deadline(now: number): number {
+    if (this.#queued.length > 0 && this.#windowOpen()) return now
     let due = Number.POSITIVE_INFINITY
-    const first = this.#flight[0]?.messageId ?? this.#next
-    if (this.#queued.length > 0 && this.#flight.length < SEND_WINDOW && this.#next - first < SEND_WINDOW) {
-      return now
-    }
     for (const message of this.#flight) {
       due = Math.min(due, message.acksAfter >= FAST_RESEND_ACKS ? now : message.due)
     }
@@ -101,6 +105,11 @@ export class ReliableSender {
   get idle(): boolean {
     return this.#flight.length === 0 && this.#queued.length === 0
   }
+
+  /** Not further ahead than the peer's window, counted from its oldest gap, and so never over {@link SEND_WINDOW}. */
+  #windowOpen(): boolean {
+    return this.#flight.length === 0 || this.#next - this.#flight[0].messageId < SEND_WINDOW
+  }
 }
 
 /** The receiving half. */
@@ -108,8 +117,8 @@ export class ReliableReceiver {
   #expected: number
   #held = new Map<number, Uint8Array>()
   /** Acknowledgements not sent yet. */
-  #owed: number[] = []
-  #recent: number[] = []
+  readonly #owed: number[] = []
+  readonly #recent = new RecentAcks()
 
   /** @param expected id of the first message */
   constructor(expected = 0) {
@@ -143,20 +152,30 @@ export class ReliableReceiver {
    */
   takeAcks(most: number): number[] {
     const acks = this.#owed.splice(0, most)
-    for (const ack of acks) {
-      const at = this.#recent.indexOf(ack)
-      if (at >= 0) this.#recent.splice(at, 1)
-      this.#recent.unshift(ack)
-    }
-    for (const ack of this.#recent) {
+    this.#recent.remember(acks)
+    for (const ack of this.#recent.ids) {
       if (acks.length >= most) break
       if (!acks.includes(ack)) acks.push(ack)
     }
-    this.#recent.length = Math.min(this.#recent.length, RECENT_ACKS)
     return acks
   }
 
+  /** Past the bound a peer repeats itself faster than it is answered, and will do so again. */
   #owe(messageId: number): void {
-    if (!this.#owed.includes(messageId) && this.#owed.length < 4 * RECEIVE_WINDOW) this.#owed.push(messageId)
+    if (this.#owed.length < MAX_OWED_ACKS && !this.#owed.includes(messageId)) this.#owed.push(messageId)
+  }
+}
+
+/** The acknowledgements sent last, most recent first, each once. */
+export class RecentAcks {
+  #ids: number[] = []
+
+  get ids(): readonly number[] {
+    return this.#ids
+  }
+
+  /** @param acks as they stand in the packet: the first counts as the most recent */
+  remember(acks: readonly number[]): void {
+    this.#ids = [...new Set([...acks, ...this.#ids])].slice(0, RECENT_ACKS)
   }
 }

@@ -5,6 +5,8 @@ export const STATIC_KEY_LENGTH = 256
 export const SERVER_KEY_LENGTH = 128
 /** Longest wrapped client key, its length field included. */
 export const MAX_WKC_LENGTH = 1024
+/** Shortest wrapped client key: tag, key, no metadata, length field. */
+export const MIN_WKC_LENGTH = 32 + STATIC_KEY_LENGTH + 2
 
 const STATIC_BEGIN = '-----BEGIN OpenVPN Static key V1-----'
 const STATIC_END = '-----END OpenVPN Static key V1-----'
@@ -49,9 +51,12 @@ export function formatTlsCryptV2ServerKey(key: Uint8Array): string {
 
 export function parseTlsCryptV2ClientKey(text: string): TlsCryptV2ClientKey | undefined {
   const bytes = parsePem(text, CLIENT_LABEL)
-  if (!bytes || bytes.length <= STATIC_KEY_LENGTH) return undefined
-  if (bytes.length > STATIC_KEY_LENGTH + MAX_WKC_LENGTH) return undefined
-  return { kc: bytes.slice(0, STATIC_KEY_LENGTH), wkc: bytes.slice(STATIC_KEY_LENGTH) }
+  if (!bytes || bytes.length < STATIC_KEY_LENGTH + MIN_WKC_LENGTH) return undefined
+  const wkc = bytes.slice(STATIC_KEY_LENGTH)
+  // The wrapped key ends with its own length: a file cut short is noticed here and not by a silent server.
+  const length = (wkc[wkc.length - 2] << 8) | wkc[wkc.length - 1]
+  if (length !== wkc.length || length > MAX_WKC_LENGTH) return undefined
+  return { kc: bytes.slice(0, STATIC_KEY_LENGTH), wkc }
 }
 
 export function formatTlsCryptV2ClientKey({ kc, wkc }: TlsCryptV2ClientKey): string {
@@ -65,7 +70,7 @@ function parsePem(text: string, label: string): Uint8Array | undefined {
   const to = text.indexOf(`-----END ${label}-----`)
   if (from < 0 || to < from) return undefined
   const body = text.slice(from + begin.length, to).replace(/\s+/g, '')
-  if (body.length === 0 || !/^[A-Za-z0-9+/]+={0,2}$/.test(body)) return undefined
+  if (body.length % 4 !== 0 || !/^[A-Za-z0-9+/]+={0,2}$/.test(body)) return undefined
   return Uint8Array.from(Buffer.from(body, 'base64'))
 }
 

@@ -5,6 +5,7 @@ import { createCipheriv, createHmac, createSecretKey, type KeyObject, timingSafe
 import { HEADER_LENGTH } from './packet.ts'
 import {
   MAX_WKC_LENGTH,
+  MIN_WKC_LENGTH,
   SERVER_KEY_LENGTH,
   STATIC_KEY_LENGTH,
   type TlsCryptV2ClientKey,
@@ -17,9 +18,8 @@ const LENGTH_LENGTH = 2
 export const METADATA_USER = 0
 /** Type byte of metadata that is the Unix time (u64) of making. */
 export const METADATA_TIME = 1
-const MIN_WKC_LENGTH = TAG_LENGTH + STATIC_KEY_LENGTH + 1 + LENGTH_LENGTH
 /** Bytes of user metadata at most. */
-export const MAX_METADATA = MAX_WKC_LENGTH - MIN_WKC_LENGTH
+export const MAX_METADATA = MAX_WKC_LENGTH - MIN_WKC_LENGTH - 1
 
 export class TlsCryptV2Server {
   readonly #cipher: KeyObject
@@ -32,10 +32,10 @@ export class TlsCryptV2Server {
     this.#hmac = createSecretKey(key.subarray(64, 96))
   }
 
-  /** @param metadata type byte and content */
+  /** @param metadata type byte and content @throws RangeError when a length is out of bounds */
   wrapClientKey(kc: Uint8Array, metadata: Uint8Array): Uint8Array {
     const length = TAG_LENGTH + STATIC_KEY_LENGTH + metadata.length + LENGTH_LENGTH
-    if (kc.length !== STATIC_KEY_LENGTH || length > MAX_WKC_LENGTH || metadata.length < 1) {
+    if (kc.length !== STATIC_KEY_LENGTH || length > MAX_WKC_LENGTH) {
       throw new RangeError(`client key of ${kc.length} bytes, metadata of ${metadata.length}`)
     }
     const lengthField = Uint8Array.of(length >> 8, length & 0xff)
@@ -44,7 +44,7 @@ export class TlsCryptV2Server {
     return Uint8Array.from(Buffer.concat([tag, this.#ctr(tag, plain), lengthField]))
   }
 
-  /** Undefined when malformed or wrapped with another key. */
+  /** Undefined when malformed or wrapped with another key; metadata begins with its type byte. */
   unwrapClientKey(wkc: Uint8Array): { kc: Uint8Array; metadata: Uint8Array } | undefined {
     if (wkc.length < MIN_WKC_LENGTH || wkc.length > MAX_WKC_LENGTH) return undefined
     const lengthField = wkc.subarray(wkc.length - LENGTH_LENGTH)

@@ -3,6 +3,7 @@
 // tag, AES-256-CTR.
 import { createCipheriv, createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto'
 import { HEADER_LENGTH, keyIdOf, opcodeOf } from './packet.ts'
+import { STATIC_KEY_LENGTH } from './static-key.ts'
 
 const PACKET_ID_AT = HEADER_LENGTH
 const TAG_AT = PACKET_ID_AT + 8
@@ -35,8 +36,10 @@ export class TlsCrypt {
   /**
    * @param key 256 bytes: cipher and HMAC key of direction 0, the same of direction 1
    * @param role the server sends with direction 0, the client with direction 1
+   * @throws RangeError for a key of another length
    */
   constructor(key: Uint8Array, role: 'server' | 'client') {
+    if (key.length !== STATIC_KEY_LENGTH) throw new RangeError(`tls-crypt key of ${key.length} bytes`)
     const direction = (at: number): Direction => ({
       cipher: createSecretKey(key.subarray(at, at + 32)),
       hmac: createSecretKey(key.subarray(at + 64, at + 96)),
