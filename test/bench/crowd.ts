@@ -57,7 +57,7 @@ export async function measureProbeCrowd(hub: Hub, clients: number): Promise<Crow
   const list = join(hub.lab.directory, 'packs.txt')
   writeFileSync(list, (await hub.addClients(clients)).join('\n'))
   return weigh(hub.process, clients, async () => {
-    const load = await host.spawn('probes', [NODE, join(import.meta.dirname, 'probes.ts'), list])
+    const load = await host.spawn('probes', [NODE, join(import.meta.dirname, '../lab/probes.ts'), list])
     await load.waitFor(new RegExp(`^connected ${clients}$`, 'm'), 120)
   })
 }

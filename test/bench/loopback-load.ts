@@ -73,8 +73,8 @@ function load(options: LoadOptions): LoadResult {
   const { bytes, packets, packetsPerSecond, burst = 8 } = options
   const keys = new Keys(1)
   const key = Buffer.from(options.key, 'hex').subarray(0, keyLength(options.cipher))
-  const secret = { key, implicitIv: Buffer.from(options.implicitIv, 'hex') }
-  const slot = keys.add(options.peerId, 0, options.cipher, secret, secret)
+  const parts = { cipher: key, hmac: Buffer.from(options.implicitIv, 'hex') }
+  const slot = keys.add(options.peerId, 0, options.cipher, 'aead', parts, parts)
   const plain = new Arena(bytes)
   plain.view.setUint8(0, 0x45)
   plain.view.setUint16(2, bytes)

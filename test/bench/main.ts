@@ -1,7 +1,7 @@
 // `npm run bench`: Overmesh beside Debian's openvpn as the hub of two stock clients, in turn, several rounds. Prints a table
 // and writes all figures to test/bench/results/.
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { cpus, release } from 'node:os'
+import { cpus, loadavg, release } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { attempt } from '../lab/command.ts'
@@ -107,6 +107,7 @@ async function measureAll(options: Options): Promise<Results> {
       cores: cpus().length,
       kernel: release(),
       node: process.versions.node,
+      loadBefore: loadavg()[0],
       openvpn: /^OpenVPN [\d.]+/.exec(version)?.[0] ?? version,
     },
     rounds: [],

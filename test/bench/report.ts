@@ -15,7 +15,8 @@ export interface RoundFigures {
 
 export interface Results {
   startedAt: string
-  machine: { cpu: string; cores: number; kernel: string; node: string; openvpn: string }
+  /** `loadBefore`: what the machine was doing before, as runnable threads on average. */
+  machine: { cpu: string; cores: number; kernel: string; node: string; openvpn: string; loadBefore: number }
   rounds: Record<HubName, RoundFigures>[]
   tlsAlone?: Crowd
   heap?: HeapGrowth
@@ -105,6 +106,11 @@ export function formatResults(results: Results): string {
     `Server, both clients and iperf3 share the ${machine.cores} cores: what passes in a second depends on all of them,`,
     'so CPU time per gigabyte, per packet and per handshake are the honest figures. Medians of ' +
       `${rounds.length} round${rounds.length === 1 ? '' : 's'}, range in brackets.`,
+    ...(machine.loadBefore > 0.5
+      ? [
+          `The machine was busy with other things (load ${machine.loadBefore.toFixed(1)}): figures are disturbed.`,
+        ]
+      : []),
     '',
     columns('', 'openvpn', 'overmesh', 'ratio', 'to reach'),
   ]

@@ -10,6 +10,9 @@ const TOP = join(import.meta.dirname, '../..')
 export const NODE = join(TOP, 'node_modules/.bin/node')
 export const OVERMESH = [NODE, join(TOP, 'node/cli/overmesh.js')]
 
+/** Before the command line of a program that is to have no privilege: as a user who is not root. */
+export const WITHOUT_ROOT = ['unshare', '--user', '--map-user=1000', '--']
+
 export interface ControllerInit {
   /** Name of the controller. @default the host's name */
   name?: string

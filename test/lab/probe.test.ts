@@ -1,13 +1,10 @@
 // Overmesh's own client and a controller, both without root and without a TUN interface.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { Controller, OVERMESH } from './controller.ts'
+import { Controller, OVERMESH, WITHOUT_ROOT } from './controller.ts'
 import { OpenvpnClient } from './openvpn-client.ts'
 import { Ping } from './ping.ts'
 import { useLab } from './suite.ts'
-
-/** The command line of a program without any privilege: a user of its own who is not root. */
-const WITHOUT_ROOT = ['unshare', '--user', '--map-user=1000', '--']
 
 describe('probe', () => {
   let controller: Controller
@@ -34,9 +31,11 @@ describe('probe', () => {
     ]
     const { code, stdout, stderr } = await host.attempt(argv)
     assert.equal(code, 0, stderr)
-    assert.match(stdout, /10/)
+    assert.match(stdout, /10 sent, 10 answered, 0 % lost/)
     const json = JSON.parse((await host.attempt([...argv, '--json'])).stdout)
-    assert.equal(json.received ?? json.ping?.received, 10, JSON.stringify(json))
+    assert.equal(json.connected, true)
+    assert.equal(json.address, (await controller.client('visitor')).address)
+    assert.deepEqual([json.ping.sent, json.ping.received, json.losses], [10, 10, 0])
   })
 
   test('answers the pings of a stock client', async () => {

@@ -34,7 +34,7 @@ const figures = (cpuSecondsPerGigabyte: number): RoundFigures => ({
 })
 const results = (...overmesh: number[]): Results => ({
   startedAt: '2026-01-01T00:00:00.000Z',
-  machine: { cpu: 'CPU', cores: 2, kernel: '6', node: '24', openvpn: 'OpenVPN 2.6' },
+  machine: { cpu: 'CPU', cores: 2, kernel: '6', node: '24', openvpn: 'OpenVPN 2.6', loadBefore: 0 },
   rounds: overmesh.map(value => ({ openvpn: figures(10), overmesh: figures(value) })),
 })
 
