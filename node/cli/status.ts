@@ -22,10 +22,12 @@ export function statusCommands(program: Command): void {
     .addHelpText('after', example('overmesh sessions'))
     .action(async (_options: unknown, command: Command) => {
       const context = Context.of(command)
-      const sessions = await (await context.needRunning()).sessions()
-      context.output.result(sessions, () =>
-        context.output.table(SESSION_COLUMNS, sessions, 'no client is connected'),
-      )
+      const { sessions, running } = await context.withService(async service => ({
+        sessions: await service.sessions(),
+        running: service.running,
+      }))
+      const none = running ? 'no client is connected' : `no controller is running on ${context.dataDir}`
+      context.output.result(sessions, () => context.output.table(SESSION_COLUMNS, sessions, none))
     })
   routesCommand(program.command('routes'), 'overmesh routes')
   const route = program.command('route').description('routes of the overlay')

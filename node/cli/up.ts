@@ -1,4 +1,6 @@
 // overmesh up: the controller, in the foreground.
+
+import { writeSync } from 'node:fs'
 import type { Command } from 'commander'
 import { readChoice } from './arguments.ts'
 import { Context } from './context.ts'
@@ -69,15 +71,24 @@ async function runController(context: Context, options: UpOptions): Promise<void
       logger: logger.child({ part: 'api' }),
     })
     undo.push(() => api.close())
-    if (!signals.received) process.stdout.write('ready\n')
+    if (!signals.received) announce()
     const signal = await signals.first
     logger.info({ signal }, signal === 'SIGTERM' ? 'draining, then stopping' : 'stopping')
     if (signal === 'SIGTERM') await controller.drain()
   } finally {
-    for (const step of undo.reverse()) await step()
-    logger.info('stopped')
+    for (const step of undo.toReversed()) await step()
+    if (undo.length > 0) logger.info('stopped')
     log.flush()
     signals.release()
+  }
+}
+
+/** Past the stream, which would end the process for a reader that has gone: the clients have not. */
+function announce(): void {
+  try {
+    writeSync(process.stdout.fd, 'ready\n')
+  } catch {
+    // Nobody waits for it.
   }
 }
 

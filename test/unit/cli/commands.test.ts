@@ -152,7 +152,7 @@ test('refusals of the controller: one line and status 1; what it finds invalid i
 })
 
 test('says so when no controller runs and one is needed', async () => {
-  for (const command of ['sessions', 'client kick web', 'events --follow']) {
+  for (const command of ['client kick web', 'events --follow']) {
     const { code, stderr, stdout } = await run(command.split(' '))
     assert.equal(code, 1)
     assert.match(
