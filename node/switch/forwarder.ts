@@ -1,5 +1,8 @@
 // The way of a packet: from a datagram or the TUN, through decryption and the checks of a router, to the next hop.
+
+import { OCC_EXIT, OCC_MAGIC, PING } from '../vpn/in-tunnel.ts'
 import { COUNTER } from './counters.ts'
+import { OPEN } from './data-limits.ts'
 import { planFragments, writeFragment } from './fragment.ts'
 import {
   type ErrorOrigin,
@@ -10,9 +13,8 @@ import {
   writeError,
 } from './icmp.ts'
 import { IcmpLimiter } from './icmp-limiter.ts'
-import { matches, OCC_EXIT, OCC_MAGIC, PING } from './in-tunnel-messages.ts'
 import { decrementTtl, destination, IPV4, source, totalLength, validate } from './ipv4.ts'
-import { type Keys, OPEN } from './keys.ts'
+import type { Keys } from './keys.ts'
 import type { Outbox } from './outbox.ts'
 import type { Ports } from './ports.ts'
 import { KEY_IDS } from './shared.ts'
@@ -154,9 +156,9 @@ export class Forwarder {
 
   #inTunnel(port: number, size: number): void {
     const { bytes } = this.#packet
-    if (size === PING.length && matches(bytes, 0, PING)) {
+    if (size === PING.length && matches(bytes, PING)) {
       this.#counters[COUNTER.pingRx]++
-    } else if (size > OCC_MAGIC.length && matches(bytes, 0, OCC_MAGIC)) {
+    } else if (size > OCC_MAGIC.length && matches(bytes, OCC_MAGIC)) {
       if (bytes[OCC_MAGIC.length] === OCC_EXIT) this.#notices.exited(port)
     } else {
       this.#counters[COUNTER.notIpv4]++
@@ -298,4 +300,12 @@ export class Forwarder {
     else if (length <= this.#ports.mtu[from]) this.#seal(from, this.#answer, length)
     else this.#counters[COUNTER.tooBig]++
   }
+}
+
+/** True when `bytes` has `pattern` at its start; the caller has checked that it is long enough. */
+function matches(bytes: Uint8Array, pattern: Uint8Array): boolean {
+  for (let i = 0; i < pattern.length; i++) {
+    if (bytes[i] !== pattern[i]) return false
+  }
+  return true
 }

@@ -1,7 +1,10 @@
 // Data-channel keys: OpenSSL contexts, nonces, packet ids, replay windows and usage of each key, by slot number.
 // Packet format "aead" is that of DATA_V2: header(4) packet-id(4) tag(16) ciphertext; additional data is the first 8
 // bytes, the nonce is packet id and 8 bytes of the key block.
-
+import type { DirectionKey } from '../vpn/data-keys.ts'
+import type { DataFormat } from '../vpn/data-packet.ts'
+import { FORGERY_LIMIT, LAST_PACKET_ID, OPEN, REKEY_AT_USE, REKEY_PACKET_ID } from './data-limits.ts'
+import { EpochKey } from './epoch-key.ts'
 import { ReplayWindows } from './replay.ts'
 import { Arena } from './sys/arena.ts'
 import { type Cipher, type CipherName, freeCipher, newCipher, open, seal, TAG_LENGTH } from './sys/cipher.ts'
@@ -12,27 +15,6 @@ const HEADER = 8
 export const AEAD_OVERHEAD = HEADER + TAG_LENGTH
 const DATA_V2 = 9
 
-/** From here on a key is to be replaced (OpenVPN's PACKET_ID_WRAP_TRIGGER). */
-export const REKEY_PACKET_ID = 0xff000000
-/** The last id that may ever be sent. */
-export const LAST_PACKET_ID = 0xffffffff
-/** Blocks of 16 bytes and packets, together, that one AES-GCM key may protect (RFC 9147 section 4.5.3's reasoning). */
-export const GCM_LIMIT = 2 ** 36 - 1
-const REKEY_AT_USE = GCM_LIMIT * (7 / 8)
-/** Forgeries after which a key decrypts nothing any more. */
-export const FORGERY_LIMIT = 2 ** 36
-
-/** Why `Keys.open` gave no plaintext. */
-export const OPEN = { badLength: -1, replayed: -2, badTag: -3 } as const
-
-/** Key material of one direction. */
-export interface DirectionSecret {
-  /** At least as long as the cipher's key. */
-  key: Uint8Array
-  /** The nonce's last 8 bytes. */
-  implicitIv: Uint8Array
-}
-
 /** A pool of keys. Slot numbers are 1 and up; 0 is none. */
 export class Keys {
   readonly capacity: number
@@ -40,10 +22,13 @@ export class Keys {
   // objects they were born as; any other would make a new object for each packet.
   readonly #sealers: (Cipher | null)[] = [null]
   readonly #openers: (Cipher | null)[] = [null]
+  /** Keys in the epoch format; the others are here entirely. */
+  readonly #epochs: (EpochKey | undefined)[] = []
   readonly #sendNonces: Arena
   readonly #receiveNonces: Arena
   /** The first word of a data packet under this key. */
-  readonly #header: Uint32Array
+  readonly #header: Int32Array
+  readonly #live: Uint8Array
   readonly #nextId: Float64Array
   /** Blocks and packets protected, for AES-GCM only. */
   readonly #used: Float64Array
@@ -60,7 +45,8 @@ export class Keys {
     this.capacity = capacity
     this.#sendNonces = new Arena(size * NONCE_STRIDE)
     this.#receiveNonces = new Arena(size * NONCE_STRIDE)
-    this.#header = new Uint32Array(size)
+    this.#header = new Int32Array(size)
+    this.#live = new Uint8Array(size)
     this.#nextId = new Float64Array(size)
     this.#used = new Float64Array(size)
     this.#limited = new Uint8Array(size)
@@ -76,42 +62,55 @@ export class Keys {
   }
 
   /**
-   * Installs a key for both directions and returns its slot; 0 when the pool is full. The caller wipes the secrets.
+   * Installs a key for both directions and returns its slot; 0 when the pool is full. The caller wipes the parts.
    * Throws SysError when OpenSSL refuses.
    */
   add(
     peerId: number,
     keyId: number,
     cipher: CipherName,
-    send: DirectionSecret,
-    receive: DirectionSecret,
+    format: DataFormat,
+    send: DirectionKey,
+    receive: DirectionKey,
   ): number {
     if (this.#freeCount === 0 && this.#highest === this.capacity) return 0
-    const sealer = newCipher(cipher, send.key, true)
-    let opener: Cipher
-    try {
-      opener = newCipher(cipher, receive.key, false)
-    } catch (error) {
-      freeCipher(sealer)
-      throw error
+    const header = (((DATA_V2 << 3) | keyId) << 24) | peerId
+    let sealer: Cipher | null = null
+    let opener: Cipher | null = null
+    let epochs: EpochKey | undefined
+    if (format === 'epoch') {
+      epochs = new EpochKey(header, cipher, send.cipher, receive.cipher)
+    } else {
+      sealer = newCipher(cipher, send.cipher, true)
+      try {
+        opener = newCipher(cipher, receive.cipher, false)
+      } catch (error) {
+        freeCipher(sealer)
+        throw error
+      }
     }
     const key = this.#freeCount > 0 ? this.#free[--this.#freeCount] : ++this.#highest
+    this.#epochs[key] = epochs
     this.#sealers[key] = sealer
     this.#openers[key] = opener
-    this.#sendNonces.bytes.set(send.implicitIv.subarray(0, 8), key * NONCE_STRIDE + 4)
-    this.#receiveNonces.bytes.set(receive.implicitIv.subarray(0, 8), key * NONCE_STRIDE + 4)
-    this.#header[key] = (((DATA_V2 << 3) | keyId) << 24) | peerId
+    this.#sendNonces.bytes.set(send.hmac.subarray(0, 8), key * NONCE_STRIDE + 4)
+    this.#receiveNonces.bytes.set(receive.hmac.subarray(0, 8), key * NONCE_STRIDE + 4)
+    this.#header[key] = header
     this.#nextId[key] = 1
     this.#used[key] = 0
     this.#limited[key] = cipher === 'CHACHA20-POLY1305' ? 0 : 1
     this.#forged[key] = 0
     this.#rekeyAsked[key] = 0
+    this.#live[key] = 1
     this.#windows.reset(key)
     return key
   }
 
   /** Wipes and forgets a key. */
   remove(key: number): void {
+    this.#live[key] = 0
+    this.#epochs[key]?.close()
+    this.#epochs[key] = undefined
     freeCipher(this.#sealers[key])
     freeCipher(this.#openers[key])
     this.#sealers[key] = null
@@ -126,6 +125,8 @@ export class Keys {
    * `OPEN`. A packet that passes is marked as seen.
    */
   open(key: number, packet: Arena, at: number, length: number, plain: Arena, plainAt: number): number {
+    const epochs = this.#epochs[key]
+    if (epochs !== undefined) return this.#openEpoch(epochs, key, packet, at, length, plain, plainAt)
     const size = length - AEAD_OVERHEAD
     if (size < 0) return OPEN.badLength
     const id = packet.view.getUint32(at + 4)
@@ -156,16 +157,35 @@ export class Keys {
     return size
   }
 
+  #openEpoch(
+    epochs: EpochKey,
+    key: number,
+    packet: Arena,
+    at: number,
+    length: number,
+    plain: Arena,
+    plainAt: number,
+  ): number {
+    if (this.#forged[key] >= FORGERY_LIMIT) return OPEN.badTag
+    const size = epochs.open(this.#receiveNonces, key * NONCE_STRIDE, packet, at, length, plain, plainAt)
+    if (size === OPEN.badTag) this.#forged[key]++
+    return size
+  }
+
   /**
    * Encrypts `length` bytes at `plainAt` of `plain` into a data packet at `at` of `out`: the packet's length, or 0
    * when the key is used up.
    */
   seal(key: number, plain: Arena, plainAt: number, length: number, out: Arena, at: number): number {
+    const epochs = this.#epochs[key]
+    if (epochs !== undefined) {
+      return epochs.seal(this.#sendNonces, key * NONCE_STRIDE, plain, plainAt, length, out, at)
+    }
     const id = this.#nextId[key]
     if (id > LAST_PACKET_ID) return 0
     this.#nextId[key] = id + 1
     this.#used[key] += 1 + ((length + 15) >> 4)
-    out.view.setUint32(at, this.#header[key])
+    out.view.setInt32(at, this.#header[key])
     out.view.setUint32(at + 4, id)
     const nonce = key * NONCE_STRIDE
     this.#sendNonces.view.setUint32(nonce, id)
@@ -189,7 +209,9 @@ export class Keys {
   /** True once for a key that has to be replaced soon: by packet id or by what it has protected. */
   rekeyDue(key: number): boolean {
     if (this.#rekeyAsked[key] !== 0) return false
-    const worn = this.#limited[key] !== 0 && this.#used[key] >= REKEY_AT_USE
+    const epochs = this.#epochs[key]
+    const worn =
+      epochs !== undefined ? epochs.worn : this.#limited[key] !== 0 && this.#used[key] >= REKEY_AT_USE
     if (this.#nextId[key] < REKEY_PACKET_ID && !worn) return false
     this.#rekeyAsked[key] = 1
     return true
@@ -203,7 +225,7 @@ export class Keys {
   /** Wipes all keys. */
   close(): void {
     for (let key = 1; key <= this.#highest; key++) {
-      if (this.#sealers[key] !== null) this.remove(key)
+      if (this.#live[key] !== 0) this.remove(key)
     }
   }
 }

@@ -1,10 +1,11 @@
 // What the main thread and the switch's thread say to each other, besides shared memory (shared.ts).
 import type { MessagePort } from 'node:worker_threads'
+import type { DataCipher, DirectionKey } from '../vpn/data-keys.ts'
+import type { DataFormat } from '../vpn/data-packet.ts'
 import type { SwitchErrorCode } from './errors.ts'
 import type { ListenAddress } from './listener.ts'
 import type { Path } from './path.ts'
 import type { PortInit } from './ports.ts'
-import type { CipherName } from './sys/cipher.ts'
 
 /** Everything the switch's thread starts with. */
 export interface WorkerInit {
@@ -31,8 +32,8 @@ export type Command =
       type: 'setKey'
       slot: number
       keyId: number
-      cipher: CipherName
-      format: 'aead' | 'epoch'
+      cipher: DataCipher
+      format: DataFormat
       /** See `packSecrets`. Transferred, and wiped by the receiver. */
       secrets: ArrayBuffer
     }
@@ -64,14 +65,8 @@ export type Report =
 const KEY_BYTES = 32
 const HALF = 64
 
-/** A direction's parts of the key block. */
-export interface DirectionParts {
-  cipher: Uint8Array
-  hmac: Uint8Array
-}
-
 /** Both directions' leading bytes in one fresh buffer: what any cipher and format needs of them. */
-export function packSecrets(send: DirectionParts, receive: DirectionParts): ArrayBuffer {
+export function packSecrets(send: DirectionKey, receive: DirectionKey): ArrayBuffer {
   const packed = new Uint8Array(2 * HALF)
   for (const [index, part] of [send, receive].entries()) {
     packed.set(part.cipher.subarray(0, KEY_BYTES), index * HALF)
@@ -81,8 +76,8 @@ export function packSecrets(send: DirectionParts, receive: DirectionParts): Arra
 }
 
 /** The two halves of `packSecrets`, as views: wiping the buffer wipes them. */
-export function unpackSecrets(packed: ArrayBuffer): { send: DirectionParts; receive: DirectionParts } {
-  const part = (at: number): DirectionParts => ({
+export function unpackSecrets(packed: ArrayBuffer): { send: DirectionKey; receive: DirectionKey } {
+  const part = (at: number): DirectionKey => ({
     cipher: new Uint8Array(packed, at, KEY_BYTES),
     hmac: new Uint8Array(packed, at + KEY_BYTES, KEY_BYTES),
   })

@@ -102,19 +102,13 @@ function commandHandler(
     keys.remove(key)
   }
   const setKey = (command: Command & { type: 'setKey' }): void => {
-    const { slot, keyId, cipher, secrets } = command
+    const { slot, keyId, cipher, format, secrets } = command
     const { send, receive } = unpackSecrets(secrets)
     try {
       const sending =
         ports.keys[slot * KEY_IDS + keyId] !== 0 && ports.sendKey[slot] === ports.keys[slot * KEY_IDS + keyId]
       dropKey(slot, keyId)
-      const key = keys.add(
-        ports.peerId[slot],
-        keyId,
-        cipher,
-        { key: send.cipher, implicitIv: send.hmac },
-        { key: receive.cipher, implicitIv: receive.hmac },
-      )
+      const key = keys.add(ports.peerId[slot], keyId, cipher, format, send, receive)
       if (key === 0) {
         reporter.trouble('no room for another data-channel key')
         return
