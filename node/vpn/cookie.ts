@@ -1,7 +1,7 @@
 // The stateless cookie: the server's session id is a keyed hash over who asked and when, so that an address that has
 // not shown that it receives our answers costs no memory. Source: OpenVPN src/openvpn/ssl_pkt.c (the format is private).
 import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto'
-import { SID_LENGTH } from './packet.ts'
+import { type ControlBody, OPCODE, SID_LENGTH } from './packet.ts'
 
 /** Slots before the current one that are still accepted. */
 const OLD_SLOTS = 2
@@ -10,7 +10,10 @@ export class SessionCookie {
   readonly #secret: KeyObject
   readonly #slotMs: number
 
-  /** @param secret random, of this process @param handWindowSeconds a cookie lives between one and one and a half of it */
+  /**
+   * @param secret random, of this process
+   * @param handWindowSeconds time a handshake may take; a cookie lives for one to one and a half times as long
+   */
   constructor(secret: Uint8Array, handWindowSeconds: number) {
     this.#secret = createSecretKey(secret)
     this.#slotMs = (handWindowSeconds * 1000) / 2
@@ -37,4 +40,21 @@ export class SessionCookie {
     sid[0] |= 1
     return sid
   }
+}
+
+/** Highest id a client's first answer can carry or acknowledge: the reset is 0, its ClientHello 1. */
+const LAST_EARLY_ID = 1
+
+/**
+ * Whether a packet can be the one that follows our stateless answer, and so may bring a cookie: of key id 0, with
+ * acknowledgements (they carry the cookie), and so early that nothing before it is missing. Check the cookie next.
+ */
+export function mayOpenSession(opcode: number, keyId: number, body: ControlBody): boolean {
+  return (
+    keyId === 0 &&
+    (opcode === OPCODE.controlV1 || opcode === OPCODE.ackV1 || opcode === OPCODE.controlWkcV1) &&
+    body.acks.length > 0 &&
+    body.acks.every(id => id <= LAST_EARLY_ID) &&
+    (body.messageId === undefined || body.messageId <= LAST_EARLY_ID)
+  )
 }
