@@ -62,6 +62,7 @@ export function initCommand(program: Command): void {
           ['subnet', options.subnet],
           ['gateway', made.gateway],
           ['controller', made.address],
+          ['clients dial', made.public.join(' ')],
         ])
         output.note('next: `overmesh up` runs it, `overmesh client add NAME --out NAME.ovpn` adds a client')
       })
