@@ -73,12 +73,15 @@ export function openData(
 /** A UDP socket that keeps what it gets. */
 export class TestSocket {
   readonly received: Buffer[] = []
+  /** Who sent the packet that came last. */
+  lastFrom: { address: string; port: number } | undefined
   readonly #socket: Socket
   readonly #waiting: (() => void)[] = []
 
   private constructor(socket: Socket) {
     this.#socket = socket
-    socket.on('message', message => {
+    socket.on('message', (message, from) => {
+      this.lastFrom = from
       this.received.push(message)
       for (const wake of this.#waiting.splice(0)) wake()
     })

@@ -1,0 +1,444 @@
+// The whole switch on loopback: worker thread, sockets, OpenSSL and all, against peers by node:dgram and node:crypto.
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { SwitchError } from '../../../node/switch/errors.ts'
+import { type Path, pathKey } from '../../../node/switch/path.ts'
+import { Switch } from '../../../node/switch/switch.ts'
+import { DataOpener, DataSealer } from '../../../node/vpn/data-packet.ts'
+import { OCC_MAGIC, PING } from '../../../node/vpn/in-tunnel.ts'
+import { echoRequest, eventually, ipv4Packet, newKeys, sealData, TestSocket } from './peer.ts'
+import { A, B, GATEWAY, OWN, ROUTES, SUBNET, startTestSwitch } from './running.ts'
+
+const CIPHERS = ['AES-128-GCM', 'AES-192-GCM', 'AES-256-GCM', 'CHACHA20-POLY1305'] as const
+
+test('a packet goes from one session to another, one hop older, and back', async () => {
+  await using net = await startTestSwitch()
+  for (const cipher of CIPHERS) {
+    net.a.rekey(1, cipher)
+    net.a.keyId = 1
+    net.a.packetId = 0
+    const payload = randomBytes(1400)
+    await net.a.send(ipv4Packet(A, B, payload, { ttl: 64 }))
+    assert.deepEqual(await net.b.receive(), ipv4Packet(A, B, payload, { ttl: 63 }))
+    await net.b.send(ipv4Packet(B, A, payload, { ttl: 2 }))
+    assert.deepEqual(await net.a.receive(), ipv4Packet(B, A, payload, { ttl: 1 }))
+  }
+  assert.deepEqual(net.drops(), {})
+  const stats = net.running.portStats(5)
+  assert.equal(stats?.rxPackets, CIPHERS.length)
+  assert.equal(stats?.rxBytes, CIPHERS.length * 1420)
+  assert.equal(stats?.txPackets, CIPHERS.length)
+  assert.ok(Math.abs(stats!.lastReceived - Date.now()) < 60_000)
+})
+
+test('the epoch format carries packets, and the switch follows its peer to the next epoch', async () => {
+  await using net = await startTestSwitch()
+  const keys = net.a.rekey(2, 'AES-256-GCM', 'epoch')
+  const sealer = new DataSealer('AES-256-GCM', 'epoch', keys.receive, 2, 5)
+  const opener = new DataOpener('AES-256-GCM', 'epoch', keys.send)
+  for (let epoch = 1; epoch < 4; epoch++) {
+    await net.a.sendRaw(sealer.seal(ipv4Packet(A, B, Buffer.from(`epoch ${epoch}`))))
+    assert.equal((await net.b.receive()).subarray(20).toString(), `epoch ${epoch}`)
+    await net.b.send(ipv4Packet(B, A))
+    const packet = await net.a.socket.next()
+    assert.equal(packet.readUInt16BE(4), epoch)
+    assert.ok(opener.open(packet))
+    sealer.advanceTo(epoch + 1)
+  }
+})
+
+test('between sessions over IPv4 and IPv6', async () => {
+  const listen = [
+    { host: '127.0.0.1', port: 0 },
+    { host: '::1', port: 0 },
+  ]
+  await using net = await startTestSwitch({ listen }, { listener: 1 })
+  assert.equal(net.running.addresses[1].host, '::1')
+  await net.a.send(ipv4Packet(A, B))
+  assert.equal((await net.b.receive()).length, 28)
+  await net.b.send(ipv4Packet(B, A))
+  assert.equal((await net.a.receive()).length, 28)
+})
+
+test('control packets reach the main thread with their path, and answers leave from the address that was asked', async () => {
+  await using net = await startTestSwitch({ listen: [{ host: '0.0.0.0', port: 0 }] })
+  const { port } = net.running.addresses[0]
+  const stranger = await TestSocket.bind('127.0.0.1')
+  const came: { path: Path; packet: Buffer }[] = []
+  net.running.onControl = (path, packet) => {
+    came.push({ path, packet: Buffer.from(packet) })
+    net.running.sendControl(path, Buffer.concat([Buffer.from([0x40]), packet]))
+  }
+  const reset = Buffer.from([(7 << 3) | 0, ...randomBytes(13)])
+  await stranger.send(reset, port, '127.0.0.5')
+  await eventually(() => came.length === 1, 'the control packet')
+  assert.deepEqual(came[0].packet, reset)
+  assert.equal(came[0].path.remote, '127.0.0.1')
+  assert.equal(came[0].path.port, stranger.port)
+  assert.equal(came[0].path.local, '127.0.0.5')
+  assert.equal(pathKey(came[0].path), `0/127.0.0.1/${stranger.port}`)
+  assert.deepEqual(await stranger.next(), Buffer.concat([Buffer.from([0x40]), reset]))
+  assert.equal(stranger.lastFrom?.address, '127.0.0.5')
+  stranger.close()
+})
+
+test('a flood of first packets costs bounded memory, and leaves room for those who have a session', async () => {
+  await using net = await startTestSwitch()
+  const stranger = await TestSocket.bind()
+  const { port } = net.running.addresses[0]
+  let resets = 0
+  let established = 0
+  net.running.onControl = (path, packet) => {
+    if (path.port === net.a.socket.port && packet[0] >> 3 === 4) established++
+    else resets++
+  }
+  const flood = Buffer.alloc(1200, 1)
+  flood[0] = 7 << 3
+  const control = Buffer.alloc(100, 1)
+  control[0] = 4 << 3
+  // The main thread is busy: it sees nothing of what comes meanwhile.
+  execFileSync(process.execPath, [
+    '-e',
+    `const s = require('node:dgram').createSocket('udp4'); s.bind(0, '127.0.0.1', async () => {
+      const flood = Buffer.from('${flood.toString('base64')}', 'base64')
+      for (let i = 0; i < 6000; i++) { s.send(flood, ${port}, '127.0.0.1'); if (i % 100 === 0) await new Promise(r => setImmediate(r)) }
+      setTimeout(() => s.close(), 200)
+    })`,
+  ])
+  await net.a.sendRaw(control)
+  await eventually(() => established === 1, 'the control packet of the session')
+  await eventually(() => net.running.counters().rxDatagrams === 6001, 'all of them', 10_000)
+  assert.ok(resets <= 1024, `${resets} resets got through at once`)
+  assert.ok(net.running.counters().controlQueueFull >= 6000 - 1024)
+  // Once they are dealt with, others have their turn.
+  await stranger.send(flood, port)
+  const before = resets
+  await eventually(() => resets > before, 'a first packet after the flood')
+  stranger.close()
+})
+
+test('what is no data of an open session is dropped and counted', async () => {
+  await using net = await startTestSwitch()
+  const good = net.a.seal(ipv4Packet(A, B))
+  const withByte = (at: number, value: number): Buffer => {
+    const copy = Buffer.from(good)
+    copy[at] = value
+    return copy
+  }
+  const last = good.length - 1
+  for (const bad of [
+    good.subarray(0, 6),
+    good.subarray(0, 20),
+    Buffer.alloc(0),
+    withByte(3, 99),
+    withByte(0, (9 << 3) | 5),
+    withByte(10, good[10] ^ 1),
+    withByte(last, good[last] ^ 1),
+    good.subarray(0, last),
+    Buffer.concat([good, Buffer.from([0])]),
+    withByte(0, 31 << 3),
+    withByte(0, 6 << 3),
+  ]) {
+    await net.a.sendRaw(bad)
+  }
+  await net.a.sendRaw(good)
+  await net.b.receive()
+  await net.a.sendRaw(good)
+  await net.a.sendRaw(sealData(net.a.keys[0], 0, 5, 0, ipv4Packet(A, B)))
+  await eventually(() => net.running.counters().replayed === 2, 'the replays')
+  assert.deepEqual(net.drops(), {
+    badLength: 3,
+    unknownPeer: 1,
+    unknownKey: 1,
+    badTag: 4,
+    unknownOpcode: 2,
+    replayed: 2,
+  })
+  assert.deepEqual(net.errors, [])
+})
+
+test('only own addresses and declared subnets are taken as source', async () => {
+  await using net = await startTestSwitch()
+  const site = await net.join(7, 0x0a4d0007, { subnets: [{ address: 0xc0a80000, length: 24 }] })
+  await net.a.send(ipv4Packet(0x0a4d0009, B))
+  await net.a.send(ipv4Packet(0xc0a80005, B))
+  await site.send(ipv4Packet(0xc0a80105, B))
+  await site.send(ipv4Packet(0xc0a80005, B, Buffer.from('declared')))
+  assert.equal((await net.b.receive()).subarray(20).toString(), 'declared')
+  assert.deepEqual(net.drops(), { spoofedSource: 3 })
+})
+
+test('malformed headers, IPv6 and other payloads are dropped and counted', async () => {
+  await using net = await startTestSwitch()
+  const bad = ipv4Packet(A, B)
+  bad[10] ^= 1
+  await net.a.send(bad)
+  await net.a.send(ipv4Packet(A, B).subarray(0, 27))
+  await net.a.send(Buffer.from([0x60, ...Buffer.alloc(47)]))
+  await net.a.send(Buffer.from('hello'))
+  await net.a.send(Buffer.alloc(0))
+  await net.a.send(ipv4Packet(A, B))
+  await net.b.receive()
+  assert.deepEqual(net.drops(), { badIp: 2, notIpv4: 2 })
+})
+
+test('a spent TTL is answered with "time exceeded" from the gateway', async () => {
+  await using net = await startTestSwitch()
+  const packet = ipv4Packet(A, B, Buffer.from('datagram'), { ttl: 1 })
+  await net.a.send(packet)
+  const answer = await net.a.receive()
+  assert.equal(answer.readUInt32BE(12), GATEWAY)
+  assert.equal(answer.readUInt32BE(16), A)
+  assert.deepEqual([...answer.subarray(20, 22)], [11, 0])
+  assert.deepEqual(answer.subarray(28), packet)
+  assert.equal(net.running.counters().ttlExceeded, 1)
+})
+
+test('unreachable: no route, a client that is away, and one whose session has no key', async () => {
+  await using net = await startTestSwitch()
+  await net.a.send(ipv4Packet(A, 0x08080808))
+  assert.deepEqual([...(await net.a.receive()).subarray(20, 22)], [3, 0])
+  await net.a.send(ipv4Packet(A, 0x0a4d00ff))
+  assert.deepEqual([...(await net.a.receive()).subarray(20, 22)], [3, 1])
+  net.running.dropKey(6, 0)
+  await net.a.send(ipv4Packet(A, B))
+  await eventually(() => net.running.counters().noSendKey === 1, 'the drop')
+  net.running.closePort(6)
+  await net.a.send(ipv4Packet(A, B))
+  assert.deepEqual([...(await net.a.receive()).subarray(20, 22)], [3, 1])
+})
+
+test('a storm of packets without route is not answered by a storm of errors', async () => {
+  await using net = await startTestSwitch()
+  for (let i = 0; i < 100; i++) await net.a.send(ipv4Packet(A, 0x08080808))
+  await eventually(() => net.running.counters().noRoute === 100, 'all packets')
+  const { icmpErrors, icmpLimited } = net.running.counters()
+  assert.equal(icmpErrors + icmpLimited, 100)
+  assert.ok(icmpErrors >= 30 && icmpErrors < 60, `${icmpErrors} errors`)
+})
+
+test('too long for the next hop: "fragmentation needed" with the MTU, or fragments', async () => {
+  await using net = await startTestSwitch({}, { mtu: 1000 })
+  const payload = randomBytes(1200)
+  await net.a.send(ipv4Packet(A, B, payload, { df: true }))
+  const answer = await net.a.receive()
+  assert.deepEqual([...answer.subarray(20, 22)], [3, 4])
+  assert.equal(answer.readUInt16BE(26), 1000)
+  await net.a.send(ipv4Packet(A, B, payload))
+  const fragments = [await net.b.receive(), await net.b.receive()]
+  assert.deepEqual(Buffer.concat(fragments.map(fragment => fragment.subarray(20))), payload)
+  assert.ok(fragments.every(fragment => fragment.length <= 1000))
+  assert.equal(net.running.counters().fragmented, 1)
+})
+
+test('without a TUN the switch answers pings to the gateway and to its own address', async () => {
+  await using net = await startTestSwitch()
+  for (const address of [GATEWAY, OWN]) {
+    await net.a.send(echoRequest(A, address))
+    const answer = await net.a.receive()
+    assert.equal(answer.readUInt32BE(12), address)
+    assert.equal(answer[20], 0)
+  }
+  await net.a.send(ipv4Packet(A, GATEWAY))
+  assert.deepEqual([...(await net.a.receive()).subarray(20, 22)], [3, 2])
+})
+
+test('a session floats after an authentic, new packet only, and answers follow it', async () => {
+  await using net = await startTestSwitch()
+  const floats: [number, Path][] = []
+  net.running.onFloat = (peerId, path) => floats.push([peerId, path])
+  const elsewhere = await TestSocket.bind('127.0.0.2')
+  const first = net.a.seal(ipv4Packet(A, B))
+  await net.a.sendRaw(first)
+  await net.b.receive()
+  // A replay and a forgery from elsewhere move nothing.
+  await net.a.sendRaw(first, elsewhere)
+  const forged = net.a.seal(ipv4Packet(A, B))
+  forged[30] ^= 1
+  await net.a.sendRaw(forged, elsewhere)
+  await net.b.send(ipv4Packet(B, A))
+  await net.a.receive()
+  assert.deepEqual(floats, [])
+  await net.a.sendRaw(net.a.seal(ipv4Packet(A, B)), elsewhere)
+  await net.b.receive()
+  await eventually(() => floats.length === 1, 'the float')
+  assert.equal(floats[0][0], 5)
+  assert.equal(pathKey(floats[0][1]), `0/127.0.0.2/${elsewhere.port}`)
+  await net.b.send(ipv4Packet(B, A))
+  await elsewhere.next()
+  // Where another session is, none may float to.
+  await net.a.sendRaw(net.a.seal(ipv4Packet(A, B)), net.b.socket)
+  await eventually(() => net.running.counters().floatRefused === 1, 'the refusal')
+  assert.equal(net.running.counters().floated, 1)
+  elsewhere.close()
+})
+
+test('keys roll over without a gap: old ones are taken until dropped', async () => {
+  await using net = await startTestSwitch()
+  const old = net.a.seal(ipv4Packet(A, B, Buffer.from('old key')))
+  for (let keyId = 1; keyId <= 20; keyId++) {
+    const id = keyId % 8
+    net.a.keys[id] = newKeys()
+    net.running.setKey(5, id, net.a.keys[id])
+    net.a.keyId = id
+    net.a.packetId = 0
+    await net.a.send(ipv4Packet(A, B, Buffer.from(`key ${keyId}`)))
+    assert.equal((await net.b.receive()).subarray(20).toString(), `key ${keyId}`)
+    if (keyId === 1) {
+      await net.a.sendRaw(old)
+      assert.equal((await net.b.receive()).subarray(20).toString(), 'old key')
+    }
+    net.running.useKey(5, id)
+    if (keyId >= 3) net.running.dropKey(5, (keyId - 2) % 8)
+    await net.b.send(ipv4Packet(B, A))
+    assert.equal((await net.a.receive()).length, 28)
+  }
+  assert.deepEqual(net.drops(), {})
+})
+
+test('pings are swallowed and sent, silence is told once, an OCC exit is told', async () => {
+  await using net = await startTestSwitch()
+  const idle: number[] = []
+  const exits: number[] = []
+  net.running.onIdle = peerId => idle.push(peerId)
+  net.running.onExit = peerId => exits.push(peerId)
+  const peer = await net.join(7, 0x0a4d0007, { pingSeconds: 1, timeoutSeconds: 1 })
+  await peer.send(PING)
+  await eventually(() => net.running.counters().pingRx === 1, 'the ping')
+  assert.deepEqual(await peer.receive(), Buffer.from(PING))
+  await eventually(() => idle.length === 1, 'the silence')
+  await delay(600)
+  assert.deepEqual(idle, [7])
+  await peer.send(PING)
+  await eventually(() => idle.length === 2, 'the next silence')
+  await peer.send(Buffer.from([...OCC_MAGIC, 0]))
+  await peer.send(Buffer.from([...OCC_MAGIC, 6]))
+  await eventually(() => exits.length === 1, 'the exit')
+  assert.deepEqual(exits, [7])
+})
+
+test('ports are opened, moved and closed in any order, and unknown ones do no harm', async () => {
+  await using net = await startTestSwitch({ maxPorts: 3 })
+  const { running } = net
+  for (const peerId of [0, 99, 0xfffffe]) {
+    running.closePort(peerId)
+    running.movePort(peerId, net.a.path)
+    running.setKey(peerId, 0, newKeys())
+    running.useKey(peerId, 0)
+    running.dropKey(peerId, 0)
+    assert.equal(running.portStats(peerId), undefined)
+  }
+  running.useKey(5, 7)
+  running.dropKey(5, 7)
+  assert.throws(() => running.openPort({ ...specOf(net.a.path), peerId: 0xffffff }), RangeError)
+  // The same peer id again: a new port with nothing of the old one.
+  running.openPort({ ...specOf(net.a.path), peerId: 5 })
+  await net.a.send(ipv4Packet(A, B))
+  await eventually(() => running.counters().unknownKey === 1, 'the drop')
+  net.a.rekey(0)
+  net.a.packetId = 0
+  await net.a.send(ipv4Packet(A, B))
+  await net.b.receive()
+  assert.equal(running.portStats(5)?.rxPackets, 1)
+  // A third fits, a fourth does not.
+  running.openPort({ ...specOf({ ...net.a.path, port: 1 }), peerId: 8 })
+  running.openPort({ ...specOf({ ...net.a.path, port: 2 }), peerId: 9 })
+  assert.equal((net.errors.at(-1) as SwitchError).code, 'FULL')
+  running.closePort(8)
+  running.openPort({ ...specOf({ ...net.a.path, port: 2 }), peerId: 9 })
+  assert.notEqual(running.portStats(9), undefined)
+  // Moved by hand.
+  const elsewhere = await TestSocket.bind()
+  running.movePort(6, { ...net.b.path, port: elsewhere.port })
+  await net.a.send(ipv4Packet(A, B))
+  await elsewhere.next()
+  elsewhere.close()
+})
+
+function specOf(path: Path) {
+  return { path, address: A as never, subnets: [], pingSeconds: 0, timeoutSeconds: 0, mtu: 1500 }
+}
+
+test('routes are swapped whole; longer prefixes win', async () => {
+  await using net = await startTestSwitch()
+  net.running.setRoutes([
+    { address: 0, length: 0, peerId: 6 },
+    { address: A, length: 32, peerId: 5 },
+  ])
+  await net.a.send(ipv4Packet(A, 0x08080808))
+  assert.equal((await net.b.receive()).readUInt32BE(16), 0x08080808)
+  net.running.setRoutes(ROUTES)
+  await net.a.send(ipv4Packet(A, 0x08080808))
+  assert.deepEqual([...(await net.a.receive()).subarray(20, 22)], [3, 0])
+  assert.throws(() => net.running.setRoutes([{ address: 0, length: 33, peerId: 1 }]), RangeError)
+})
+
+test('random bytes of any length stop nothing', async () => {
+  await using net = await startTestSwitch()
+  const batch = Array.from({ length: 3000 }, () => {
+    const bytes = randomBytes(Math.floor(Math.random() ** 3 * 3000))
+    if (bytes.length > 4 && Math.random() < 0.7) {
+      bytes[0] = (9 << 3) | (bytes[0] & 1)
+      bytes[1] = 0
+      bytes[2] = 0
+      bytes[3] = 5
+    }
+    return bytes
+  })
+  for (const bytes of batch) await net.a.sendRaw(bytes)
+  await net.a.send(ipv4Packet(A, B))
+  await net.b.receive()
+  assert.deepEqual(net.errors, [])
+})
+
+test('a refusal to start says what to do', async () => {
+  await using net = await startTestSwitch()
+  const taken = net.running.addresses[0]
+  const start = (host: string, port: number) =>
+    Switch.start({
+      listen: [{ host, port }],
+      gateway: GATEWAY,
+      address: OWN,
+      subnet: SUBNET,
+      tun: false,
+      mtu: 1500,
+    })
+  await assert.rejects(start(taken.host, taken.port), (error: unknown) => {
+    assert.ok(error instanceof SwitchError)
+    assert.equal(error.code, 'ADDRESS_IN_USE')
+    assert.match(
+      error.message,
+      /^UDP 127\.0\.0\.1:\d+ is in use by another program; stop it or choose another port/,
+    )
+    return true
+  })
+  await assert.rejects(start('192.0.2.1', 0), { code: 'ADDRESS_UNUSABLE' })
+  await assert.rejects(start('a.example', 0), { code: 'ADDRESS_UNUSABLE' })
+})
+
+test('stop ends the thread, also under load and when asked twice; the address is free again', async () => {
+  const net = await startTestSwitch()
+  const { port } = net.running.addresses[0]
+  let sending = true
+  const load = (async () => {
+    while (sending) {
+      await net.a.send(ipv4Packet(A, B))
+      await delay(0)
+    }
+  })()
+  await delay(50)
+  const before = performance.now()
+  await Promise.all([net.running.stop(), net.running.stop()])
+  assert.ok(performance.now() - before < 1000)
+  sending = false
+  await load
+  net.running.sendControl(net.a.path, Buffer.from([0x20]))
+  net.running.closePort(5)
+  await using again = await startTestSwitch({ listen: [{ host: '127.0.0.1', port }] })
+  assert.equal(again.running.addresses[0].port, port)
+  net.a.socket.close()
+  net.b.socket.close()
+})
