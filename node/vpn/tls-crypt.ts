@@ -51,12 +51,13 @@ export class TlsCrypt {
 
   /** The whole packet. @param header opcode, key id and session id @param packetId 8 bytes, never used twice */
   wrap(header: Uint8Array, packetId: Uint8Array, plaintext: Uint8Array): Uint8Array {
-    const packet = new Uint8Array(TEXT_AT + plaintext.length)
+    const tagAt = header.length + packetId.length
+    const packet = new Uint8Array(tagAt + TAG_LENGTH + plaintext.length)
     packet.set(header)
-    packet.set(packetId, PACKET_ID_AT)
-    const tag = tagOf(this.#send, packet.subarray(0, TAG_AT), plaintext)
-    packet.set(tag, TAG_AT)
-    packet.set(ctr(this.#send, tag, plaintext), TEXT_AT)
+    packet.set(packetId, header.length)
+    const tag = tagOf(this.#send, packet.subarray(0, tagAt), plaintext)
+    packet.set(tag, tagAt)
+    packet.set(ctr(this.#send, tag, plaintext), tagAt + TAG_LENGTH)
     return packet
   }
 
