@@ -76,7 +76,7 @@ class PacketKey {
   }
 }
 
-/** Seals packets of one key in one direction; ids ascend from 1. */
+/** Seals packets of one key in one direction, with ascending ids. */
 export class DataSealer {
   readonly #cipher: DataCipher
   readonly #format: DataFormat
@@ -84,15 +84,19 @@ export class DataSealer {
   #secret: Uint8Array
   #key: PacketKey
   #epoch = 1
-  #id = 0
+  /** Of the last packet. */
+  #id: number
 
+  /** @param firstId id of the first packet, to come near the end of a key */
   constructor(
     cipher: DataCipher,
     format: DataFormat,
     direction: DirectionKey,
     keyId: number,
     peerId: number,
+    firstId = 1,
   ) {
+    this.#id = firstId - 1
     this.#cipher = cipher
     this.#format = format
     this.#header = ((firstByte(OPCODE.dataV2, keyId) << 24) | (peerId & 0xffffff)) >>> 0
@@ -101,7 +105,7 @@ export class DataSealer {
       format === 'epoch' ? PacketKey.ofEpoch(cipher, this.#secret) : PacketKey.classic(cipher, direction)
   }
 
-  /** Packets sealed in the present epoch, or with the key. */
+  /** Id of the last packet: packets sealed in the present epoch, or with the key. */
   get sealed(): number {
     return this.#id
   }
