@@ -92,14 +92,15 @@ export class Intake {
 
   /** Judges again what was held back and is due, or waited for one of these authors. */
   retry(batch: Batch, authors: ReadonlySet<ControllerId> = new Set()): void {
+    const asked = new Set(authors)
     let waiting = authors
-    for (;;) {
+    do {
       const taken = this.#holding.take(this.#now(), waiting)
       for (const { record, bytes } of taken) this.#takeOne(batch, record, bytes)
-      const next = new Set([...batch.controllers()].filter(id => !waiting.has(id)))
-      if (taken.length === 0 || next.size === 0) break
-      waiting = next
-    }
+      // Each author's turn comes once: what is held again for another reason would come round for ever.
+      waiting = new Set([...batch.controllers()].filter(id => !asked.has(id)))
+      for (const id of waiting) asked.add(id)
+    } while (waiting.size > 0)
     this.#voidRemoved(batch)
   }
 
