@@ -4,9 +4,9 @@
 //   config.json            what the machine's operator chose: names of sockets, nothing secret
 //   identity.key           Ed25519 key of this controller; its id is the hash of the public half
 //   authority/root.key     key of the mesh root, on the founding controller until it is moved away
-//   pki/                   issuing CA and server certificate of this controller, each with its key
+//   pki/                   mesh root's certificate; issuing CA and server certificate of this controller with their keys
 //   secrets/               keys shared by the controllers of the mesh
-//   clients/ID.json        private half of a credential issued here
+//   clients/SERIAL.json    private half of a credential issued here
 //   state/                 LevelDB: the replica
 //   run/api.sock           socket of the running controller
 import { randomBytes } from 'node:crypto'
@@ -64,6 +64,9 @@ export class DataDirectory {
   get rootKey(): string {
     return join(this.root, 'authority', 'root.key')
   }
+  get rootCertificate(): string {
+    return join(this.root, 'pki', 'root.crt')
+  }
   get issuingKey(): string {
     return join(this.root, 'pki', 'issuing.key')
   }
@@ -88,8 +91,8 @@ export class DataDirectory {
   get socket(): string {
     return join(this.root, 'run', 'api.sock')
   }
-  clientSecret(id: string): string {
-    return join(this.root, 'clients', `${id}.json`)
+  clientSecret(serial: string): string {
+    return join(this.root, 'clients', `${serial}.json`)
   }
 
   /** Reads and checks the configuration. @throws DataDirectoryError that says what to do. */

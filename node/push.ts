@@ -2,6 +2,9 @@
 // its TUN interface across a reconnect only if the pushed options did not change (openvpn(8), --persist-tun).
 import { type Cidr, cidrMask, formatIpv4, type OverlayAddress } from '../state/address.ts'
 
+/** UDP port of clients and backbone, registered for OpenVPN. */
+export const DEFAULT_PORT = 1194
+
 /** Seconds without a packet after which either side sends a ping. */
 export const PING_SECONDS = 1
 

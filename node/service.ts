@@ -147,7 +147,7 @@ export const StateRecord = Type.Object({
   value: Type.Unknown({ description: 'null for a tombstone' }),
   stamp: Text('hybrid logical clock, wall-clock part as ISO 8601 with its counter'),
   author: Text('controller that wrote it'),
-  incarnation: Type.Number(),
+  incarnation: Type.String(),
   sequence: Type.Number(),
 })
 export type StateRecord = Static<typeof StateRecord>

@@ -177,10 +177,10 @@ export class Replica {
    * @throws StateError INVALID, ADDRESS_TAKEN, FORBIDDEN, NOT_ADMITTED, REMOVED, BUSY, STORE_FAILED, CLOSED, and what
    * the function throws
    */
-  write(ops: readonly Op[] | (() => readonly Op[])): Promise<Receipt> {
+  write(ops: readonly Op[] | (() => readonly Op[] | Promise<readonly Op[]>)): Promise<Receipt> {
     return this.#queue.run(async () => {
       const batch = this.#newBatch()
-      const list = typeof ops === 'function' ? ops() : ops
+      const list = typeof ops === 'function' ? await ops() : ops
       const drafts = draftRecords(list, batch, { id: this.id, authority: this.#authority })
       let sequence = this.#sequence
       for (const draft of drafts) {

@@ -123,7 +123,7 @@ export class FakeService implements ControllerService {
         value: { nested: [1, { deep: true }] },
         stamp: '2026-01-02T03:04:05.678Z#0',
         author: 'alpha',
-        incarnation: 1,
+        incarnation: '000000000001',
         sequence: 4,
       }))
   verify = async () => ({ ok: true, stateHash: 'abc123', records: 7, problems: [], peers: [] })

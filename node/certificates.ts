@@ -1,0 +1,139 @@
+// The certificates of this controller over time: server and issuing certificate are renewed well before they end, while
+// the controller runs.
+import { createPublicKey, X509Certificate } from 'node:crypto'
+import type { Home } from './home.ts'
+import { parseHostPort } from './net/ip.ts'
+import { issueIssuingCa } from './pki/authority.ts'
+import { formatPrivateKey, newPrivateKey, parsePrivateKey } from './pki/keys.ts'
+import { nextCheck, renewalDue, renewalTime } from './pki/renewal.ts'
+import { issueServerCertificate } from './pki/server.ts'
+import { DEFAULT_PORT } from './push.ts'
+import type { Status } from './service.ts'
+import type { TlsCredentials } from './vpn/tls.ts'
+
+export interface Renewal {
+  certificate: 'server' | 'issuing'
+  expiresAt: Date
+}
+
+export class Certificates {
+  readonly #home: Home
+  #server: X509Certificate
+  /** PEM */
+  #serverKey: string
+
+  private constructor(home: Home, server: X509Certificate, serverKey: string) {
+    this.#home = home
+    this.#server = server
+    this.#serverKey = serverKey
+  }
+
+  static async open(home: Home): Promise<Certificates> {
+    const { directory } = home
+    const server = new X509Certificate(await directory.read(directory.serverCertificate))
+    const key = await directory.read(directory.serverKey)
+    // A crash between the writes of key and certificate leaves a pair that does not fit: a new one is made.
+    if (server.checkPrivateKey(parsePrivateKey(key))) return new Certificates(home, server, key)
+    const certificates = new Certificates(home, server, key)
+    await certificates.#renewServer(Date.now())
+    return certificates
+  }
+
+  /** For TLS: the chain without the root, and every issuing certificate of the mesh beside it. */
+  tls(): TlsCredentials {
+    const home = this.#home
+    return {
+      cert: this.#server.toString() + home.controller.certificateChain,
+      key: this.#serverKey,
+      ca: [home.rootCertificate, ...home.views.controllers().map(({ value }) => value.certificateChain)],
+    }
+  }
+
+  /** Renews what is due: what that was, and what is due but cannot be. @param now ms */
+  async renew(now: number): Promise<{ renewed: Renewal[]; problem?: string }> {
+    const renewed: Renewal[] = []
+    let problem: string | undefined
+    if (renewalDue(this.#home.issuingCertificate, now)) {
+      const rootKey = await this.#home.directory.readIfThere(this.#home.directory.rootKey)
+      if (rootKey === undefined) {
+        problem =
+          `the issuing certificate of this controller ends ${this.#home.issuingCertificate.validTo}; bring the key ` +
+          'of the mesh root with `overmesh authority import`, and it is renewed'
+      } else {
+        renewed.push(await this.#renewIssuing(rootKey, now))
+      }
+    }
+    if (renewalDue(this.#server, now)) renewed.push(await this.#renewServer(now))
+    return { renewed, problem }
+  }
+
+  /** When to call `renew` again, ms since 1970. */
+  nextCheck(now: number): number {
+    const next = nextCheck([this.#server, this.#home.issuingCertificate], now)
+    // Lifetimes of minutes exist where renewal is tried out.
+    const soonest = Math.min(renewalTime(this.#server), renewalTime(this.#home.issuingCertificate))
+    return Math.min(next, Math.max(soonest, now + 1000))
+  }
+
+  async status(): Promise<Status['certificates']> {
+    const { directory, rootCertificate, issuingCertificate } = this.#home
+    const rootKey = await directory.readIfThere(directory.rootKey)
+    return {
+      root: describe(new X509Certificate(rootCertificate), null, rootKey !== undefined),
+      issuing: describe(issuingCertificate, renewalTime(issuingCertificate), true),
+      server: describe(this.#server, renewalTime(this.#server), true),
+    }
+  }
+
+  async #renewServer(now: number): Promise<Renewal> {
+    const { directory, mesh, config, controller, issuingCertificate, issuingKey } = this.#home
+    const key = newPrivateKey()
+    const { certificate, pem } = issueServerCertificate(
+      { certificate: issuingCertificate, privateKey: issuingKey },
+      {
+        meshName: mesh.value.name,
+        meshId: mesh.id,
+        controllerName: config.controller,
+        publicKey: createPublicKey(key),
+        hosts: controller.publicEndpoints.map(text => parseHostPort(text, DEFAULT_PORT).host),
+        now,
+        lifetime: config.lifetimes.server,
+      },
+    )
+    const keyPem = formatPrivateKey(key)
+    await directory.write(directory.serverKey, keyPem)
+    await directory.write(directory.serverCertificate, pem)
+    this.#server = certificate
+    this.#serverKey = keyPem
+    return { certificate: 'server', expiresAt: certificate.validToDate }
+  }
+
+  /** The same key and name, so that what it signed before still chains. */
+  async #renewIssuing(rootKey: string, now: number): Promise<Renewal> {
+    const { id, directory, config, replica, issuingKey, rootCertificate } = this.#home
+    const { certificate, pem } = issueIssuingCa(
+      { certificate: new X509Certificate(rootCertificate), privateKey: parsePrivateKey(rootKey) },
+      {
+        controllerId: id,
+        controllerName: config.controller,
+        publicKey: createPublicKey(issuingKey),
+        now,
+        lifetime: config.lifetimes.issuing,
+      },
+    )
+    await directory.write(directory.issuingCertificate, pem)
+    await replica.write(() => [
+      { kind: 'controller', id, value: { ...this.#home.controller, certificateChain: pem } },
+    ])
+    return { certificate: 'issuing', expiresAt: certificate.validToDate }
+  }
+}
+
+function describe(certificate: X509Certificate, renewsAt: number | null, keyPresent: boolean) {
+  return {
+    subject: /^CN=(.*)$/m.exec(certificate.subject)?.[1] ?? '',
+    expiresAt: certificate.validToDate.toISOString(),
+    renewsAt: renewsAt === null ? null : new Date(renewsAt).toISOString(),
+    keyPresent,
+  }
+}

@@ -1,0 +1,278 @@
+// Clients and their credentials: what the operator does to them, as writes to the records. The private half of a
+// credential stays in the data directory of the controller that issued it.
+import { randomBytes } from 'node:crypto'
+import {
+  cidrOverlaps,
+  formatCidr,
+  formatIpv4,
+  type OverlayAddress,
+  parseCidr,
+  parseIpv4,
+} from '../state/address.ts'
+import { checkAddress, nextAddress } from '../state/allocator.ts'
+import { type ClientId, type ClientValue, newClientId, type Serial } from '../state/kinds.ts'
+import type { ClientView } from '../state/views.ts'
+import type { Op } from '../state/writing.ts'
+import type { Home } from './home.ts'
+import { issueClientCertificate } from './pki/client.ts'
+import { formatPrivateKey, newPrivateKey, publicKeyOf } from './pki/keys.ts'
+import { type AddClient, ServiceError } from './service.ts'
+import { formatTlsCryptV2ClientKey } from './vpn/static-key.ts'
+import { generateClientKey, TlsCryptV2Server } from './vpn/tls-crypt-v2.ts'
+
+/** The private half of a credential and what goes with it into a clientpack; PEM all. */
+export interface ClientSecret {
+  certificate: string
+  privateKey: string
+  tlsCryptV2: string
+}
+
+const DAY_SECONDS = 86_400
+
+export class Clients {
+  readonly #home: Home
+
+  constructor(home: Home) {
+    this.#home = home
+  }
+
+  /** @throws ServiceError not-found */
+  get(name: string): ClientView {
+    const client = this.#home.views.clientByName(name)
+    if (!client)
+      throw new ServiceError('not-found', `no client is named ${name}; see \`overmesh client list\``)
+    return client
+  }
+
+  isRevoked(client: ClientView): boolean {
+    return this.#home.replica.get('revocation', client.value.serial) !== undefined
+  }
+
+  /** The secret half of a client's credential. @throws ServiceError refused when it is not here */
+  async secret(client: ClientView): Promise<ClientSecret> {
+    const { directory, replica } = this.#home
+    const text = await directory.readIfThere(directory.clientSecret(client.value.serial))
+    if (text === undefined) {
+      const issuer = replica.get('controller', client.value.issuer)?.name ?? client.value.issuer
+      const where =
+        client.value.issuer === this.#home.id
+          ? 'is gone from the data directory'
+          : `is on controller ${issuer}`
+      throw new ServiceError(
+        'refused',
+        `the private key of ${client.name} ${where}; make a new one with \`overmesh client rekey ${client.name}\``,
+      )
+    }
+    return JSON.parse(text) as ClientSecret
+  }
+
+  async add(request: AddClient): Promise<ClientView> {
+    const { replica, views } = this.#home
+    const wanted = request.ip === undefined ? undefined : parseIpv4(request.ip)
+    if (request.ip !== undefined && wanted === undefined) {
+      throw new ServiceError('invalid', `"${request.ip}" is no IPv4 address`)
+    }
+    const subnets = this.#subnets(request.subnets ?? [])
+    const tags = checkTags(request.tags ?? {})
+    const id = newClientId(randomBytes)
+    // The certificate names the address, so both are settled in the batch's own turn; the key is made before.
+    const privateKey = newPrivateKey()
+    let serial: Serial | undefined
+    try {
+      await replica.write(async () => {
+        const predecessor = views.clientByName(request.name)
+        if (predecessor && !this.isRevoked(predecessor)) {
+          throw new ServiceError(
+            'exists',
+            `a client named ${request.name} exists already; choose another name, or revoke it first`,
+          )
+        }
+        const address = this.#address(wanted)
+        const issued = await this.#issue(id, request.name, address, privateKey, request.days)
+        serial = issued.serial
+        const value: ClientValue = {
+          name: request.name,
+          address: formatIpv4(address),
+          subnets,
+          tags,
+          enabled: true,
+          serial: issued.serial,
+          fingerprint: issued.fingerprint,
+          issuer: this.#home.id,
+          createdAt: Date.now(),
+          expiresAt: issued.notAfter,
+        }
+        const ops: Op[] = [
+          { kind: 'client', id, value },
+          { kind: 'lease', id: value.address, value: { holder: id, holderKind: 'client' } },
+        ]
+        // A revoked client of that name makes room; its revocation stays.
+        if (predecessor) ops.unshift({ kind: 'client', id: predecessor.id, value: null })
+        return ops
+      })
+    } catch (error) {
+      if (serial !== undefined) await this.#forgetSecret(serial)
+      throw error
+    }
+    return views.client(id)!
+  }
+
+  /** A new key and certificate; the old certificate is superseded in the same batch. */
+  async rekey(name: string, days?: number): Promise<ClientView> {
+    const { replica, views } = this.#home
+    const { id } = this.get(name)
+    const privateKey = newPrivateKey()
+    let serial: Serial | undefined
+    let old: Serial | undefined
+    try {
+      await replica.write(async () => {
+        const client = this.#live(name, id)
+        const address = parseIpv4(client.value.address)!
+        const issued = await this.#issue(id, client.value.name, address, privateKey, days)
+        serial = issued.serial
+        old = client.value.serial
+        return [
+          {
+            kind: 'client',
+            id,
+            value: {
+              ...client.value,
+              serial: issued.serial,
+              fingerprint: issued.fingerprint,
+              issuer: this.#home.id,
+              expiresAt: issued.notAfter,
+            },
+          },
+          { kind: 'revocation', id: old, value: { client: id, reason: 'superseded', at: Date.now() } },
+        ]
+      })
+    } catch (error) {
+      if (serial !== undefined) await this.#forgetSecret(serial)
+      throw error
+    }
+    if (old !== undefined) await this.#forgetSecret(old)
+    return views.client(id)!
+  }
+
+  async setEnabled(name: string, enabled: boolean): Promise<ClientView> {
+    const { replica, views } = this.#home
+    const { id } = this.get(name)
+    await replica.write(() => {
+      const { value } = this.#live(name, id)
+      return [{ kind: 'client', id, value: { ...value, enabled } }]
+    })
+    return views.client(id)!
+  }
+
+  /** For good. The address is free from then on. Revoking twice is no error. */
+  async revoke(name: string, reason = 'revoked'): Promise<ClientView> {
+    const { replica, views } = this.#home
+    const { id } = this.get(name)
+    let serial: Serial | undefined
+    await replica.write(() => {
+      const client = views.client(id)
+      if (!client || this.isRevoked(client)) return []
+      serial = client.value.serial
+      const ops: Op[] = [
+        {
+          kind: 'revocation',
+          id: serial,
+          value: { client: id, reason: reason.slice(0, 200) || 'revoked', at: Date.now() },
+        },
+      ]
+      if (replica.get('lease', client.value.address)?.holder === id) {
+        ops.push({ kind: 'lease', id: client.value.address, value: null })
+      }
+      return ops
+    })
+    if (serial !== undefined) await this.#forgetSecret(serial)
+    return views.client(id)!
+  }
+
+  /** The client as it is in its batch's turn. @throws ServiceError when it was revoked or is gone */
+  #live(name: string, id: ClientId): ClientView {
+    const client = this.#home.views.client(id)
+    if (!client) throw new ServiceError('not-found', `no client is named ${name}`)
+    if (this.isRevoked(client)) {
+      throw new ServiceError(
+        'refused',
+        `${name} was revoked, for good; add a client anew with \`overmesh client add\``,
+      )
+    }
+    return client
+  }
+
+  #address(wanted: OverlayAddress | undefined): OverlayAddress {
+    const view = this.#home.views.addresses()!
+    if (wanted !== undefined) {
+      const check = checkAddress(view, wanted)
+      if (!check.ok) throw new ServiceError(check.code === 'taken' ? 'exists' : 'invalid', check.message)
+      return wanted
+    }
+    const allocation = nextAddress(view, this.#home.id)
+    if (!allocation.ok) throw new ServiceError('refused', allocation.message)
+    return allocation.address
+  }
+
+  /** Certificate and keys, written to the data directory before any record speaks of them. */
+  async #issue(
+    id: ClientId,
+    name: string,
+    address: OverlayAddress,
+    privateKey: ReturnType<typeof newPrivateKey>,
+    days: number | undefined,
+  ) {
+    const { config, directory, issuingCertificate, issuingKey, tlsCryptKey } = this.#home
+    const issued = issueClientCertificate(
+      { certificate: issuingCertificate, privateKey: issuingKey },
+      {
+        clientId: id,
+        clientName: name,
+        address: formatIpv4(address),
+        publicKey: publicKeyOf(privateKey),
+        now: Date.now(),
+        lifetime: days === undefined ? config.lifetimes.client : days * DAY_SECONDS,
+      },
+    )
+    const server = new TlsCryptV2Server(tlsCryptKey)
+    const secret: ClientSecret = {
+      certificate: issued.pem,
+      privateKey: formatPrivateKey(privateKey),
+      tlsCryptV2: formatTlsCryptV2ClientKey(
+        generateClientKey(server, Buffer.from(issued.serial, 'latin1'), randomBytes),
+      ),
+    }
+    await directory.write(directory.clientSecret(issued.serial), `${JSON.stringify(secret)}\n`)
+    return issued
+  }
+
+  async #forgetSecret(serial: Serial): Promise<void> {
+    const { directory } = this.#home
+    await directory.remove(directory.clientSecret(serial))
+  }
+
+  #subnets(texts: readonly string[]): string[] {
+    const { subnet } = this.#home.mesh
+    const subnets = texts.map(text => {
+      const cidr = parseCidr(text)
+      if (!cidr) throw new ServiceError('invalid', `"${text}" is no IPv4 prefix such as 192.168.5.0/24`)
+      const plain = formatCidr(cidr)
+      if (plain !== text) throw new ServiceError('invalid', `${text} names a host; the prefix is ${plain}`)
+      if (cidrOverlaps(cidr, subnet)) {
+        throw new ServiceError('invalid', `${text} overlaps the overlay's own subnet ${formatCidr(subnet)}`)
+      }
+      return plain
+    })
+    if (new Set(subnets).size !== subnets.length) throw new ServiceError('invalid', 'a subnet is named twice')
+    return subnets
+  }
+}
+
+function checkTags(tags: Record<string, string>): Record<string, string> {
+  for (const key of Object.keys(tags)) {
+    if (!/^[A-Za-z0-9._-]{1,63}$/.test(key)) {
+      throw new ServiceError('invalid', `"${key}" is no tag; use letters, digits, ".", "_" and "-"`)
+    }
+  }
+  return tags
+}

@@ -1,0 +1,134 @@
+// One controller's data directory, opened: configuration, identity, records and certificates. Running and stopped
+// controllers work on it alike; the lock of the store keeps two from it at once.
+import { createPrivateKey, type KeyObject, randomBytes, X509Certificate } from 'node:crypto'
+import { certificateTrust } from '../state/authority.ts'
+import { StateError } from '../state/errors.ts'
+import { type ControllerId, type ControllerValue, controllerIdOf } from '../state/kinds.ts'
+import { LevelStore } from '../state/level-store.ts'
+import { rawPublicKey } from '../state/record.ts'
+import { Replica } from '../state/replica.ts'
+import { type MeshView, Views } from '../state/views.ts'
+import { type Config, DataDirectory, DataDirectoryError } from './data-directory.ts'
+import { parsePrivateKey } from './pki/keys.ts'
+import { parseTlsCryptV2ServerKey } from './vpn/static-key.ts'
+
+type HomeParts = Omit<Home, 'mesh' | 'controller' | 'issuingCertificate' | 'close'>
+
+export class Home {
+  readonly directory: DataDirectory
+  readonly config: Config
+  readonly id: ControllerId
+  readonly replica: Replica
+  readonly views: Views
+  /** PEM */
+  readonly rootCertificate: string
+  /** EC P-256 key of the issuing CA. */
+  readonly issuingKey: KeyObject
+  /** tls-crypt-v2 server key of the mesh. */
+  readonly tlsCryptKey: Uint8Array
+  /** What was found wrong at opening, for a person; none of it keeps the controller from working. */
+  readonly problems: readonly string[]
+
+  private constructor(parts: HomeParts) {
+    this.directory = parts.directory
+    this.config = parts.config
+    this.id = parts.id
+    this.replica = parts.replica
+    this.views = parts.views
+    this.rootCertificate = parts.rootCertificate
+    this.issuingKey = parts.issuingKey
+    this.tlsCryptKey = parts.tlsCryptKey
+    this.problems = parts.problems
+  }
+
+  /** @throws DataDirectoryError, StateError, PkiError; nothing is changed then */
+  static async open(dataDir: string): Promise<Home> {
+    const directory = new DataDirectory(dataDir)
+    const config = await directory.readConfig()
+    const loose = await directory.tighten()
+    const privateKey = await readIdentity(directory, config)
+    const rootCertificate = await directory.read(directory.rootCertificate)
+    const issuingKey = parsePrivateKey(await directory.read(directory.issuingKey))
+    const tlsCryptKey = parseTlsCryptV2ServerKey(await directory.read(directory.tlsCryptKey))
+    if (!tlsCryptKey) {
+      throw new DataDirectoryError(
+        'DAMAGED',
+        `${directory.tlsCryptKey} is damaged; restore it from a backup or from another controller`,
+      )
+    }
+    const id = config.controllerId as ControllerId
+    const store = await LevelStore.open(directory.state, { create: false })
+    const replica = await Replica.open({
+      store,
+      identity: { id, privateKey },
+      trust: certificateTrust(rootCertificate),
+      now: Date.now,
+      random: randomBytes,
+    })
+    const views = new Views(replica)
+    if (!views.mesh() || !replica.get('controller', id)) {
+      await replica.close()
+      throw new StateError(
+        'STORE_DAMAGED',
+        `${directory.state} lacks the records of this mesh or controller; restore the directory from a backup ` +
+          '(nothing was changed)',
+      )
+    }
+    const problems = [
+      ...replica.problems.map(problem => problem.message),
+      ...loose.map(
+        path => `${path} was open to other users and is closed now; keys in it may be known to them`,
+      ),
+    ]
+    return new Home({
+      directory,
+      config,
+      id,
+      replica,
+      views,
+      rootCertificate,
+      issuingKey,
+      tlsCryptKey,
+      problems,
+    })
+  }
+
+  get mesh(): MeshView {
+    return this.views.mesh()!
+  }
+
+  /** The record of this controller. */
+  get controller(): ControllerValue {
+    return this.replica.get('controller', this.id)!
+  }
+
+  get issuingCertificate(): X509Certificate {
+    return new X509Certificate(this.controller.certificateChain)
+  }
+
+  async close(): Promise<void> {
+    this.views.close()
+    await this.replica.close()
+  }
+}
+
+async function readIdentity(directory: DataDirectory, config: Config): Promise<KeyObject> {
+  const pem = await directory.read(directory.identityKey)
+  let key: KeyObject
+  try {
+    key = createPrivateKey(pem)
+  } catch (error) {
+    throw new DataDirectoryError(
+      'DAMAGED',
+      `${directory.identityKey} is damaged; restore it from a backup (nothing was changed)`,
+      { cause: error },
+    )
+  }
+  if (key.asymmetricKeyType !== 'ed25519' || controllerIdOf(rawPublicKey(key)) !== config.controllerId) {
+    throw new DataDirectoryError(
+      'DAMAGED',
+      `${directory.identityKey} is not the key of controller ${config.controllerId}; restore the directory as a whole`,
+    )
+  }
+  return key
+}

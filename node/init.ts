@@ -1,0 +1,200 @@
+// A new mesh and its first controller, in an empty data directory.
+import { createPublicKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
+import { networkInterfaces } from 'node:os'
+import { cidrHasHostBits, formatCidr, formatIpv4, parseCidr } from '../state/address.ts'
+import {
+  type AddressView,
+  blockLengthFor,
+  gatewayOf,
+  nextAddress,
+  subnetProblem,
+} from '../state/allocator.ts'
+import { certificateTrust } from '../state/authority.ts'
+import { controllerIdOf, isName } from '../state/kinds.ts'
+import { LevelStore } from '../state/level-store.ts'
+import { rawPublicKey } from '../state/record.ts'
+import { Replica } from '../state/replica.ts'
+import { CONFIG_VERSION, type Config, DataDirectory } from './data-directory.ts'
+import { formatHostPort, parseHostPort } from './net/ip.ts'
+import { createMeshRoot, issueIssuingCa } from './pki/authority.ts'
+import { formatPrivateKey, newPrivateKey, publicKeyOf } from './pki/keys.ts'
+import { fingerprintOf } from './pki/names.ts'
+import { LIFETIMES } from './pki/renewal.ts'
+import { issueServerCertificate } from './pki/server.ts'
+import { DEFAULT_PORT } from './push.ts'
+import { ServiceError } from './service.ts'
+import { formatTlsCryptV2ServerKey } from './vpn/static-key.ts'
+import { generateServerKey } from './vpn/tls-crypt-v2.ts'
+
+export interface InitRequest {
+  dataDir: string
+  /** Of the mesh. */
+  name: string
+  subnet: string
+  controller: string
+  /** `host[:port]`: what clients dial; the listening address or the machine's own if empty. */
+  public: readonly string[]
+  /** `host:port`, UDP. */
+  listen: readonly string[]
+  /** `host:port`, TCP. */
+  meshListen: string
+  /** Seconds. */
+  lifetimes?: Partial<Config['lifetimes'] & { root: number }>
+}
+
+export interface InitResult {
+  meshId: string
+  controllerId: string
+  /** Overlay address of the controller. */
+  address: string
+  /** Overlay address of every controller. */
+  gateway: string
+  /** What clientpacks will name. */
+  public: string[]
+}
+
+/**
+ * @throws ServiceError `invalid` for values that cannot be
+ * @throws DataDirectoryError when the directory is not empty; nothing in it is touched
+ */
+export async function initMesh(request: InitRequest): Promise<InitResult> {
+  const subnet = readSubnet(request.subnet)
+  for (const name of [request.name, request.controller]) {
+    if (!isName(name))
+      throw new ServiceError('invalid', `"${name}" is no name; use a-z, 0-9, "-", "." and "_"`)
+  }
+  const publicEndpoints = publicEndpointsOf(request)
+  const directory = new DataDirectory(request.dataDir)
+  await directory.claim()
+
+  const now = Date.now()
+  const lifetimes = { ...LIFETIMES, ...request.lifetimes }
+  const meshId = randomBytes(16).toString('hex')
+  const identity = generateKeyPairSync('ed25519')
+  const publicKey = rawPublicKey(identity.publicKey)
+  const id = controllerIdOf(publicKey)
+  const root = createMeshRoot({ meshName: request.name, meshId, now, lifetime: lifetimes.root })
+  const issuingKey = newPrivateKey()
+  const issuing = issueIssuingCa(root, {
+    controllerId: id,
+    controllerName: request.controller,
+    publicKey: publicKeyOf(issuingKey),
+    now,
+    lifetime: lifetimes.issuing,
+  })
+  const serverKey = newPrivateKey()
+  const server = issueServerCertificate(
+    { certificate: issuing.certificate, privateKey: issuingKey },
+    {
+      meshName: request.name,
+      meshId,
+      controllerName: request.controller,
+      publicKey: createPublicKey(serverKey),
+      hosts: publicEndpoints.map(endpoint => parseHostPort(endpoint, DEFAULT_PORT).host),
+      now,
+      lifetime: lifetimes.server,
+    },
+  )
+
+  await directory.write(directory.identityKey, pem(identity.privateKey))
+  await directory.write(directory.rootKey, formatPrivateKey(root.privateKey))
+  await directory.write(directory.rootCertificate, root.pem)
+  await directory.write(directory.issuingKey, formatPrivateKey(issuingKey))
+  await directory.write(directory.issuingCertificate, issuing.pem)
+  await directory.write(directory.serverKey, formatPrivateKey(serverKey))
+  await directory.write(directory.serverCertificate, server.pem)
+  await directory.write(directory.tlsCryptKey, formatTlsCryptV2ServerKey(generateServerKey(randomBytes)))
+
+  const store = await LevelStore.open(directory.state, { create: true })
+  const replica = await Replica.open({
+    store,
+    identity: { id, privateKey: identity.privateKey },
+    trust: certificateTrust(root.pem),
+    now: Date.now,
+    random: randomBytes,
+  })
+  const blockLength = blockLengthFor(subnet)
+  const view: AddressView = { subnet, blockLength, controllers: [id], isLeased: () => false }
+  const allocation = nextAddress(view, id)
+  if (!allocation.ok) throw new ServiceError('invalid', allocation.message)
+  const address = formatIpv4(allocation.address)
+  try {
+    await replica.write([
+      {
+        kind: 'mesh',
+        id: meshId,
+        value: {
+          name: request.name,
+          subnet: formatCidr(subnet),
+          blockLength,
+          rootCertificate: root.pem,
+          rootFingerprint: fingerprintOf(root.certificate),
+          createdAt: now,
+        },
+      },
+      {
+        kind: 'controller',
+        id,
+        value: {
+          name: request.controller,
+          publicKey: Buffer.from(publicKey).toString('hex'),
+          certificateChain: issuing.pem,
+          address,
+          publicEndpoints,
+          meshEndpoints: [],
+          joinedAt: now,
+        },
+      },
+      { kind: 'lease', id: address, value: { holder: id, holderKind: 'controller' } },
+    ])
+  } finally {
+    await replica.close()
+  }
+  // Last: a directory without it was never used.
+  await directory.writeConfig({
+    version: CONFIG_VERSION,
+    controller: request.controller,
+    controllerId: id,
+    listen: [...request.listen],
+    meshListen: request.meshListen,
+    lifetimes: { issuing: lifetimes.issuing, server: lifetimes.server, client: lifetimes.client },
+  })
+  return {
+    meshId,
+    controllerId: id,
+    address,
+    gateway: formatIpv4(gatewayOf(subnet)),
+    public: publicEndpoints,
+  }
+}
+
+function readSubnet(text: string) {
+  const subnet = parseCidr(text)
+  if (!subnet) throw new ServiceError('invalid', `"${text}" is no IPv4 prefix such as 10.77.0.0/16`)
+  if (cidrHasHostBits(text)) {
+    throw new ServiceError('invalid', `${text} names a host; the prefix is ${formatCidr(subnet)}`)
+  }
+  const problem = subnetProblem(subnet)
+  if (problem) throw new ServiceError('invalid', problem)
+  return subnet
+}
+
+/** As told; else where it listens; else the machine's first address that is not loopback. */
+function publicEndpointsOf(request: InitRequest): string[] {
+  if (request.public.length > 0) {
+    return request.public.map(text => formatHostPort(parseHostPort(text, DEFAULT_PORT)))
+  }
+  return request.listen.map(text => {
+    const { host, port } = parseHostPort(text, DEFAULT_PORT)
+    if (host !== '0.0.0.0' && host !== '::') return formatHostPort({ host, port })
+    const family = host === '::' ? 'IPv6' : 'IPv4'
+    const own = Object.values(networkInterfaces())
+      .flatMap(addresses => addresses ?? [])
+      .find(address => address.family === family && !address.internal && !address.address.startsWith('fe80'))
+    return formatHostPort({ host: own?.address ?? (family === 'IPv6' ? '::1' : '127.0.0.1'), port })
+  })
+}
+
+function pem(key: KeyObject): string {
+  return key.export({ type: 'pkcs8', format: 'pem' }) as string
+}

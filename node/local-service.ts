@@ -1,0 +1,305 @@
+// The service of a controller over its own data directory. What runs, if anything does, is passed in.
+import packageJson from '../package.json' with { type: 'json' }
+import { formatCidr, formatIpv4 } from '../state/address.ts'
+import { gatewayOf } from '../state/allocator.ts'
+import { StateError } from '../state/errors.ts'
+import { KINDS, type Serial } from '../state/kinds.ts'
+import type { RouteEntry, Via } from '../state/routing-table.ts'
+import type { ClientView } from '../state/views.ts'
+import type { Certificates } from './certificates.ts'
+import { Clients } from './clients.ts'
+import type { EventLog } from './events.ts'
+import type { Home } from './home.ts'
+import { packContent } from './packs.ts'
+import { PkiError } from './pki/errors.ts'
+import {
+  type AddClient,
+  type Client,
+  type ControllerService,
+  type Event,
+  type Pack,
+  type PackFormat,
+  type Route,
+  ServiceError,
+  type Session,
+  type StateRecord,
+  type Status,
+  type Verification,
+} from './service.ts'
+
+/** The running part of a controller, as its service sees it. */
+export interface Live {
+  startedAt: number
+  listen(): string[]
+  tun(): string | null
+  sessions(): Session[]
+  /** Ends the client's session; false when there is none. */
+  kick(clientId: string): boolean
+  counters(): Record<string, number>
+  warnings(): string[]
+}
+
+export interface LocalServiceInit {
+  home: Home
+  certificates: Certificates
+  events: EventLog
+  live?: Live
+}
+
+export class LocalService implements ControllerService {
+  readonly #home: Home
+  readonly #certificates: Certificates
+  readonly #events: EventLog
+  readonly #clients: Clients
+  readonly #live: Live | undefined
+
+  constructor(init: LocalServiceInit) {
+    this.#home = init.home
+    this.#certificates = init.certificates
+    this.#events = init.events
+    this.#live = init.live
+    this.#clients = new Clients(init.home)
+  }
+
+  get running(): boolean {
+    return this.#live !== undefined
+  }
+
+  async status(): Promise<Status> {
+    const { mesh, controller, id, config, replica, views, problems } = this.#home
+    const live = this.#live
+    const stateHash = replica.hash()
+    return {
+      mesh: { id: mesh.id, name: mesh.value.name, subnet: mesh.value.subnet },
+      controller: {
+        id,
+        name: config.controller,
+        uptimeSeconds: live ? Math.floor((Date.now() - live.startedAt) / 1000) : 0,
+        version: packageJson.version,
+        pid: live ? process.pid : 0,
+        address: controller.address,
+        gateway: formatIpv4(gatewayOf(mesh.subnet)),
+        listen: live?.listen() ?? config.listen,
+        public: controller.publicEndpoints,
+        tun: live?.tun() ?? null,
+        running: this.running,
+      },
+      stateHash,
+      records: replica.count,
+      controllers: views.controllers().map(({ id: peer, value }) => ({
+        id: peer,
+        name: value.name,
+        self: peer === id,
+        link: { up: peer === id && this.running, rttMs: 0, lossPercent: 0 },
+        stateHash: peer === id ? stateHash : '',
+        behind: 0,
+      })),
+      sessions: await this.sessions(),
+      routes: await this.routes(),
+      attachments: [],
+      conflicts: views.conflicts().map(conflict =>
+        conflict.kind === 'name'
+          ? {
+              kind: 'name',
+              id: conflict.name,
+              winner: conflict.clients[0].shownAs,
+              loser: conflict.clients
+                .slice(1)
+                .map(({ shownAs }) => shownAs)
+                .join(', '),
+              message: conflict.message,
+            }
+          : {
+              kind: 'address',
+              id: conflict.address,
+              winner: this.#holderName(conflict.holder),
+              loser: conflict.losers.map(loser => this.#holderName(loser)).join(', '),
+              message: conflict.message,
+            },
+      ),
+      certificates: await this.#certificates.status(),
+      counters: live?.counters() ?? {},
+      warnings: [...problems, ...(live?.warnings() ?? [])],
+    }
+  }
+
+  async sessions(): Promise<Session[]> {
+    return this.#live?.sessions() ?? []
+  }
+
+  async routes(): Promise<Route[]> {
+    const connected = new Set((await this.sessions()).map(session => session.client))
+    return this.#home.views.routes().map(route => ({
+      cidr: formatCidr(route.cidr),
+      via: this.#viaName(route.via),
+      metric: route.metric,
+      state: this.#isUp(route, connected) ? 'up' : 'down',
+    }))
+  }
+
+  async clients(): Promise<Client[]> {
+    const sessions = new Map((await this.sessions()).map(session => [session.client, session]))
+    return this.#home.views.clients().map(client => this.#describe(client, sessions.get(client.name)))
+  }
+
+  async client(name: string): Promise<Client> {
+    const client = this.#clients.get(name)
+    const session = (await this.sessions()).find(({ client: connected }) => connected === client.name)
+    return this.#describe(client, session)
+  }
+
+  addClient(request: AddClient): Promise<Pack> {
+    return this.#writing(async () => {
+      const client = await this.#clients.add(request)
+      this.#events.append({ type: 'client-added', client: client.name, address: client.value.address })
+      return this.#pack(client, 'ovpn')
+    })
+  }
+
+  packClient(name: string, format: PackFormat, password?: string): Promise<Pack> {
+    return this.#writing(() => {
+      const client = this.#clients.get(name)
+      if (this.#clients.isRevoked(client)) {
+        throw new ServiceError(
+          'refused',
+          `${name} was revoked, for good; add it anew with \`overmesh client add\``,
+        )
+      }
+      return this.#pack(client, format, password)
+    })
+  }
+
+  disableClient(name: string, reason?: string): Promise<Client> {
+    return this.#writing(async () => {
+      const client = await this.#clients.setEnabled(name, false)
+      this.#events.append({ type: 'client-disabled', client: name, ...(reason ? { reason } : {}) })
+      return this.#describe(client, undefined)
+    })
+  }
+
+  enableClient(name: string): Promise<Client> {
+    return this.#writing(async () => {
+      await this.#clients.setEnabled(name, true)
+      this.#events.append({ type: 'client-enabled', client: name })
+      return this.client(name)
+    })
+  }
+
+  revokeClient(name: string, reason?: string): Promise<Client> {
+    return this.#writing(async () => {
+      const client = await this.#clients.revoke(name, reason)
+      this.#events.append({ type: 'client-revoked', client: name, ...(reason ? { reason } : {}) })
+      return this.#describe(client, undefined)
+    })
+  }
+
+  rekeyClient(name: string, days?: number): Promise<Pack> {
+    return this.#writing(async () => {
+      const client = await this.#clients.rekey(name, days)
+      this.#events.append({ type: 'client-rekeyed', client: name })
+      return this.#pack(client, 'ovpn')
+    })
+  }
+
+  async kickClient(name: string): Promise<{ kicked: boolean }> {
+    const client = this.#clients.get(name)
+    if (!this.#live) {
+      throw new ServiceError('not-running', 'no controller is running here, so no client is connected')
+    }
+    const kicked = this.#live.kick(client.id)
+    if (kicked) this.#events.append({ type: 'client-kicked', client: name })
+    return { kicked }
+  }
+
+  async records(kind?: string): Promise<StateRecord[]> {
+    const { replica } = this.#home
+    const wanted = KINDS.filter(known => kind === undefined || known === kind)
+    if (wanted.length === 0) {
+      throw new ServiceError('invalid', `no kind of record is named "${kind}"; there are ${KINDS.join(', ')}`)
+    }
+    return wanted.flatMap(known =>
+      [...replica.all(known)].map(record => ({
+        kind: known,
+        id: record.id,
+        value: record.value,
+        stamp: record.stamp,
+        author: record.author,
+        incarnation: record.incarnation,
+        sequence: record.sequence,
+      })),
+    )
+  }
+
+  async verify(): Promise<Verification> {
+    const { replica, problems } = this.#home
+    const { records, faults } = await replica.verify()
+    return {
+      ok: faults.length === 0,
+      stateHash: replica.hash(),
+      records,
+      problems: [...problems, ...faults.map(({ key, reason }) => `${key}: ${reason}`)],
+      peers: [],
+    }
+  }
+
+  async events(limit?: number): Promise<Event[]> {
+    return this.#events.recent(limit)
+  }
+
+  follow(callback: (event: Event) => void): () => void {
+    return this.#events.subscribe(callback)
+  }
+
+  async #pack(client: ClientView, format: PackFormat, password?: string): Promise<Pack> {
+    const secret = await this.#clients.secret(client)
+    const content = packContent(this.#home, client, secret, format, password)
+    const fileName = `${client.value.name}.${format}`
+    return { client: await this.client(client.name), format, fileName, content }
+  }
+
+  #describe(client: ClientView, session: Session | undefined): Client {
+    const { value } = client
+    return {
+      name: client.name,
+      address: value.address,
+      subnets: [...value.subnets],
+      enabled: value.enabled,
+      revoked: this.#clients.isRevoked(client),
+      serial: value.serial satisfies Serial,
+      issuer: this.#home.replica.get('controller', value.issuer)?.name ?? value.issuer,
+      tags: { ...value.tags },
+      createdAt: new Date(value.createdAt).toISOString(),
+      expiresAt: new Date(value.expiresAt).toISOString(),
+      session: session ?? null,
+    }
+  }
+
+  #holderName(id: string | undefined): string {
+    if (id === undefined) return ''
+    return this.#home.views.client(id)?.name ?? this.#home.replica.get('controller', id)?.name ?? id
+  }
+
+  #viaName(via: Via): string {
+    return via.kind === 'internet' ? via.kind : `${via.kind}:${this.#holderName(via.id)}`
+  }
+
+  #isUp(route: RouteEntry, connected: ReadonlySet<string>): boolean {
+    const { via } = route
+    if (!this.running) return false
+    if (via.kind === 'client') return connected.has(this.#holderName(via.id))
+    return via.kind === 'controller' && via.id === this.#home.id
+  }
+
+  /** What the records and certificates refuse, in the service's words. */
+  async #writing<T>(work: () => Promise<T> | T): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      if (error instanceof PkiError) throw new ServiceError('failed', error.message, { cause: error })
+      if (!(error instanceof StateError)) throw error
+      const code =
+        error.code === 'INVALID' ? 'invalid' : error.code === 'ADDRESS_TAKEN' ? 'exists' : 'refused'
+      throw new ServiceError(code, error.message, { cause: error })
+    }
+  }
+}

@@ -1,0 +1,74 @@
+// Clientpacks: what a client is given, put together from its credential and the controllers of the mesh.
+import { X509Certificate } from 'node:crypto'
+import type { ClientView } from '../state/views.ts'
+import type { ClientSecret } from './clients.ts'
+import type { Home } from './home.ts'
+import { parseHostPort } from './net/ip.ts'
+import { makeArchive } from './pki/archive.ts'
+import { type ClientpackRequest, formatClientpack, MAX_REMOTES, type Remote } from './pki/clientpack.ts'
+import { parsePrivateKey } from './pki/keys.ts'
+import { makePkcs12 } from './pki/pkcs12.ts'
+import { DEFAULT_PORT } from './push.ts'
+import type { PackFormat } from './service.ts'
+
+/** @param password of the PKCS#12 file, none if absent */
+export function packContent(
+  home: Home,
+  client: ClientView,
+  secret: ClientSecret,
+  format: PackFormat,
+  password?: string,
+): Uint8Array {
+  const request = packRequest(home, client, secret)
+  switch (format) {
+    case 'ovpn':
+      return Buffer.from(formatClientpack(request))
+    case 'p12':
+      return pkcs12(request, password)
+    case 'zip':
+      return makeArchive(request, pkcs12(request, password))
+  }
+}
+
+function packRequest(home: Home, client: ClientView, secret: ClientSecret): ClientpackRequest {
+  const { mesh, controller, replica, config, rootCertificate } = home
+  const issuer = replica.get('controller', client.value.issuer)
+  return {
+    meshName: mesh.value.name,
+    meshId: mesh.id,
+    clientName: client.value.name,
+    address: client.value.address,
+    madeBy: config.controller,
+    madeAt: Date.now(),
+    expiresAt: client.value.expiresAt,
+    serial: client.value.serial,
+    remotes: remotesOf(home),
+    root: rootCertificate,
+    certificate: secret.certificate,
+    chain: (issuer ?? controller).certificateChain,
+    privateKey: secret.privateKey,
+    tlsCryptV2: secret.tlsCryptV2,
+  }
+}
+
+/** This controller first, then the others in the order of their ids. */
+function remotesOf(home: Home): Remote[] {
+  const others = home.views.controllers().filter(({ id }) => id !== home.id)
+  return [home.controller, ...others.map(({ value }) => value)]
+    .flatMap(({ publicEndpoints }) => publicEndpoints)
+    .slice(0, MAX_REMOTES)
+    .map(text => {
+      const { host, port } = parseHostPort(text, DEFAULT_PORT)
+      return { host, port }
+    })
+}
+
+function pkcs12(request: ClientpackRequest, password: string | undefined): Uint8Array {
+  return makePkcs12({
+    name: request.clientName,
+    privateKey: parsePrivateKey(request.privateKey),
+    certificate: new X509Certificate(request.certificate),
+    chain: [new X509Certificate(request.chain), new X509Certificate(request.root)],
+    password,
+  })
+}
