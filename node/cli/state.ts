@@ -7,6 +7,9 @@ import { example } from './help.ts'
 import type { Column } from './output.ts'
 import { printable } from './text.ts'
 
+/** Characters of a value in the table. */
+const MAX_VALUE = 100
+
 export function stateCommands(program: Command): void {
   const state = program
     .command('state')
@@ -49,6 +52,18 @@ const COLUMNS: Column<StateRecord>[] = [
   { title: 'ID', value: record => record.id },
   { title: 'STAMP', value: record => record.stamp },
   { title: 'AUTHOR', value: record => record.author },
-  { title: 'SEQUENCE', value: record => `${record.incarnation}/${record.sequence}`, align: 'right' },
-  { title: 'VALUE', value: record => (record.value === null ? 'gone' : JSON.stringify(record.value)) },
+  {
+    title: 'SEQUENCE',
+    value: record => `${printable(record.incarnation).slice(0, 8)}/${record.sequence}`,
+    align: 'right',
+  },
+  {
+    title: 'VALUE',
+    value: record => (record.value === null ? 'gone' : shortened(JSON.stringify(record.value))),
+  },
 ]
+
+/** Certificates and keys make a table unreadable; --json has all of it. */
+function shortened(text: string): string {
+  return text.length <= MAX_VALUE ? text : `${text.slice(0, MAX_VALUE)}…`
+}
