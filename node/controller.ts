@@ -285,11 +285,7 @@ export class Controller {
     const peers = new Map(
       [...(this.#endpoint?.sessions() ?? [])].map(session => [session.client, session.peerId]),
     )
-    const host = (address: number, peerId: number | 'tun' | 'unreachable') => ({
-      address,
-      length: 32,
-      peerId,
-    })
+    const host = (address: number): SwitchRoute => ({ address, length: 32, peerId: 'tun' })
     const routes = views.routes().flatMap(({ cidr, via }): SwitchRoute[] => {
       if (via.kind === 'client') return [{ ...cidr, peerId: peers.get(via.id) ?? 'unreachable' }]
       return via.kind === 'controller' && via.id === id ? [{ ...cidr, peerId: 'tun' }] : []

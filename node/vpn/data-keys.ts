@@ -27,14 +27,14 @@ export function keyLengthOf(cipher: DataCipher): number {
   return KEY_LENGTHS[cipher]
 }
 
-/** @param block 256 bytes: client to server first, then server to client */
+/** Copies, so that the block can be wiped. @param block 256 bytes: client to server first, then server to client */
 export function splitKeyBlock(
   block: Uint8Array,
   role: 'server' | 'client',
 ): { send: DirectionKey; receive: DirectionKey } {
   const direction = (at: number): DirectionKey => ({
-    cipher: block.slice(at, at + 64),
-    hmac: block.slice(at + 64, at + 128),
+    cipher: Uint8Array.from(block.subarray(at, at + 64)),
+    hmac: Uint8Array.from(block.subarray(at + 64, at + 128)),
   })
   const [toServer, toClient] = [direction(0), direction(128)]
   return role === 'server' ? { send: toClient, receive: toServer } : { send: toServer, receive: toClient }

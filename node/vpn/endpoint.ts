@@ -250,7 +250,7 @@ export class VpnEndpoint {
   /** The third packet of an exchange, whose cookie shows that its sender received the second. */
   #begin(path: Path, packet: Uint8Array, opcode: number, sidKnown: boolean): void {
     const now = this.#init.now()
-    const sid = packet.slice(1, HEADER_LENGTH)
+    const sid = Uint8Array.from(packet.subarray(1, HEADER_LENGTH))
     let inner = packet
     let clientKey: Uint8Array | undefined
     if (opcode === OPCODE.controlWkcV1) {
