@@ -21,6 +21,9 @@ const REFUSALS: readonly number[] = [
   ERRNO.ENOPROTOOPT,
 ]
 
+/** What it answers when the local address to send from is no longer ours. */
+const LOCAL_GONE: readonly number[] = [ERRNO.EINVAL, ERRNO.ENETUNREACH, ERRNO.EADDRNOTAVAIL]
+
 /** One turn's packets to ports. */
 export class Outbox {
   /** Where packets are sealed into, see `reserve`. */
@@ -169,7 +172,7 @@ export class Outbox {
         retried = first
         continue
       }
-      if (REFUSALS.includes(error)) this.#sendSingly(listener, first, error)
+      if (REFUSALS.includes(error) || LOCAL_GONE.includes(error)) this.#sendSingly(listener, first, error)
       else
         this.#drop(
           error === ERRNO.ENOBUFS ? COUNTER.sendBufferFull : COUNTER.sendFailed,
@@ -187,12 +190,11 @@ export class Outbox {
   #sendSingly(listener: Listener, run: number, error: number): void {
     const port = this.#runPort[run]
     const count = this.#runCount[run]
-    if (count > 1) {
+    if (count > 1 && REFUSALS.includes(error)) {
       // EIO tells of the interface, others may be this destination's own: a smaller MTU.
       if (error === ERRNO.EIO) listener.segmenting = false
       else this.#ports.unsegmented[port] = 1
-    } else if (error === ERRNO.EINVAL) {
-      // The local address asked is no longer ours.
+    } else if (LOCAL_GONE.includes(error)) {
       this.#ports.forgetLocal(port)
     }
     this.#singles.clear()

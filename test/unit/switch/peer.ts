@@ -76,6 +76,7 @@ export class TestSocket {
   /** Who sent the packet that came last. */
   lastFrom: { address: string; port: number } | undefined
   readonly #socket: Socket
+  #closed = false
   readonly #waiting: (() => void)[] = []
 
   private constructor(socket: Socket) {
@@ -122,8 +123,10 @@ export class TestSocket {
     return this.received.shift()!
   }
 
+  /** Closes the socket; again does nothing. */
   close(): void {
-    this.#socket.close()
+    if (!this.#closed) this.#socket.close()
+    this.#closed = true
   }
 }
 
