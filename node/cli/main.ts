@@ -7,6 +7,8 @@ import { buildProgram } from './program.ts'
  * @param argv as in `process.argv`
  */
 export async function main(argv: string[]): Promise<void> {
+  // Keys, records, the log of the store: whatever is written is its owner's alone.
+  process.umask(0o077)
   // Whoever reads our output may stop reading (`overmesh state | head`): no reason to complain.
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {

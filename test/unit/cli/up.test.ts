@@ -1,0 +1,136 @@
+// The controller as a process: start, ready, signals, and what else a data directory is used for meanwhile.
+import assert from 'node:assert/strict'
+import type { ChildProcess } from 'node:child_process'
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { after, before, test } from 'node:test'
+import { apiSocketPath, socketState } from '../../../node/api/socket.ts'
+import { type Result, run, start } from './run.ts'
+
+let directory: string
+let dataDir: string
+let port: number
+before(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'overmesh-up-'))
+  dataDir = join(directory, 'data')
+  const socket = createSocket('udp4')
+  socket.bind(0, '127.0.0.1')
+  await once(socket, 'listening')
+  port = socket.address().port
+  socket.close()
+  const made = await cli(
+    'init',
+    '--name',
+    'test',
+    '--subnet',
+    '10.77.0.0/16',
+    '--listen',
+    `127.0.0.1:${port}`,
+  )
+  assert.equal(made.code, 0, made.stderr)
+})
+after(() => rmSync(directory, { recursive: true }))
+
+const cli = (...args: string[]): Promise<Result> => run(args, { dataDir })
+
+/** A controller that is ready. */
+async function up(): Promise<{ child: ChildProcess; log: string[]; closed: Promise<unknown[]> }> {
+  const child = start(['up', '--no-tun'], { dataDir })
+  const log: string[] = []
+  createInterface({ input: child.stderr! }).on('line', line => log.push(line))
+  const closed = once(child, 'close')
+  const lines = createInterface({ input: child.stdout! })
+  const first = await Promise.race([once(lines, 'line'), closed.then(() => ['it ended'])])
+  assert.equal(first[0], 'ready', log.join('\n'))
+  return { child, log, closed }
+}
+
+test('says ready, serves its operator, and ends well on SIGTERM', async () => {
+  const { child, log, closed } = await up()
+  let more = ''
+  child.stdout!.on('data', text => {
+    more += text
+  })
+  const status = JSON.parse((await cli('status', '--json')).stdout)
+  assert.equal(status.controller.running, true)
+  assert.equal(status.controller.pid, child.pid)
+  assert.deepEqual(status.controller.listen, [`127.0.0.1:${port}`])
+
+  const added = await cli('client', 'add', 'web', '--out', join(directory, 'web.ovpn'))
+  assert.equal(added.code, 0, added.stderr)
+  const second = await cli('up', '--no-tun')
+  assert.equal(second.code, 1)
+  assert.match(second.stderr, /^overmesh: a controller is already running on [^\n]+\n$/)
+  assert.equal(second.stdout, '')
+
+  child.kill('SIGTERM')
+  assert.deepEqual((await closed).slice(0, 2), [0, null])
+  assert.equal(more, '', 'ready is all that standard output has')
+  assert.equal(await socketState(apiSocketPath(dataDir)), 'absent')
+  for (const line of log) assert.equal(typeof JSON.parse(line).msg, 'string')
+  assert.doesNotMatch(log.join('\n'), /PRIVATE KEY|tls-crypt-v2 client key/)
+})
+
+test('what was added is there without a controller, and nothing is open to others', async () => {
+  const [client] = JSON.parse((await cli('client', 'list', '--json')).stdout)
+  assert.equal(client.name, 'web')
+  assert.equal(JSON.parse((await cli('status', '--json')).stdout).controller.running, false)
+  for (const entry of readdirSync(dataDir, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name)
+    assert.equal(statSync(path).mode & 0o077, 0, path)
+  }
+})
+
+test('starts again after kill -9, and ends on SIGINT', async () => {
+  const killed = await up()
+  killed.child.kill('SIGKILL')
+  await killed.closed
+  assert.equal(await socketState(apiSocketPath(dataDir)), 'stale')
+  const { child, closed } = await up()
+  assert.equal(JSON.parse((await cli('client', 'list', '--json')).stdout).length, 1)
+  child.kill('SIGINT')
+  assert.deepEqual((await closed).slice(0, 2), [0, null])
+})
+
+test('explains a port that is in use, in one last line', async () => {
+  const other = createSocket('udp4')
+  other.bind(port, '127.0.0.1')
+  await once(other, 'listening')
+  const { code, stdout, stderr } = await cli('up', '--no-tun')
+  other.close()
+  assert.equal(code, 1)
+  assert.equal(stdout, '')
+  assert.match(stderr.trimEnd().split('\n').at(-1)!, new RegExp(`^overmesh: .*${port}.*in use`))
+})
+
+test('does not invent a mesh', async () => {
+  const missing = join(directory, 'missing')
+  const { code, stderr } = await run(['up'], { dataDir: missing })
+  assert.equal(code, 1)
+  assert.match(stderr, /^overmesh: [^\n]*overmesh init[^\n]*\n$/)
+  assert.throws(() => statSync(missing))
+})
+
+test('the root key goes out under a passphrase and comes back only with it', async () => {
+  const file = join(directory, 'root.pem')
+  const good = join(directory, 'good')
+  const bad = join(directory, 'bad')
+  writeFileSync(good, 'correct horse battery\n')
+  writeFileSync(bad, 'wrong horse battery\n')
+  const out = await cli('authority', 'export', '--out', file, '--passphrase-file', good)
+  assert.equal(out.code, 0, out.stderr)
+  assert.match(readFileSync(file, 'utf8'), /^-----BEGIN ENCRYPTED PRIVATE KEY-----/)
+  assert.equal(statSync(file).mode & 0o777, 0o600)
+  const wrong = await cli('authority', 'import', file, '--passphrase-file', bad)
+  assert.equal(wrong.code, 1)
+  assert.match(wrong.stderr, /^overmesh: [^\n]*passphrase[^\n]*\n$/)
+  rmSync(join(dataDir, 'authority', 'root.key'))
+  assert.equal((await cli('authority', 'export', '--passphrase-file', good)).code, 1)
+  const back = await cli('authority', 'import', file, '--passphrase-file', good)
+  assert.equal(back.code, 0, back.stderr)
+  assert.equal((await cli('authority', 'export', '--passphrase-file', good)).code, 0)
+})
