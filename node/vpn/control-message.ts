@@ -13,13 +13,20 @@ const MAX_PUSH_PARTS = 64
 /** Where a client that was told to restart goes. */
 export type RestartTarget = 'same' | 'next'
 
+/** A refusal that will not last: what the client does until it tries again. Known to clients with IV_PROTO bit 8. */
+export interface TemporaryFailure {
+  backoffSeconds?: number
+  /** Which address is tried next: the same (`no`), the next of the same name, or the next remote. */
+  advance?: 'no' | 'addr' | 'remote'
+}
+
 export type ControlMessage =
   | { type: 'push-request' }
   | { type: 'push-reply'; options: string[]; more: boolean }
   | { type: 'restart'; target: RestartTarget; reason: string }
   | { type: 'halt'; reason: string }
   | { type: 'exit' }
-  | { type: 'auth-failed'; reason: string }
+  | { type: 'auth-failed'; reason: string; temporary?: TemporaryFailure }
   | { type: 'other'; text: string }
 
 /** Ready to be sent in one TLS record. */
@@ -58,7 +65,16 @@ export function haltMessage(reason = ''): string {
   return reason ? `HALT,${clean(reason)}` : 'HALT'
 }
 
-export function authFailedMessage(reason = ''): string {
+/** Without `temporary` a stock client exits. */
+export function authFailedMessage(reason = '', temporary?: TemporaryFailure): string {
+  if (temporary) {
+    const { backoffSeconds, advance } = temporary
+    const flags = [
+      ...(backoffSeconds === undefined ? [] : [`backoff ${backoffSeconds}`]),
+      ...(advance === undefined ? [] : [`advance ${advance}`]),
+    ]
+    return `AUTH_FAILED,TEMP[${flags.join(',')}]:${clean(reason)}`
+  }
   return reason ? `AUTH_FAILED,${clean(reason)}` : 'AUTH_FAILED'
 }
 
@@ -92,10 +108,24 @@ export function parseControlMessage(raw: string): ControlMessage | undefined {
     case 'EXIT':
       return { type: 'exit' }
     case 'AUTH_FAILED':
-      return { type: 'auth-failed', reason: rest }
+      return parseAuthFailed(rest)
     default:
       return { type: 'other', text }
   }
+}
+
+/** `TEMP`, `TEMP[backoff 5,advance no]` or either with `:reason` behind it, beside plain reasons. */
+function parseAuthFailed(rest: string): ControlMessage {
+  const temporary = /^TEMP(?:\[([^\]]*)\])?(?::(.*))?$/.exec(rest)
+  if (!temporary) return { type: 'auth-failed', reason: rest }
+  const flags: TemporaryFailure = {}
+  for (const flag of (temporary[1] ?? '').split(',')) {
+    const backoff = /^backoff ([0-9]{1,5})$/.exec(flag)
+    if (backoff) flags.backoffSeconds = Number(backoff[1])
+    const advance = /^advance (no|addr|remote)$/.exec(flag)
+    if (advance) flags.advance = advance[1] as TemporaryFailure['advance']
+  }
+  return { type: 'auth-failed', reason: temporary[2] ?? '', temporary: flags }
 }
 
 /** Gathers the parts of a split PUSH_REPLY. */

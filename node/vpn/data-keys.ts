@@ -45,12 +45,15 @@ export function aeadKey(
   direction: DirectionKey,
   cipher: DataCipher,
 ): { key: Uint8Array; implicitIv: Uint8Array } {
-  return { key: direction.cipher.slice(0, keyLengthOf(cipher)), implicitIv: direction.hmac.slice(0, 8) }
+  return {
+    key: new Uint8Array(direction.cipher.subarray(0, keyLengthOf(cipher))),
+    implicitIv: new Uint8Array(direction.hmac.subarray(0, 8)),
+  }
 }
 
 /** The secret of epoch 1. */
 export function epochSecret(direction: DirectionKey): Uint8Array {
-  return direction.cipher.slice(0, EPOCH_SECRET_LENGTH)
+  return new Uint8Array(direction.cipher.subarray(0, EPOCH_SECRET_LENGTH))
 }
 
 export function nextEpochSecret(secret: Uint8Array): Uint8Array {

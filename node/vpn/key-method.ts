@@ -108,7 +108,8 @@ class Reader {
       return NOTHING
     }
     this.used += length
-    return this.#bytes.slice(this.used - length, this.used)
+    // A copy: `slice` of a Buffer is none.
+    return new Uint8Array(this.#bytes.subarray(this.used - length, this.used))
   }
 
   expect(prefix: Uint8Array): void {

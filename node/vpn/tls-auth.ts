@@ -52,10 +52,10 @@ export class TlsAuth {
     return {
       opcode: opcodeOf(packet[0]),
       keyId: keyIdOf(packet[0]),
-      sid: packet.slice(1, HEADER_LENGTH),
+      sid: new Uint8Array(packet.subarray(1, HEADER_LENGTH)),
       counter: view.getUint32(idAt),
       time: view.getUint32(idAt + 4),
-      plaintext: plaintext.slice(),
+      plaintext: new Uint8Array(plaintext),
     }
   }
 }

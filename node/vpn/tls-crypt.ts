@@ -71,7 +71,7 @@ export class TlsCrypt {
     return {
       opcode: opcodeOf(packet[0]),
       keyId: keyIdOf(packet[0]),
-      sid: packet.slice(1, HEADER_LENGTH),
+      sid: new Uint8Array(packet.subarray(1, HEADER_LENGTH)),
       counter: view.getUint32(PACKET_ID_AT),
       time: view.getUint32(PACKET_ID_AT + 4),
       plaintext,

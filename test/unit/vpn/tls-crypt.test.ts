@@ -59,7 +59,7 @@ test('tls-crypt refuses what test_pkt.c says it must', () => {
 })
 
 test('a packet is read where it lies in a larger buffer', () => {
-  const memory = new Uint8Array(200).fill(0xee)
+  const memory = Buffer.alloc(200, 0xee)
   memory.set(RESET_CRYPT, 77)
   const unwrapped = new TlsCrypt(KEY, 'server').unwrap(memory.subarray(77, 77 + RESET_CRYPT.length))!
   memory.fill(0)
