@@ -63,6 +63,8 @@ export class Forwarder {
   readonly #tun: Tun | undefined
   readonly #notices: Notices
   readonly #origin: ErrorOrigin
+  /** Of errors to this machine's kernel, which takes none from an address of its own: they come from the destination. */
+  readonly #kernelOrigin: { address: number; broadcast: number }
   readonly #limiter = new IcmpLimiter()
   /** The packet being forwarded. */
   readonly #packet = new Arena(MAX_PACKET + 1)
@@ -78,6 +80,7 @@ export class Forwarder {
     this.#tun = tun
     this.#notices = notices
     this.#origin = origin
+    this.#kernelOrigin = { ...origin }
     this.#ping.bytes.set(PING)
   }
 
@@ -284,7 +287,9 @@ export class Forwarder {
   /** Drops the packet and tells its sender why. */
   #refuse(from: number, error: IcmpError, counter: number, mtu = 0): void {
     this.#counters[counter]++
-    const length = writeError(error, this.#origin, this.#packet, 0, this.#answer, 0, mtu)
+    this.#kernelOrigin.address = destination(this.#packet.view, 0)
+    const origin = from === NO_PORT ? this.#kernelOrigin : this.#origin
+    const length = writeError(error, origin, this.#packet, 0, this.#answer, 0, mtu)
     if (length === 0 || length > MAX_ERROR_LENGTH) return
     if (!this.#limiter.take(source(this.#packet.view, 0), this.#ports.now)) {
       this.#counters[COUNTER.icmpLimited]++

@@ -1,0 +1,112 @@
+// What switch.test.ts runs inside a network namespace of its own, where lo is all there is: `node switch-scenarios.ts NAME`.
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { SwitchError } from '../../node/switch/errors.ts'
+import { echoRequest, eventually, ipv4Packet } from '../unit/switch/peer.ts'
+import { A, B, GATEWAY, OWN, ROUTES, SUBNET, startTestSwitch } from '../unit/switch/running.ts'
+
+const ip = (...args: string[]): string => execFileSync('ip', args, { encoding: 'utf8' })
+const TUN_ROUTES = ROUTES.map(route =>
+  route.peerId === 'local' ? { ...route, peerId: 'tun' as const } : route,
+)
+
+const scenarios: Record<string, () => Promise<void>> = {
+  /** The interface is there, addressed, and both sides of it reach each other. */
+  async tun() {
+    await using net = await startTestSwitch({ tun: { name: 'omtest0' }, mtu: 1400 }, { mtu: 1300 })
+    net.running.setRoutes(TUN_ROUTES)
+    assert.deepEqual(net.running.tun, { name: 'omtest0', mtu: 1400 })
+    const shown = ip('addr', 'show', 'dev', 'omtest0')
+    assert.match(shown, /mtu 1400/)
+    assert.match(shown, /inet 10\.77\.0\.16\/16/)
+    assert.match(shown, /inet 10\.77\.0\.1\/32/)
+    assert.match(ip('route'), /10\.77\.0\.0\/16 dev omtest0/)
+    for (const address of [GATEWAY, OWN]) {
+      await net.a.send(echoRequest(A, address))
+      const answer = await net.a.receive()
+      assert.equal(answer.readUInt32BE(12), address)
+      assert.equal(answer[20], 0)
+    }
+    const { createSocket } = await import('node:dgram')
+    const kernel = createSocket('udp4')
+    kernel.bind(4000, '10.77.0.16')
+    await once(kernel, 'listening')
+    const payload = randomBytes(1200)
+    kernel.send(payload, 4001, '10.77.0.2')
+    const sent = await net.a.receive()
+    assert.equal(sent[8], 64, 'the kernel has counted its own hop')
+    assert.deepEqual(sent.subarray(28), payload)
+    const udp = Buffer.concat([Buffer.from([0x0f, 0xa1, 0x0f, 0xa0, 0, 13, 0, 0]), Buffer.from('hello')])
+    const came = once(kernel, 'message')
+    await net.a.send(ipv4Packet(A, OWN, udp))
+    assert.equal((await came)[0].toString(), 'hello')
+    // A client that is away: the kernel is told.
+    kernel.send('x', 4001, '10.77.0.200')
+    await eventually(() => net.running.counters().unreachable >= 1, 'the refusal')
+    kernel.close()
+    // The other way is narrower: path MTU discovery works for the kernel, too.
+    const tooLong = createSocket('udp4')
+    tooLong.bind(4002, '10.77.0.16')
+    await once(tooLong, 'listening')
+    tooLong.send(randomBytes(1340), 4001, '10.77.0.3')
+    await eventually(() => net.running.counters().tooBig === 1, 'the refusal')
+    await eventually(() => / mtu 1300/.test(ip('route', 'get', '10.77.0.3')), 'the kernel learns the MTU')
+    tooLong.close()
+    assert.deepEqual(net.errors, [])
+  },
+
+  /** Stopping takes the interface away, and the name can be used again at once. */
+  async gone() {
+    for (let round = 0; round < 2; round++) {
+      const net = await startTestSwitch({ tun: { name: 'omtest1' } })
+      assert.match(ip('link'), /omtest1/)
+      await assert.rejects(startTestSwitch({ tun: { name: 'omtest1' } }), (error: unknown) => {
+        assert.ok(error instanceof SwitchError)
+        assert.equal(error.code, 'TUN_UNAVAILABLE')
+        assert.match(error.message, /in use/)
+        return true
+      })
+      await net[Symbol.asyncDispose]()
+      assert.doesNotMatch(ip('link'), /omtest1/)
+    }
+    await assert.rejects(startTestSwitch({ tun: { name: 'a-name-too-long-for-this' } }), {
+      code: 'TUN_UNAVAILABLE',
+    })
+  },
+
+  /** Segments longer than the interface's MTU: the kernel refuses to segment, and everything arrives nonetheless. */
+  async narrow() {
+    ip('link', 'set', 'lo', 'mtu', '1280')
+    await using net = await startTestSwitch()
+    const payloads = Array.from({ length: 50 }, () => randomBytes(1400))
+    for (let round = 0; round < 3; round++) {
+      await Promise.all(payloads.map(payload => net.a.send(ipv4Packet(A, B, payload))))
+      for (const payload of payloads) assert.deepEqual((await net.b.receive()).subarray(20), payload)
+    }
+    assert.deepEqual(net.drops(), {})
+  },
+
+  /** Without the right to make interfaces there is a sentence that helps. */
+  async unprivileged() {
+    process.setgroups?.([])
+    process.setgid?.(65534)
+    process.setuid?.(65534)
+    await assert.rejects(startTestSwitch({ tun: {} }), (error: unknown) => {
+      assert.ok(error instanceof SwitchError)
+      assert.equal(error.code, 'TUN_UNAVAILABLE')
+      assert.match(error.message, /run as root or with CAP_NET_ADMIN, or start without a TUN/)
+      return true
+    })
+    await assert.rejects(startTestSwitch({ listen: [{ host: '127.0.0.1', port: 80 }] }), {
+      code: 'PORT_FORBIDDEN',
+    })
+    // As a switch alone it works.
+    await using net = await startTestSwitch({ subnet: SUBNET })
+    await net.a.send(ipv4Packet(A, B))
+    await net.b.receive()
+  },
+}
+
+await scenarios[process.argv[2]]()
