@@ -26,6 +26,7 @@ export function verifyChain(
     throw new PkiError('UNTRUSTED', 'the mesh root is not a root certificate')
   checkTime('the mesh root', root, now)
   if (!isIssuedBy(leaf, root)) {
+    if (leaf.ca) throw new PkiError('UNTRUSTED', 'the authority is not signed by the mesh root itself')
     const candidates = intermediates.filter(authority => isIssuedBy(leaf, authority))
     // One CA may be there with its old and its renewed certificate: any that holds will do.
     firstThatHolds(candidates, authority => {

@@ -56,7 +56,7 @@ export const MAX_REMOTES = 64
 
 const HOST = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,252}$/
 const PEM =
-  /^(?:-----BEGIN [A-Za-z0-9 -]{1,64}-----\n[A-Za-z0-9+/=\n]+-----END [A-Za-z0-9 -]{1,64}-----(?:\n+|$)){1,8}$/
+  /^(?:-----BEGIN [A-Za-z0-9 -]{1,64}-----\n(?:[A-Za-z0-9+/=]+\n)+-----END [A-Za-z0-9 -]{1,64}-----(?:\n+|$)){1,8}$/
 
 /** The text of the `.ovpn` file. Holds a private key. @throws PkiError BAD_ARGUMENT */
 export function formatClientpack(request: ClientpackRequest): string {

@@ -45,9 +45,11 @@ const OID = {
   sha256: '2.16.840.1.101.3.4.2.1',
 } as const
 
-/** PKCS#12's own derivation runs in node-forge, hence in JavaScript: 10,000 rounds take about 50 ms. */
-const MAC_ITERATIONS = 10_000
-const ENCRYPTION_ITERATIONS = 100_000
+/**
+ * Rounds of deriving a key from the password. Whoever guesses takes the cheaper of MAC and encryption, so both have the
+ * same. The MAC's derivation runs in JavaScript and blocks for some 50 ms.
+ */
+const ITERATIONS = 10_000
 /** Which of the derived keys is the one for the MAC (RFC 7292 appendix B.3). */
 const MAC_KEY = 3
 
@@ -66,7 +68,7 @@ export function makePkcs12(request: Pkcs12Request): Uint8Array<ArrayBuffer> {
   const shrouded = encryptPbes2(
     decode(privateKey.export({ type: 'pkcs8', format: 'der' })),
     password,
-    ENCRYPTION_ITERATIONS,
+    ITERATIONS,
     random,
   )
   const key = bag(OID.shroudedKeyBag, sequence(shrouded.algorithm, octets(shrouded.ciphertext)), attributes)
@@ -90,7 +92,7 @@ const certificateBag = (certificate: X509Certificate, attributes: Der[]): Der =>
 const data = (content: Der): Der => sequence(oid(OID.data), wrapped(0, octets(encode(content))))
 
 function encryptedData(content: Der, password: string, random: Random): Der {
-  const { algorithm, ciphertext } = encryptPbes2(content, password, ENCRYPTION_ITERATIONS, random)
+  const { algorithm, ciphertext } = encryptPbes2(content, password, ITERATIONS, random)
   const info = sequence(oid(OID.data), algorithm, tagged(0, ciphertext))
   return sequence(oid(OID.encryptedData), wrapped(0, sequence(integer(0), info)))
 }
@@ -102,7 +104,7 @@ function mac(content: Uint8Array, password: string, random: Random): Der {
   return sequence(
     sequence(sequence(oid(OID.sha256), nothing()), octets(digest)),
     octets(salt),
-    integer(MAC_ITERATIONS),
+    integer(ITERATIONS),
   )
 }
 
@@ -121,6 +123,6 @@ interface Pkcs12Derivation {
 function deriveMacKey(password: string, salt: Uint8Array): Buffer {
   const { generateKey } = forge.pkcs12 as unknown as Pkcs12Derivation
   const saltBuffer = forge.util.createBuffer(Buffer.from(salt).toString('latin1'))
-  const key = generateKey(password, saltBuffer, MAC_KEY, MAC_ITERATIONS, 32, forge.md.sha256.create())
+  const key = generateKey(password, saltBuffer, MAC_KEY, ITERATIONS, 32, forge.md.sha256.create())
   return Buffer.from(key.getBytes(), 'latin1')
 }

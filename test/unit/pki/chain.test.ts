@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
 import { test } from 'node:test'
 import { verifyChain } from '../../../node/pki/chain.ts'
 import { PkiError, type PkiErrorCode } from '../../../node/pki/errors.ts'
 import { checkKeyOf, newPrivateKey } from '../../../node/pki/keys.ts'
 import { LIFETIMES } from '../../../node/pki/renewal.ts'
-import { clientOf, DAY, issuingCa, makePki, YEAR } from './meshes.ts'
+import { clientOf, DAY, issuingCa, makePki, openssl, scratch, YEAR } from './meshes.ts'
 
 const NOW = Date.UTC(2026, 5, 1)
 const refusedAs = (code: PkiErrorCode) => (error: unknown) => error instanceof PkiError && error.code === code
@@ -45,6 +46,39 @@ test('a leaf is no authority, and an issuing CA no root', () => {
   const between = [client.certificate, issuing.certificate]
   assert.throws(() => verifyChain(forged.certificate, between, root.certificate, NOW), refusedAs('UNTRUSTED'))
   assert.throws(() => verifyChain(client.certificate, [], issuing.certificate, NOW), refusedAs('UNTRUSTED'))
+})
+
+test('an authority below an issuing CA is none', () => {
+  const { root, issuing } = makePki(NOW)
+  const below = issuingCa(issuing, NOW)
+  for (const purpose of ['authority', undefined] as const) {
+    assert.throws(
+      () => verifyChain(below.certificate, [issuing.certificate], root.certificate, NOW, purpose),
+      refusedAs('UNTRUSTED'),
+    )
+  }
+  const client = clientOf(below, NOW)
+  const between = [below.certificate, issuing.certificate]
+  // What it signs bears the subject and key identifier of an authority that is not there.
+  assert.throws(() => verifyChain(client.certificate, between, root.certificate, NOW), refusedAs('UNTRUSTED'))
+})
+
+test('certificates with keys of another kind are refused, not choked on', async t => {
+  const { root, issuing } = makePki(NOW)
+  const write = scratch(t)
+  for (const algorithm of ['rsa:2048', 'ed25519']) {
+    const file = write('key.pem', '')
+    const pem = await openssl(
+      ...['req', '-x509', '-newkey', algorithm, '-noenc', '-keyout', file],
+      ...['-subj', `/${issuing.certificate.subject.replaceAll('\n', '/')}`],
+    )
+    const foreign = new X509Certificate(pem)
+    const leaf = clientOf(issuing, NOW).certificate
+    const check = (leaf: X509Certificate, between: X509Certificate[]) => () =>
+      verifyChain(leaf, between, root.certificate, NOW)
+    assert.throws(check(foreign, [issuing.certificate]), refusedAs('UNTRUSTED'))
+    assert.throws(check(leaf, [foreign]), refusedAs('UNTRUSTED'))
+  }
 })
 
 test('validity counts at the time that is asked for', () => {
