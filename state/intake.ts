@@ -28,6 +28,15 @@ export interface IntakeInit {
   readonly now: () => number
 }
 
+export interface Delivery {
+  /** What the sender says is accounted for once the records are taken; undefined for nothing. */
+  readonly claims: Knowledge | undefined
+  /** This replica's origin and last sequence number: nobody is believed beyond that. */
+  readonly own: { readonly origin: Origin; readonly sequence: number }
+  /** Also looks at records accounted for before. */
+  readonly again: boolean
+}
+
 export interface Taken {
   readonly outcomes: Outcome[]
   /** Highest sequence number of each origin among the records that were accounted for. */
@@ -56,17 +65,9 @@ export class Intake {
     return this.#holding.deadline()
   }
 
-  /**
-   * Works records into a batch.
-   * @param claims what the sender says is accounted for once these are taken; undefined for nothing
-   * @param own this replica's origin and last sequence number: nobody is believed beyond that
-   */
-  take(
-    batch: Batch,
-    records: readonly Uint8Array[],
-    claims: Knowledge | undefined,
-    own: { origin: Origin; sequence: number },
-  ): Taken {
+  /** Works records into a batch. */
+  take(batch: Batch, records: readonly Uint8Array[], delivery: Delivery): Taken {
+    const { claims, own, again } = delivery
     const unaccounted = new Map<Origin, Set<number>>()
     const highest = new Map<Origin, number>()
     let isWhole = true
@@ -79,7 +80,7 @@ export class Intake {
       }
       const { record } = decoded
       const origin = originOf(record)
-      const outcome = this.#takeOne(batch, record, bytes)
+      const outcome = this.#takeOne(batch, record, bytes, again)
       if (outcome.outcome === 'held' || outcome.outcome === 'refused') {
         unaccounted.set(origin, (unaccounted.get(origin) ?? new Set()).add(record.sequence))
       } else highest.set(origin, Math.max(highest.get(origin) ?? 0, record.sequence))
@@ -104,8 +105,8 @@ export class Intake {
     this.#voidRemoved(batch)
   }
 
-  #takeOne(batch: Batch, record: StateRecord, bytes: Uint8Array): Outcome {
-    if (batch.isKnown(originOf(record), record.sequence)) return { outcome: 'known' }
+  #takeOne(batch: Batch, record: StateRecord, bytes: Uint8Array, again = false): Outcome {
+    if (!again && batch.isKnown(originOf(record), record.sequence)) return { outcome: 'known' }
     const now = this.#now()
     const isEarly = isAhead(record.stamp, now)
     // A revocation needs no clock.
@@ -144,7 +145,7 @@ export class Intake {
     batch: Batch,
     claims: Knowledge,
     unaccounted: ReadonlyMap<Origin, ReadonlySet<number>>,
-    own: { origin: Origin; sequence: number },
+    own: Delivery['own'],
   ): void {
     for (const [origin, set] of claims) {
       if (origin === own.origin && set.highest > own.sequence) continue

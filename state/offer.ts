@@ -1,5 +1,6 @@
 // What one replica has that another lacks.
-import { encodeRecord, type StateRecord } from './record.ts'
+import { encodeRecord, recordKey, type StateRecord } from './record.ts'
+import { BUCKETS, bucketOf } from './record-hash.ts'
 import type { RecordTable } from './table.ts'
 import { type Knowledge, toVector, type Vector } from './vector.ts'
 
@@ -39,4 +40,26 @@ export function offer(table: RecordTable, ours: Knowledge, theirs: Knowledge, ma
     if (accounted !== undefined && !has?.includes(accounted)) known.set(origin, accounted)
   }
   return { records, known: toVector(known), more: false }
+}
+
+/**
+ * The records, tombstones too, in those buckets whose hashes are not the same. Whole buckets, as many as fit and at
+ * least one, so that each round makes some of them equal.
+ * @param theirs the other replica's hashes, from anywhere
+ */
+export function differing(table: RecordTable, theirs: readonly string[], maxBytes: number): Uint8Array[] {
+  const ours = table.bucketHashes()
+  const unequal = new Map<number, Uint8Array[]>()
+  for (let i = 0; i < BUCKETS; i++) if (ours[i] !== theirs[i]) unequal.set(i, [])
+  for (const { record } of table.everything()) {
+    unequal.get(bucketOf(recordKey(record.kind, record.id)))?.push(encodeRecord(record))
+  }
+  const records: Uint8Array[] = []
+  let bytes = 0
+  for (const bucket of unequal.values()) {
+    for (const encoded of bucket) bytes += encoded.length
+    if (records.length > 0 && bytes > maxBytes) break
+    records.push(...bucket)
+  }
+  return records
 }

@@ -2,7 +2,13 @@
 import { createHash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 
-const BUCKETS = 256
+/** Parts into which the records fall by their key. */
+export const BUCKETS = 256
+
+/** The part a key falls into. */
+export function bucketOf(key: string): number {
+  return crc32(key) % BUCKETS
+}
 
 /**
  * Hash of a set of digests: they fall into 256 buckets by their key, each hashed in sorted order when asked for and
@@ -26,17 +32,23 @@ export class RecordHash {
   value(): string {
     if (this.#total === undefined) {
       const total = createHash('sha256')
-      for (let i = 0; i < BUCKETS; i++) {
-        this.#hashes[i] ??= hashSorted(this.#buckets[i])
-        total.update(this.#hashes[i]!)
-      }
+      for (const hash of this.buckets()) total.update(hash)
       this.#total = total.digest('hex')
     }
     return this.#total
   }
 
+  /** SHA-256 of each bucket, hex. */
+  buckets(): string[] {
+    return this.#buckets.map((bucket, index) => {
+      const hash = this.#hashes[index] ?? hashSorted(bucket)
+      this.#hashes[index] = hash
+      return hash
+    })
+  }
+
   #touch(key: string): Map<string, string> {
-    const index = crc32(key) % BUCKETS
+    const index = bucketOf(key)
     this.#hashes[index] = undefined
     this.#total = undefined
     return this.#buckets[index]

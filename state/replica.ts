@@ -8,7 +8,7 @@ import { Intake, type Outcome } from './intake.ts'
 import type { ControllerId, Kind, Values } from './kinds.ts'
 import { isRemoval } from './merge.ts'
 import { encodeNote, knownNote, NOTE_FORMAT, NOTE_HEAD, NOTE_SELF, STORE_FORMAT } from './notes.ts'
-import { type Delta, offer } from './offer.ts'
+import { type Delta, differing, offer } from './offer.ts'
 import {
   decodeRecord,
   encodeRecord,
@@ -251,15 +251,24 @@ export class Replica {
   }
 
   /**
-   * Lets nothing count as known any more, so that peers send everything again. For two replicas with equal vectors and
-   * unequal hashes, which only damage can bring about. Loses no record.
+   * Hashes of the 256 parts of this replica. For two replicas with equal vectors and unequal hashes, which only a disk
+   * set back to an old copy can bring about: they tell each other these, and then send what `differing` yields.
    */
-  forget(): Promise<void> {
-    return this.#queue.run(async () => {
-      const batch = this.#newBatch()
-      batch.forget()
-      await this.#commit(batch, 'received')
-    })
+  buckets(): string[] {
+    return this.#table.bucketHashes()
+  }
+
+  /** The records in those parts that are not the same there; call again while hashes differ. */
+  differing(buckets: readonly string[], maxBytes = DELTA_BYTES): Uint8Array[] {
+    return differing(this.#table, buckets, maxBytes)
+  }
+
+  /**
+   * Takes records from a peer's `differing`, even those accounted for before. So a record that was deleted and forgotten
+   * may come back with an old copy that still had it: no record that anyone holds is ever lost to a repair.
+   */
+  repair(records: readonly Uint8Array[]): Promise<Outcome[]> {
+    return this.#queue.run(() => this.#take(records, undefined, true))
   }
 
   /**
@@ -299,10 +308,14 @@ export class Replica {
     return `${this.id}/${this.#incarnation}`
   }
 
-  async #take(records: readonly Uint8Array[], claims: Knowledge | undefined): Promise<Outcome[]> {
+  async #take(
+    records: readonly Uint8Array[],
+    claims: Knowledge | undefined,
+    again = false,
+  ): Promise<Outcome[]> {
     const batch = this.#newBatch()
     const own = { origin: this.#origin, sequence: this.#sequence }
-    const { outcomes, highest } = this.#intake.take(batch, records, claims, own)
+    const { outcomes, highest } = this.#intake.take(batch, records, { claims, own, again })
     await this.#commit(batch, 'received')
     if ((highest.get(own.origin) ?? 0) > own.sequence) await this.#noticeAmnesia()
     return outcomes

@@ -108,6 +108,11 @@ export class RecordTable {
   hash(): string {
     return this.#hash.value()
   }
+
+  /** The hashes that `hash` is made of, for finding where two replicas differ. */
+  bucketHashes(): string[] {
+    return this.#hash.buckets()
+  }
 }
 
 /** The sum of digests with one more and one fewer in it. */

@@ -21,6 +21,8 @@ type Message =
   /** `own`: the sender's controller record, which proves itself, so that nobody is a stranger for long. */
   | { kind: 'vector'; vector: Vector; hash: string; own: readonly Uint8Array[] }
   | { kind: 'delta'; delta: Delta }
+  | { kind: 'buckets'; hashes: readonly string[] }
+  | { kind: 'repair'; records: readonly Uint8Array[] }
 
 interface Flight {
   readonly at: number
@@ -184,11 +186,18 @@ export class World {
       case 'delta':
         await replica.absorb(message.delta)
         break
+      case 'repair':
+        await replica.repair(message.records)
+        break
+      case 'buckets':
+        this.#send(to, from, { kind: 'repair', records: replica.differing(message.hashes, DELTA_BYTES) })
+        break
       case 'vector': {
         await replica.hear(from.identity.id, message.vector)
         const delta = replica.missingFor(message.vector, DELTA_BYTES)!
         const isEqual = JSON.stringify(replica.vector()) === JSON.stringify(message.vector)
-        if (isEqual && replica.hash() !== message.hash) await replica.forget()
+        if (isEqual && replica.hash() !== message.hash)
+          this.#send(to, from, { kind: 'buckets', hashes: replica.buckets() })
         if (delta.records.length > 0 || Object.keys(delta.known).length > 0) {
           this.#send(to, from, { kind: 'delta', delta })
         }
