@@ -30,8 +30,6 @@ export interface ControllerOptions {
 
 /** ms for which a handshake may take, and for which a cookie is good. */
 const HANDSHAKE_MS = 60_000
-/** ms after which a session's keys are renewed, as in stock servers. */
-const RENEGOTIATION_MS = 3_600_000
 /** ms that sessions are given to hear of the end when the controller drains, at most. */
 const DRAIN_MS = 5000
 /** ms for the last messages to leave. */
@@ -113,7 +111,7 @@ export class Controller {
       settings: {
         ciphers: DATA_CIPHERS,
         handshakeMs: HANDSHAKE_MS,
-        renegotiationMs: RENEGOTIATION_MS,
+        renegotiationMs: this.#home.config.lifetimes.sessionKeys * 1000,
         pingSeconds: PING_SECONDS,
         timeoutSeconds: SESSION_TIMEOUT_SECONDS,
         mtu: OVERLAY_MTU,

@@ -30,6 +30,8 @@ export const Config = Type.Object(
       issuing: Type.Number({ minimum: 1 }),
       server: Type.Number({ minimum: 1 }),
       client: Type.Number({ minimum: 1 }),
+      /** Of the data-channel keys of a session: the controller renegotiates by then. */
+      sessionKeys: Type.Number({ minimum: 4 }),
     }),
   },
   { additionalProperties: false },

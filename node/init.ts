@@ -21,7 +21,7 @@ import { formatPrivateKey, newPrivateKey, publicKeyOf } from './pki/keys.ts'
 import { fingerprintOf } from './pki/names.ts'
 import { LIFETIMES } from './pki/renewal.ts'
 import { issueServerCertificate } from './pki/server.ts'
-import { DEFAULT_PORT } from './push.ts'
+import { DEFAULT_PORT, SESSION_KEY_SECONDS } from './push.ts'
 import { ServiceError } from './service.ts'
 import { formatTlsCryptV2ServerKey } from './vpn/static-key.ts'
 import { generateServerKey } from './vpn/tls-crypt-v2.ts'
@@ -68,7 +68,7 @@ export async function initMesh(request: InitRequest): Promise<InitResult> {
   await directory.claim()
 
   const now = Date.now()
-  const lifetimes = { ...LIFETIMES, ...request.lifetimes }
+  const lifetimes = { ...LIFETIMES, sessionKeys: SESSION_KEY_SECONDS, ...request.lifetimes }
   const meshId = randomBytes(16).toString('hex')
   const identity = generateKeyPairSync('ed25519')
   const publicKey = rawPublicKey(identity.publicKey)
@@ -157,7 +157,12 @@ export async function initMesh(request: InitRequest): Promise<InitResult> {
     controllerId: id,
     listen: [...request.listen],
     meshListen: request.meshListen,
-    lifetimes: { issuing: lifetimes.issuing, server: lifetimes.server, client: lifetimes.client },
+    lifetimes: {
+      issuing: lifetimes.issuing,
+      server: lifetimes.server,
+      client: lifetimes.client,
+      sessionKeys: lifetimes.sessionKeys,
+    },
   })
   return {
     meshId,

@@ -17,6 +17,9 @@ export const PING_RESTART_SECONDS = 3
 /** Seconds of silence after which the controller ends a session; longer than a client needs to notice first. */
 export const SESSION_TIMEOUT_SECONDS = 10
 
+/** Seconds after which a session gets new keys, as in stock servers. */
+export const SESSION_KEY_SECONDS = 3600
+
 /**
  * Bytes of an overlay packet: 1,500 less the IPv6 and UDP headers (48) and the data channel's own (28 in the epoch
  * format), rounded down, so that no underlay packet is fragmented on an ordinary path.
