@@ -32,6 +32,8 @@ export interface ControllerOptions {
 const HANDSHAKE_MS = 60_000
 /** ms that sessions are given to hear of the end when the controller drains, at most. */
 const DRAIN_MS = 5000
+/** ms to wait for a command that has the data directory open. */
+const LOCK_PATIENCE_MS = 5000
 /** ms for the last messages to leave. */
 const FAREWELL_MS = 250
 /** ms between two looks at timers at most. */
@@ -81,7 +83,7 @@ export class Controller {
 
   /** Opens the data directory and takes its lock; nothing listens yet. */
   static async open(options: ControllerOptions): Promise<Controller> {
-    const home = await Home.open(options.dataDir)
+    const home = await Home.open(options.dataDir, LOCK_PATIENCE_MS)
     try {
       const { logger } = options
       for (const problem of home.problems) logger.warn(problem)

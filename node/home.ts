@@ -12,6 +12,9 @@ import { type Config, DataDirectory, DataDirectoryError } from './data-directory
 import { parsePrivateKey } from './pki/keys.ts'
 import { parseTlsCryptV2ServerKey } from './vpn/static-key.ts'
 
+/** ms between two tries for the lock. */
+const LOCK_RETRY_MS = 50
+
 type HomeParts = Omit<Home, 'mesh' | 'controller' | 'issuingCertificate' | 'close'>
 
 export class Home {
@@ -41,8 +44,11 @@ export class Home {
     this.problems = parts.problems
   }
 
-  /** @throws DataDirectoryError, StateError, PkiError; nothing is changed then */
-  static async open(dataDir: string): Promise<Home> {
+  /**
+   * @param patience ms to wait for the lock, which commands hold for a moment when no controller runs
+   * @throws DataDirectoryError, StateError, PkiError; nothing is changed then
+   */
+  static async open(dataDir: string, patience = 0): Promise<Home> {
     const directory = new DataDirectory(dataDir)
     const config = await directory.readConfig()
     const loose = await directory.tighten()
@@ -57,7 +63,7 @@ export class Home {
       )
     }
     const id = config.controllerId as ControllerId
-    const store = await LevelStore.open(directory.state, { create: false })
+    const store = await openStore(directory.state, Date.now() + patience)
     const replica = await Replica.open({
       store,
       identity: { id, privateKey },
@@ -131,4 +137,16 @@ async function readIdentity(directory: DataDirectory, config: Config): Promise<K
     )
   }
   return key
+}
+
+async function openStore(directory: string, until: number): Promise<LevelStore> {
+  for (;;) {
+    try {
+      return await LevelStore.open(directory, { create: false })
+    } catch (error) {
+      const locked = error instanceof StateError && error.code === 'STORE_LOCKED'
+      if (!locked || Date.now() >= until) throw error
+      await new Promise(resolve => setTimeout(resolve, LOCK_RETRY_MS))
+    }
+  }
 }

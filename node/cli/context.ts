@@ -3,11 +3,16 @@
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
+import { StateError } from '../../state/errors.ts'
 import { RemoteController } from '../api/remote.ts'
 import { apiSocketPath, socketState } from '../api/socket.ts'
 import type { ControllerService } from '../service.ts'
 import { CommandError, UsageError } from './errors.ts'
 import { Output } from './output.ts'
+
+/** ms to wait for whoever has the data directory open, and between two tries. */
+const LOCK_PATIENCE_MS = 5000
+const LOCK_RETRY_MS = 50
 
 export interface GlobalOptions {
   data?: string
@@ -52,15 +57,26 @@ export class Context {
 
   /** The running controller, or else the data directory itself, opened for as long as `use` takes. */
   async withService<T>(use: (service: ControllerService) => Promise<T>): Promise<T> {
-    const remote = await this.running()
-    if (remote !== undefined) return use(remote)
-    // Loaded only now: a command that asks a running controller starts in half the time without the store.
-    const { openOffline } = await import('../offline.ts')
-    const { service, close } = await openOffline(this.dataDir)
-    try {
-      return await use(service)
-    } finally {
-      await close()
+    const until = Date.now() + LOCK_PATIENCE_MS
+    for (;;) {
+      const remote = await this.running()
+      if (remote !== undefined) return use(remote)
+      // Loaded only now: a command that asks a running controller starts in half the time without the store.
+      const { openOffline } = await import('../offline.ts')
+      const opened = await openOffline(this.dataDir).catch((error: unknown) => {
+        // Another command has it for a moment, or a controller is starting and will answer soon.
+        const locked = error instanceof StateError && error.code === 'STORE_LOCKED'
+        if (!locked || Date.now() >= until) throw error
+      })
+      if (!opened) {
+        await new Promise(resolve => setTimeout(resolve, LOCK_RETRY_MS))
+        continue
+      }
+      try {
+        return await use(opened.service)
+      } finally {
+        await opened.close()
+      }
     }
   }
 }

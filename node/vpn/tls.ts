@@ -64,7 +64,11 @@ export class TlsServer {
       if (channel) channel.secured(socket)
       else socket.destroy()
     })
-    this.#server.on('tlsClientError', error => this.#current.getStore()?.fail(reasonOf(error)))
+    this.#server.on('tlsClientError', (error, socket) => {
+      // Of a certificate that was not accepted, the error itself only says that the connection was reset.
+      const refusal = socket.authorizationError
+      this.#current.getStore()?.fail(refusal ? String(refusal) : reasonOf(error))
+    })
   }
 
   /** New handshakes use these; connections that are up stay as they are. */
