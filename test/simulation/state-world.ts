@@ -105,13 +105,18 @@ export class World {
     node.group = host.group
     this.nodes.push(node)
     await this.start(node)
-    await this.rejoin(node, host)
-    await node.replica!.write([controllerOp(node.index)])
-    await host.replica!.absorb(node.replica!.missingFor(host.replica!.vector())!)
+    await this.introduce(node, host)
     return node
   }
 
-  async rejoin(node: Node, host: Node): Promise<void> {
+  async introduce(node: Node, host: Node): Promise<void> {
+    await this.copy(node, host)
+    await node.replica!.write([controllerOp(node.index)])
+    await host.replica!.absorb(node.replica!.missingFor(host.replica!.vector())!)
+  }
+
+  /** A full replica from `host`, as over a connection that loses nothing. */
+  async copy(node: Node, host: Node): Promise<void> {
     for (let more = true; more; ) {
       const delta = host.replica!.missingFor(node.replica!.vector())!
       await node.replica!.absorb(delta)

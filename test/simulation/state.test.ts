@@ -193,6 +193,8 @@ class Life {
     const client = this.world.choose([...node.replica!.all('client')])
     if (client === undefined) return
     await attempt(node, [{ ...client, value: { ...client.value, enabled: this.world.chance(700) } }])
+    // What a controller overwrites after its removal may go with it, where nobody else has the version before.
+    if (node === this.#removed) this.#withdraw(client.id)
   }
 
   async #revoke(node: Node): Promise<void> {
@@ -212,9 +214,13 @@ class Life {
     if (node.replica!.get('lease', client.value.address)?.holder === client.id) {
       ops.push({ kind: 'lease', id: client.value.address, value: null })
     }
-    const at = this.#acknowledged.findIndex(({ id }) => id === client.id)
-    if (at >= 0) this.#acknowledged.splice(at, 1)
+    this.#withdraw(client.id)
     await attempt(node, ops)
+  }
+
+  #withdraw(id: string): void {
+    const at = this.#acknowledged.findIndex(acknowledged => acknowledged.id === id)
+    if (at >= 0) this.#acknowledged.splice(at, 1)
   }
 
   #acknowledge(node: Node, kind: Kind, id: string): void {
@@ -231,11 +237,12 @@ class Life {
       node.group = 0
       if (!node.isUp) await world.start(node)
     }
-    // Whoever was wiped joins again; then everyone compares with everyone until nothing is left to say.
-    for (const node of world.nodes) {
-      const isLost = node.views!.controllers().length === 0
-      const host = world.nodes.find(other => other !== node && other.views!.isAdmitted(other.identity.id))
-      if (isLost && host !== undefined) await world.rejoin(node, host)
+    // Whoever was wiped before anyone else heard of it joins again.
+    for (const node of this.#members()) {
+      const others = this.#members().filter(other => other !== node)
+      if (others.some(other => other.views!.isAdmitted(node.identity.id))) continue
+      const host = others.find(other => other.views!.isAdmitted(other.identity.id))
+      if (host !== undefined) await world.introduce(node, host)
     }
     await world.advance(3 * MAX_SKEW_MS)
     for (let round = 0; round < 60; round++) {
