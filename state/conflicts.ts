@@ -43,6 +43,8 @@ function addressConflicts(views: Views, records: Records): Conflict[] {
     else list.push(loser)
   }
   for (const { id, value } of records.all('client')) {
+    // Whose certificate was revoked has given its address up.
+    if (records.get('revocation', value.serial) !== undefined) continue
     if (records.get('lease', value.address)?.holder !== id) {
       note(value.address, { id: id as ClientId, name: views.client(id)!.name })
     }
