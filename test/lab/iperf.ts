@@ -13,7 +13,7 @@ export interface IperfReport {
 }
 
 export interface IperfOptions {
-  /** @default 2 */
+  /** @default 1 */
   seconds?: number
   /** Datagrams of so many bytes at so many bits a second (0: as fast as it goes); TCP without it. */
   udp?: { bitsPerSecond: number; bytes: number }
@@ -53,7 +53,7 @@ interface IperfJson {
 
 /** Measures from one host to a server at an address; throws if iperf3 fails. */
 export async function iperf(from: Host, address: string, options: IperfOptions = {}): Promise<IperfReport> {
-  const { seconds = 2, udp, reverse = false, port = 5201 } = options
+  const { seconds = 1, udp, reverse = false, port = 5201 } = options
   const argv = ['iperf3', '--json', '--client', address, '--port', String(port), '--time', String(seconds)]
   argv.push('--connect-timeout', '5000')
   if (reverse) argv.push('--reverse')
