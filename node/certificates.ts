@@ -1,7 +1,7 @@
 // The certificates of this controller over time: server and issuing certificate are renewed well before they end, while
 // the controller runs.
 import { createPublicKey, X509Certificate } from 'node:crypto'
-import type { Home } from './home.ts'
+import { type Home, readCertificate, readKey } from './home.ts'
 import { parseHostPort } from './net/ip.ts'
 import { issueIssuingCa } from './pki/authority.ts'
 import { formatPrivateKey, newPrivateKey, parsePrivateKey } from './pki/keys.ts'
@@ -30,12 +30,11 @@ export class Certificates {
 
   static async open(home: Home): Promise<Certificates> {
     const { directory } = home
-    const server = new X509Certificate(await directory.read(directory.serverCertificate))
-    const key = await directory.read(directory.serverKey)
+    const server = await readCertificate(directory, directory.serverCertificate)
+    const key = await readKey(directory, directory.serverKey)
+    const certificates = new Certificates(home, server, formatPrivateKey(key))
     // A crash between the writes of key and certificate leaves a pair that does not fit: a new one is made.
-    if (server.checkPrivateKey(parsePrivateKey(key))) return new Certificates(home, server, key)
-    const certificates = new Certificates(home, server, key)
-    await certificates.#renewServer(Date.now())
+    if (!server.checkPrivateKey(key)) await certificates.#renewServer(Date.now())
     return certificates
   }
 

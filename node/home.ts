@@ -53,15 +53,15 @@ export class Home {
     const config = await directory.readConfig()
     const loose = await directory.tighten()
     const privateKey = await readIdentity(directory, config)
-    const rootCertificate = await directory.read(directory.rootCertificate)
-    const issuingKey = parsePrivateKey(await directory.read(directory.issuingKey))
-    const tlsCryptKey = parseTlsCryptV2ServerKey(await directory.read(directory.tlsCryptKey))
-    if (!tlsCryptKey) {
-      throw new DataDirectoryError(
-        'DAMAGED',
-        `${directory.tlsCryptKey} is damaged; restore it from a backup or from another controller`,
-      )
+    const root = await readCertificate(directory, directory.rootCertificate)
+    const rootCertificate = root.toString()
+    const issuingKey = await readKey(directory, directory.issuingKey)
+    const issuing = await readCertificate(directory, directory.issuingCertificate)
+    if (!issuing.checkPrivateKey(issuingKey)) {
+      throw damaged(directory.issuingCertificate, `does not belong to ${directory.issuingKey}`)
     }
+    const tlsCryptKey = parseTlsCryptV2ServerKey(await directory.read(directory.tlsCryptKey))
+    if (!tlsCryptKey) throw damaged(directory.tlsCryptKey)
     const id = config.controllerId as ControllerId
     const store = await openStore(directory.state, Date.now() + patience)
     const replica = await Replica.open({
@@ -118,23 +118,44 @@ export class Home {
   }
 }
 
+/** @throws DataDirectoryError that names the file */
+export async function readCertificate(directory: DataDirectory, path: string): Promise<X509Certificate> {
+  const pem = await directory.read(path)
+  try {
+    return new X509Certificate(pem)
+  } catch (error) {
+    throw damaged(path, 'is damaged', error)
+  }
+}
+
+/** An EC P-256 private key. @throws DataDirectoryError that names the file */
+export async function readKey(directory: DataDirectory, path: string): Promise<KeyObject> {
+  const pem = await directory.read(path)
+  try {
+    return parsePrivateKey(pem)
+  } catch (error) {
+    throw damaged(path, 'is damaged', error)
+  }
+}
+
+function damaged(path: string, what = 'is damaged', cause?: unknown): DataDirectoryError {
+  return new DataDirectoryError(
+    'DAMAGED',
+    `${path} ${what}; restore it from a backup (nothing was changed)`,
+    { cause },
+  )
+}
+
 async function readIdentity(directory: DataDirectory, config: Config): Promise<KeyObject> {
   const pem = await directory.read(directory.identityKey)
   let key: KeyObject
   try {
     key = createPrivateKey(pem)
   } catch (error) {
-    throw new DataDirectoryError(
-      'DAMAGED',
-      `${directory.identityKey} is damaged; restore it from a backup (nothing was changed)`,
-      { cause: error },
-    )
+    throw damaged(directory.identityKey, 'is damaged', error)
   }
   if (key.asymmetricKeyType !== 'ed25519' || controllerIdOf(rawPublicKey(key)) !== config.controllerId) {
-    throw new DataDirectoryError(
-      'DAMAGED',
-      `${directory.identityKey} is not the key of controller ${config.controllerId}; restore the directory as a whole`,
-    )
+    throw damaged(directory.identityKey, `is not the key of controller ${config.controllerId}`)
   }
   return key
 }
