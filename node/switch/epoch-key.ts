@@ -3,7 +3,7 @@
 // itself, and the other follows. Source: OpenVPN crypto_epoch.c.
 import { epochIv, epochKey, nextEpochSecret } from '../vpn/data-keys.ts'
 import { GCM_LIMIT, OPEN } from './data-limits.ts'
-import { ReplayWindows } from './replay.ts'
+import type { ReplayWindows } from './replay.ts'
 import type { Arena } from './sys/arena.ts'
 import {
   type Cipher,
@@ -62,6 +62,20 @@ function step(secret: Uint8Array): Uint8Array {
   return next
 }
 
+export interface EpochKeyInit {
+  /** First word of this key's packets. */
+  header: number
+  cipher: CipherName
+  /** Secrets of epoch 1: their first 32 bytes, copied. */
+  send: Uint8Array
+  receive: Uint8Array
+  /** Where this key has two replay windows of its own, `window` and the next. */
+  windows: ReplayWindows
+  window: number
+  /** Blocks of 16 bytes and packets that one epoch may protect. @default GCM_LIMIT; none for ChaCha20-Poly1305 */
+  limit?: number
+}
+
 /** Both directions of a key. */
 export class EpochKey {
   readonly #cipher: CipherName
@@ -78,15 +92,18 @@ export class EpochKey {
   #receiveSecret: Uint8Array
   #derived = 1
   readonly #ring: (EpochContext | undefined)[] = new Array(RING).fill(undefined)
-  readonly #windows = new ReplayWindows(RING)
+  /** Two windows, from `#window` on: one of the newest epoch, one of that before. */
+  readonly #windows: ReplayWindows
+  readonly #window: number
 
-  /**
-   * @param header first word of this key's packets
-   * @param send secret of epoch 1, 32 bytes; copied, as is `receive`
-   */
-  constructor(header: number, cipher: CipherName, send: Uint8Array, receive: Uint8Array, limit = GCM_LIMIT) {
+  /** Throws SysError when OpenSSL refuses. */
+  constructor({ header, cipher, send, receive, windows, window, limit = GCM_LIMIT }: EpochKeyInit) {
     this.#header = header
     this.#cipher = cipher
+    this.#windows = windows
+    this.#window = window
+    windows.reset(window)
+    windows.reset(window + 1)
     this.#limit = cipher === 'CHACHA20-POLY1305' ? Number.POSITIVE_INFINITY : limit
     this.#sendSecret = send.slice(0, 32)
     this.#receiveSecret = receive.slice(0, 32)
@@ -116,21 +133,23 @@ export class EpochKey {
     const size = length - EPOCH_OVERHEAD
     if (size < 0) return OPEN.badLength
     const epoch = packet.view.getUint16(at + 4)
-    const place = epoch & (RING - 1)
     // One older epoch stays for packets that are late.
     if (epoch < this.#newest - 1 || epoch > this.#newest + FUTURE_EPOCHS || epoch === 0) return OPEN.replayed
     if (epoch > this.#derived) this.#deriveUpTo(epoch)
-    const context = this.#ring[place]
+    const context = this.#ring[epoch & (RING - 1)]
     if (context === undefined || context.epoch !== epoch) return OPEN.replayed
     const counter = packet.view.getUint16(at + 6) * 0x100000000 + packet.view.getUint32(at + 8)
-    if (!this.#windows.check(place, counter)) return OPEN.replayed
+    const window = this.#window + (epoch & 1)
+    // An epoch ahead has no window yet: nothing of it was seen.
+    if (counter === 0 || (epoch <= this.#newest && !this.#windows.check(window, counter)))
+      return OPEN.replayed
     this.#nonce(nonces, nonceAt, context, packet, at)
     const text = at + HEADER
     if (!open(context.cipher, nonces, nonceAt, packet, at, HEADER, text, size, text + size, plain, plainAt)) {
       return OPEN.badTag
     }
-    this.#windows.mark(place, counter)
     if (epoch > this.#newest) this.#follow(epoch)
+    this.#windows.mark(window, counter)
     return size
   }
 
@@ -147,12 +166,13 @@ export class EpochKey {
       const place = ++this.#derived & (RING - 1)
       freeCipher(this.#ring[place]?.cipher ?? null)
       this.#ring[place] = derive(this.#receiveSecret, this.#cipher, this.#derived, false)
-      this.#windows.reset(place)
     }
   }
 
   /** The peer has moved on: forget what is too old, and do not stay behind when sending. */
   #follow(epoch: number): void {
+    this.#windows.reset(this.#window + (epoch & 1))
+    if (epoch > this.#newest + 1) this.#windows.reset(this.#window + ((epoch - 1) & 1))
     this.#newest = epoch
     for (let place = 0; place < RING; place++) {
       const context = this.#ring[place]

@@ -15,6 +15,14 @@ const HEADER = 8
 export const AEAD_OVERHEAD = HEADER + TAG_LENGTH
 const DATA_V2 = 9
 
+/** Keys whose replay windows are in one chunk of half a megabyte. */
+const CHUNK_BITS = 10
+
+/** The first of a key's windows in its chunk. */
+function windowOf(key: number): number {
+  return (key & ((1 << CHUNK_BITS) - 1)) * 2
+}
+
 /** A pool of keys. Slot numbers are 1 and up; 0 is none. */
 export class Keys {
   readonly capacity: number
@@ -35,7 +43,8 @@ export class Keys {
   readonly #limited: Uint8Array
   readonly #forged: Float64Array
   readonly #rekeyAsked: Uint8Array
-  readonly #windows: ReplayWindows
+  /** Two windows for each key, the second for the epoch format only; in chunks that are made when first needed. */
+  readonly #windows: ReplayWindows[] = []
   readonly #free: Int32Array
   #freeCount = 0
   #highest = 0
@@ -52,7 +61,6 @@ export class Keys {
     this.#limited = new Uint8Array(size)
     this.#forged = new Float64Array(size)
     this.#rekeyAsked = new Uint8Array(size)
-    this.#windows = new ReplayWindows(size)
     this.#free = new Int32Array(size)
   }
 
@@ -79,7 +87,14 @@ export class Keys {
     let opener: Cipher | null = null
     let epochs: EpochKey | undefined
     if (format === 'epoch') {
-      epochs = new EpochKey(header, cipher, send.cipher, receive.cipher)
+      epochs = new EpochKey({
+        header,
+        cipher,
+        send: send.cipher,
+        receive: receive.cipher,
+        windows: this.#windowsOf(this.#freeSlot()),
+        window: windowOf(this.#freeSlot()),
+      })
     } else {
       sealer = newCipher(cipher, send.cipher, true)
       try {
@@ -89,7 +104,9 @@ export class Keys {
         throw error
       }
     }
-    const key = this.#freeCount > 0 ? this.#free[--this.#freeCount] : ++this.#highest
+    const key = this.#freeSlot()
+    if (key > this.#highest) this.#highest = key
+    else this.#freeCount--
     this.#epochs[key] = epochs
     this.#sealers[key] = sealer
     this.#openers[key] = opener
@@ -102,8 +119,18 @@ export class Keys {
     this.#forged[key] = 0
     this.#rekeyAsked[key] = 0
     this.#live[key] = 1
-    this.#windows.reset(key)
+    if (epochs === undefined) this.#windowsOf(key).reset(windowOf(key))
     return key
+  }
+
+  /** The slot that the next key gets. */
+  #freeSlot(): number {
+    return this.#freeCount > 0 ? this.#free[this.#freeCount - 1] : this.#highest + 1
+  }
+
+  #windowsOf(key: number): ReplayWindows {
+    this.#windows[key >> CHUNK_BITS] ??= new ReplayWindows(2 << CHUNK_BITS)
+    return this.#windows[key >> CHUNK_BITS]
   }
 
   /** Wipes and forgets a key. */
@@ -130,7 +157,9 @@ export class Keys {
     const size = length - AEAD_OVERHEAD
     if (size < 0) return OPEN.badLength
     const id = packet.view.getUint32(at + 4)
-    if (!this.#windows.check(key, id)) return OPEN.replayed
+    const windows = this.#windows[key >> CHUNK_BITS]
+    const window = windowOf(key)
+    if (!windows.check(window, id)) return OPEN.replayed
     if (this.#forged[key] >= FORGERY_LIMIT) return OPEN.badTag
     const nonce = key * NONCE_STRIDE
     this.#receiveNonces.view.setUint32(nonce, id)
@@ -153,7 +182,7 @@ export class Keys {
       this.#forged[key]++
       return OPEN.badTag
     }
-    this.#windows.mark(key, id)
+    windows.mark(window, id)
     return size
   }
 

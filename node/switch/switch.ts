@@ -42,6 +42,8 @@ export interface SwitchRoute extends Cidr {
 /** Bytes of control packets that one message takes to the loop. */
 const CONTROL_BATCH_BYTES = 256 << 10
 const DEFAULT_MAX_PORTS = 65536
+/** The thread keeps little in JavaScript's heap; without these V8 lets garbage grow to what a server process may have. */
+const HEAP_LIMITS = { maxYoungGenerationSizeMb: 6, maxOldGenerationSizeMb: 256 }
 const ONE = new Uint8Array(8).fill(1, 0, 1)
 
 /** A running switch. Its methods never wait; what they ask for happens in the order they are called. */
@@ -138,6 +140,7 @@ export class Switch implements DataPlane {
       workerData: init,
       transferList: [port2],
       name: 'overmesh switch',
+      resourceLimits: HEAP_LIMITS,
     })
     const exited = new Promise<void>(resolve => worker.once('exit', () => resolve()))
     try {

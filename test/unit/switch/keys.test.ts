@@ -6,6 +6,7 @@ import fc from 'fast-check'
 import { LAST_PACKET_ID, OPEN, REKEY_PACKET_ID } from '../../../node/switch/data-limits.ts'
 import { EpochKey, FUTURE_EPOCHS } from '../../../node/switch/epoch-key.ts'
 import { Keys } from '../../../node/switch/keys.ts'
+import { ReplayWindows } from '../../../node/switch/replay.ts'
 import { Arena } from '../../../node/switch/sys/arena.ts'
 import { DataOpener, DataSealer } from '../../../node/vpn/data-packet.ts'
 import { type CipherName, newKeys, openData, sealData, type TestKeys } from './peer.ts'
@@ -146,7 +147,15 @@ test('a key asks once to be replaced, and never sends past the last packet id', 
 test('an epoch key takes the next epoch at its limit, and forgets all but one older', () => {
   const material = newKeys('AES-256-GCM', 'epoch')
   const nonces = new Arena(16)
-  const key = new EpochKey(0x48000001, 'AES-256-GCM', material.send.cipher, material.receive.cipher, 10)
+  const key = new EpochKey({
+    header: 0x48000001,
+    cipher: 'AES-256-GCM',
+    send: material.send.cipher,
+    receive: material.receive.cipher,
+    windows: new ReplayWindows(2),
+    window: 0,
+    limit: 10,
+  })
   const opener = new DataOpener('AES-256-GCM', 'epoch', material.send)
   // One block and the packet: two of the limit of ten.
   for (let i = 0; i < 12; i++) {
@@ -169,6 +178,10 @@ test('an epoch key takes the next epoch at its limit, and forgets all but one ol
   assert.equal(take(FUTURE_EPOCHS), 1)
   assert.equal(take(FUTURE_EPOCHS - 1), OPEN.replayed)
   assert.equal(take(FUTURE_EPOCHS + 2), 1)
+  // Each of them once only, however far the epochs have jumped.
+  for (const epoch of [FUTURE_EPOCHS, FUTURE_EPOCHS + 1, FUTURE_EPOCHS + 2]) {
+    assert.equal(take(epoch), OPEN.replayed)
+  }
   key.close()
 })
 
