@@ -119,6 +119,8 @@ describe('a controller under fire', () => {
     const dropped = await under(async () => {
       await attacker.send(again.map(({ bytes }) => ({ bytes })))
       await attacker.send(again.map(({ bytes }) => ({ from: victim.host.ip4, port, bytes })))
+      // Long enough that the victim would have noticed silence, and begun anew.
+      await sleep(5000)
     }, DROPPED)
     assert.ok(dropped > again.length, `${dropped} counted of ${2 * again.length}`)
   })
