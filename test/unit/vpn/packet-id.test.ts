@@ -45,5 +45,7 @@ test('a later time begins a new series, an earlier one is refused', () => {
   assert.ok(window.accept(1, 8))
   assert.ok(!window.accept(1, 8))
   assert.ok(!window.accept(5001, 7))
+  assert.ok(!window.accept(0, 9), 'zero begins no series')
+  assert.ok(window.accept(2, 8))
   assert.ok(window.accept(0xffffffff, 0xffffffff))
 })
