@@ -12,6 +12,12 @@ const MAX_PAYLOAD = 1100
 /** Acknowledgements beside a message, and alone. */
 const ACKS_BESIDE = 4
 const ACKS_ALONE = 8
+/** ms that acknowledgements wait for a message to ride on. */
+const ACK_DELAY_MS = 10
+/** Messages that may wait so. */
+const MAX_UNANSWERED = 3
+/** Bytes of TLS from a peer that has not shown who it is. */
+const MAX_HANDSHAKE = 65_536
 
 export interface ControlChannelInit {
   keyId: number
@@ -38,6 +44,11 @@ export class ControlChannel {
   #tls: TlsChannel | undefined
   /** What message 1 carries behind it as CONTROL_WKC_V1: the wrapped client key. */
   #trailer: Uint8Array | undefined
+  #ackAt = Number.POSITIVE_INFINITY
+  /** Messages that came since acknowledgements were last sent. */
+  #unanswered = 0
+  /** What the handshake may still bring; Infinity once it is through. */
+  #allowance = MAX_HANDSHAKE
   #closed = false
 
   constructor(init: ControlChannelInit) {
@@ -65,7 +76,10 @@ export class ControlChannel {
   startTls(): void {
     this.#tls ??= this.#init.tls({
       output: bytes => this.#output(bytes),
-      secure: () => this.#init.secure(),
+      secure: () => {
+        this.#allowance = Number.POSITIVE_INFINITY
+        this.#init.secure()
+      },
       data: bytes => this.#init.data(bytes),
       closed: reason => this.#init.closed(reason),
     })
@@ -85,16 +99,16 @@ export class ControlChannel {
   receive(opcode: number, body: ControlBody): void {
     for (const ack of body.acks) this.#sender.acknowledge(ack)
     if (body.messageId !== undefined) {
-      for (const payload of this.#receiver.receive(body.messageId, body.payload)) {
-        if (payload.length > 0) this.#tls?.receive(payload)
-      }
+      for (const payload of this.#receiver.receive(body.messageId, body.payload)) this.#input(payload)
+      this.#ackAt = Math.min(this.#ackAt, this.#init.now() + ACK_DELAY_MS)
+      this.#unanswered++
     } else if (opcode !== OPCODE.ackV1) {
       return
     }
     this.flush()
   }
 
-  /** Sends what is due: messages, and acknowledgements that found no message to ride on. */
+  /** Sends what is due: messages, and acknowledgements that found no message to ride on in time. */
   flush(): void {
     if (this.#closed) return
     const { wrap, localSid, send, now } = this.#init
@@ -108,16 +122,25 @@ export class ControlChannel {
         send(wrap.wrap(message.opcode, this.keyId, localSid, body))
       }
     }
+    if (!this.#receiver.owesAcks) this.#answered()
+    else if (this.#ackAt <= now() || this.#unanswered > MAX_UNANSWERED) this.acknowledge()
+  }
+
+  /** Sends the acknowledgements that wait. */
+  acknowledge(): void {
+    this.#answered()
+    if (this.#closed || !this.remoteSid) return
+    const { wrap, localSid, send } = this.#init
     while (this.#receiver.owesAcks) {
       const body = { ...this.#acks(ACKS_ALONE), payload: new Uint8Array(0) }
-      if (body.acks.length === 0) return
       send(wrap.wrap(OPCODE.ackV1, this.keyId, localSid, body))
     }
   }
 
   /** When `flush` has something to do: ms. */
   deadline(): number {
-    return this.#closed ? Number.POSITIVE_INFINITY : this.#sender.deadline(this.#init.now())
+    if (this.#closed) return Number.POSITIVE_INFINITY
+    return Math.min(this.#ackAt, this.#sender.deadline(this.#init.now()))
   }
 
   close(): void {
@@ -129,6 +152,18 @@ export class ControlChannel {
     if (!this.remoteSid) return { acks: [] }
     const acks = this.#receiver.takeAcks(most)
     return acks.length > 0 ? { acks, remoteSid: this.remoteSid } : { acks }
+  }
+
+  #answered(): void {
+    this.#ackAt = Number.POSITIVE_INFINITY
+    this.#unanswered = 0
+  }
+
+  #input(payload: Uint8Array): void {
+    if (payload.length === 0 || this.#allowance < 0) return
+    this.#allowance -= payload.length
+    if (this.#allowance < 0) this.#init.closed('the handshake is too long')
+    else this.#tls?.receive(payload)
   }
 
   #output(bytes: Uint8Array): void {

@@ -2,21 +2,22 @@
 // do. No socket and no clock of its own.
 import { type Path, pathKey } from '../switch/path.ts'
 import { unwrapAlone } from './control-wrap.ts'
-import { SessionCookie } from './cookie.ts'
+import { mayOpenSession, SessionCookie } from './cookie.ts'
 import type { DataPlane } from './data-plane.ts'
+import { Deadlines } from './deadlines.ts'
 import { encodeControlBody, encodeHeader, HEADER_LENGTH, keyIdOf, OPCODE, opcodeOf } from './packet.ts'
 import { EARLY_NEGOTIATION_START } from './packet-id.ts'
 import { PeerIds } from './peer-ids.ts'
 import { RememberedKeys } from './remembered-keys.ts'
-import {
-  type Applicant,
-  ServerSession,
-  type SessionCounter,
-  type SessionEnd,
-  type SessionHost,
-  type SessionSettings,
-  type Verdict,
-} from './session.ts'
+import { ServerSession } from './session.ts'
+import type {
+  Applicant,
+  SessionCounter,
+  SessionEnd,
+  SessionHost,
+  SessionSettings,
+  Verdict,
+} from './session-host.ts'
 import type { TlsServer } from './tls.ts'
 import { TlsCrypt } from './tls-crypt.ts'
 import { splitWkc, TlsCryptV2Server } from './tls-crypt-v2.ts'
@@ -26,9 +27,12 @@ export type EndpointCounter =
   | SessionCounter
   | 'resets'
   | 'resetsLimited'
+  | 'resetsDraining'
   | 'controlShort'
+  | 'controlForged'
   | 'controlUnexpected'
   | 'clientKeyForged'
+  | 'clientKeyRefused'
   | 'cookieInvalid'
   | 'handshakes'
   | 'handshakesLimited'
@@ -48,12 +52,17 @@ export interface EndpointInit {
   opened(session: ServerSession): void
   ended(session: ServerSession, reason: string): void
   refused(session: ServerSession, reason: string): void
+  /**
+   * Asked before anything else about a client whose tls-crypt-v2 key is genuine, with the metadata in it: its type byte
+   * and what follows. One that is refused gets no answer at all. @default all are accepted
+   */
+  acceptClientKey?(metadata: Uint8Array): boolean
   /** ms since 1970 */
   now(): number
   random(size: number): Uint8Array
   /** Sessions that are open at most. @default 65,536 */
   maxSessions?: number
-  /** Handshakes at once at most. @default 4,096 */
+  /** Sessions that are not open at most: handshakes, and refusals under way. @default 4,096 */
   maxHandshakes?: number
   /** Resets answered a second at most, with a burst of twice as many. @default 2,000 */
   resetsPerSecond?: number
@@ -63,6 +72,8 @@ export interface EndpointInit {
 const TIMER_GRAIN_MS = 20
 /** RESTARTs a turn of `drain`. */
 const DRAIN_BATCH = 200
+/** First packets looked at a second: what they cost is a few HMACs each. */
+const RESET_CHECKS_PER_SECOND = 20_000
 /** Type 1, length 2, value 1: "send your wrapped key again". Source: OpenVPN ssl_pkt.h, EARLY_NEG_FLAGS. */
 const RESEND_KEY = Uint8Array.of(0, 1, 0, 2, 0, 1)
 
@@ -70,6 +81,7 @@ export class VpnEndpoint {
   readonly counters: Record<EndpointCounter, number> = {
     resets: 0,
     resetsLimited: 0,
+    resetsDraining: 0,
     controlShort: 0,
     controlUnexpected: 0,
     controlForged: 0,
@@ -77,9 +89,11 @@ export class VpnEndpoint {
     controlUnknownKey: 0,
     controlMalformed: 0,
     clientKeyForged: 0,
+    clientKeyRefused: 0,
     cookieInvalid: 0,
     handshakes: 0,
     handshakesLimited: 0,
+    internalErrors: 0,
     renegotiations: 0,
     renegotiationsFailed: 0,
     renegotiationTooSoon: 0,
@@ -90,14 +104,19 @@ export class VpnEndpoint {
   readonly #keys: TlsCryptV2Server
   readonly #cookie: SessionCookie
   readonly #remembered: RememberedKeys
+  readonly #resetChecks: TokenBucket
   readonly #resets: TokenBucket
   readonly #peerIds: PeerIds
   readonly #host: SessionHost
   /** Every session that still answers, by the client's session id. */
   readonly #bySid = new Map<string, ServerSession[]>()
+  /** Those of them that were never open. */
+  readonly #pending = new Set<ServerSession>()
   readonly #open = new Map<number, ServerSession>()
   readonly #byClient = new Map<string, ServerSession>()
-  #handshakes = 0
+  readonly #deadlines = new Deadlines<ServerSession>()
+  /** Sessions whose deadlines are to be asked for again. */
+  readonly #stirred = new Set<ServerSession>()
   #draining = false
 
   constructor(init: EndpointInit) {
@@ -105,6 +124,7 @@ export class VpnEndpoint {
     this.#keys = new TlsCryptV2Server(init.serverKey)
     this.#cookie = new SessionCookie(init.random(32), init.settings.handshakeMs / 1000)
     this.#remembered = new RememberedKeys(init.settings.handshakeMs)
+    this.#resetChecks = new TokenBucket(RESET_CHECKS_PER_SECOND, init.now())
     this.#resets = new TokenBucket(init.resetsPerSecond ?? 2000, init.now())
     this.#peerIds = new PeerIds(init.random)
     this.#host = {
@@ -119,6 +139,7 @@ export class VpnEndpoint {
       opened: session => this.#opened(session),
       ended: (session, reason) => this.#ended(session, reason),
       refused: (session, reason) => this.#refused(session, reason),
+      stirred: session => this.#stirred.add(session),
       count: counter => this.#count(counter),
     }
   }
@@ -132,8 +153,9 @@ export class VpnEndpoint {
     return this.#open.get(peerId)
   }
 
+  /** Sessions that are not open: handshakes, and refusals under way. */
   get handshaking(): number {
-    return this.#handshakes
+    return this.#pending.size
   }
 
   /** One control packet; whatever it holds, this returns. */
@@ -147,11 +169,14 @@ export class VpnEndpoint {
       this.#reset(path, packet)
       return
     }
-    const sid = packet.subarray(1, HEADER_LENGTH)
-    const known = this.#bySid.get(hex(sid))
+    if (!ofSessions(opcode)) {
+      this.#count('controlUnexpected')
+      return
+    }
+    const known = this.#bySid.get(hex(packet.subarray(1, HEADER_LENGTH)))
     // Session ids are 64 random bits, but anyone can send any: the key decides whose packet it is.
-    if (known?.some(session => session.receive(packet))) return
-    if (keyIdOf(packet[0]) === 0 && (opcode === OPCODE.controlWkcV1 || isOrdinary(opcode))) {
+    if (known?.some(session => this.#receive(session, packet))) return
+    if (keyIdOf(packet[0]) === 0 && opcode !== OPCODE.softResetV1) {
       this.#begin(path, packet, opcode, known !== undefined)
     } else {
       this.#count('controlUnexpected')
@@ -178,15 +203,15 @@ export class VpnEndpoint {
 
   /** Runs timers; when to call again, in ms since 1970. */
   poll(): number {
-    let next = Number.POSITIVE_INFINITY
-    for (const sessions of this.#bySid.values()) {
-      for (const session of [...sessions]) {
-        next = Math.min(next, session.poll())
-        if (session.state === 'closed') this.#forget(session)
-      }
-    }
     const now = this.#init.now()
-    if (this.#draining) next = Math.min(next, this.#drainSome() ? now + TIMER_GRAIN_MS : next)
+    this.#settle()
+    for (let due = this.#deadlines.take(now); due; due = this.#deadlines.take(now)) {
+      this.#poll(due)
+      this.#stirred.add(due)
+    }
+    if (this.#draining) this.#drainSome()
+    this.#settle()
+    const next = this.#draining && this.#open.size > 0 ? now : this.#deadlines.next
     return Math.max(next, now + TIMER_GRAIN_MS)
   }
 
@@ -205,33 +230,36 @@ export class VpnEndpoint {
   /** Closes everything without a word. */
   close(): void {
     for (const sessions of [...this.#bySid.values()]) for (const session of [...sessions]) session.close()
-    this.#bySid.clear()
-    this.#handshakes = 0
+    this.#settle()
   }
 
   /** Answers a first packet and remembers nothing: see cookie.ts. */
   #reset(path: Path, packet: Uint8Array): void {
     const now = this.#init.now()
-    if (this.#draining) return
-    if (!this.#resets.take(now)) {
+    if (this.#draining) {
+      this.#count('resetsDraining')
+      return
+    }
+    if (!this.#resetChecks.take(now)) {
       this.#count('resetsLimited')
       return
     }
     const split = splitWkc(packet)
-    const client = split && this.#keys.unwrapClientKey(split.wkc)
-    if (!split || !client) {
-      this.#count('clientKeyForged')
-      return
-    }
-    const crypt = new TlsCrypt(client.kc, 'server')
+    const clientKey = this.#clientKey(split?.wkc)
+    if (!split || !clientKey) return
+    const crypt = new TlsCrypt(clientKey, 'server')
     const reset = unwrapAlone(crypt, split.packet)
     if (reset?.keyId !== 0 || reset.body.messageId !== 0) {
       this.#count('controlForged')
       return
     }
+    if (!this.#resets.take(now)) {
+      this.#count('resetsLimited')
+      return
+    }
     this.#count('resets')
     const early = (reset.counter & 0xff000000) === EARLY_NEGOTIATION_START
-    if (!early) this.#remembered.put(now, `${pathKey(path)}|${hex(reset.sid)}`, client.kc)
+    if (!early) this.#remembered.put(now, `${pathKey(path)}|${hex(reset.sid)}`, clientKey)
     const serverSid = this.#cookie.make(now, pathKey(path), reset.sid)
     const body = encodeControlBody(OPCODE.hardResetServerV2, {
       acks: [0],
@@ -255,11 +283,8 @@ export class VpnEndpoint {
     let clientKey: Uint8Array | undefined
     if (opcode === OPCODE.controlWkcV1) {
       const split = splitWkc(packet)
-      clientKey = split && this.#keys.unwrapClientKey(split.wkc)?.kc
-      if (!split || !clientKey) {
-        this.#count('clientKeyForged')
-        return
-      }
+      clientKey = this.#clientKey(split?.wkc)
+      if (!split || !clientKey) return
       inner = split.packet
     } else {
       clientKey = this.#remembered.get(now, `${pathKey(path)}|${hex(sid)}`)
@@ -274,18 +299,17 @@ export class VpnEndpoint {
       this.#count('controlForged')
       return
     }
-    const { acks, remoteSid, messageId = 0 } = third.body
-    const plausible = acks.length > 0 && acks.every(ack => ack <= 1) && messageId <= 1
+    const { remoteSid } = third.body
+    const plausible = mayOpenSession(third.opcode, third.keyId, third.body)
     if (!plausible || !remoteSid || !this.#cookie.check(now, pathKey(path), sid, remoteSid)) {
       this.#count('cookieInvalid')
       return
     }
-    if (this.#draining || this.#handshakes >= (this.#init.maxHandshakes ?? 4096)) {
+    if (this.#draining || this.#pending.size >= (this.#init.maxHandshakes ?? 4096)) {
       this.#count('handshakesLimited')
       return
     }
     this.#count('handshakes')
-    this.#handshakes++
     const session = new ServerSession({
       host: this.#host,
       path,
@@ -294,9 +318,50 @@ export class VpnEndpoint {
       clientKey: Uint8Array.from(clientKey),
       crypt,
     })
+    this.#pending.add(session)
     const key = hex(sid)
     this.#bySid.set(key, [...(this.#bySid.get(key) ?? []), session])
-    session.receive(packet)
+    this.#receive(session, packet)
+  }
+
+  /** The key in a wrapped client key, if that is ours and accepted. */
+  #clientKey(wkc: Uint8Array | undefined): Uint8Array | undefined {
+    const client = wkc && this.#keys.unwrapClientKey(wkc)
+    if (!client) {
+      this.#count('clientKeyForged')
+      return undefined
+    }
+    if (this.#init.acceptClientKey?.(client.metadata) === false) {
+      this.#count('clientKeyRefused')
+      return undefined
+    }
+    return client.kc
+  }
+
+  #receive(session: ServerSession, packet: Uint8Array): boolean {
+    try {
+      return session.receive(packet)
+    } catch (error) {
+      session.fault(error)
+      return true
+    }
+  }
+
+  #poll(session: ServerSession): void {
+    try {
+      session.poll()
+    } catch (error) {
+      session.fault(error)
+    }
+  }
+
+  /** Takes note of deadlines that have moved and of sessions that are over. */
+  #settle(): void {
+    for (const session of this.#stirred) {
+      if (session.state === 'closed') this.#forget(session)
+      else this.#deadlines.set(session, session.deadline())
+    }
+    this.#stirred.clear()
   }
 
   #opening(session: ServerSession): number | { refused: string } {
@@ -308,7 +373,7 @@ export class VpnEndpoint {
   }
 
   #opened(session: ServerSession): void {
-    this.#handshakes--
+    this.#pending.delete(session)
     this.#count('sessionsOpened')
     // The newest session of a client is the one that lives.
     const older = this.#byClient.get(session.client)
@@ -326,25 +391,23 @@ export class VpnEndpoint {
   }
 
   #refused(session: ServerSession, reason: string): void {
-    this.#handshakes--
     this.#count('sessionsRefused')
     this.#init.refused(session, reason)
   }
 
   #forget(session: ServerSession): void {
+    this.#deadlines.delete(session)
+    this.#pending.delete(session)
     const key = hex(session.clientSid)
     const rest = (this.#bySid.get(key) ?? []).filter(known => known !== session)
     if (rest.length > 0) this.#bySid.set(key, rest)
     else this.#bySid.delete(key)
   }
 
-  #drainSome(): boolean {
-    let sent = 0
+  #drainSome(): void {
     for (const session of [...this.#open.values()].slice(0, DRAIN_BATCH)) {
       session.end({ kind: 'restart', target: 'next' }, 'the controller is draining')
-      sent++
     }
-    return sent > 0
   }
 
   #count(counter: EndpointCounter): void {
@@ -352,8 +415,14 @@ export class VpnEndpoint {
   }
 }
 
-function isOrdinary(opcode: number): boolean {
-  return opcode === OPCODE.controlV1 || opcode === OPCODE.ackV1
+/** What a client sends on after its first packet. */
+function ofSessions(opcode: number): boolean {
+  return (
+    opcode === OPCODE.controlV1 ||
+    opcode === OPCODE.ackV1 ||
+    opcode === OPCODE.softResetV1 ||
+    opcode === OPCODE.controlWkcV1
+  )
 }
 
 function hex(bytes: Uint8Array): string {

@@ -28,8 +28,3 @@ export function deriveKeys(
 export function exportDynamicTlsCrypt(tls: TlsChannel): Uint8Array {
   return tls.exportKey(KEY_BLOCK_LENGTH, DYNAMIC_TLS_CRYPT_LABEL)
 }
-
-/** Key ids run from 0 to 7, and then from 1 again. */
-export function nextKeyId(keyId: number): number {
-  return keyId === 7 ? 1 : keyId + 1
-}

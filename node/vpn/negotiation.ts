@@ -1,20 +1,21 @@
-// The server's half of one key negotiation: TLS, then key method 2, then control messages.
+// One key negotiation of either end: TLS, then key method 2, then control messages.
 import type { ControlChannel } from './control-channel.ts'
 import { ControlTextSplitter } from './control-message.ts'
-import { type ClientKeyMethod, decodeClientKeyMethod } from './key-method.ts'
+import type { Decoded } from './key-method.ts'
 
 /** Bytes of key method 2 with every string at its limit, rounded up. */
 const MAX_KEY_METHOD = 16_384
+const NOTHING = Buffer.alloc(0)
 
 export class Negotiation {
   readonly channel: ControlChannel
   /** ms */
   readonly startedAt: number
-  /** Key method 2 is through on both sides, as far as we know. */
+  /** The peer's key method 2 is here, and ours is sent. */
   exchanged = false
-  /** When the peer had acknowledged our half, ms: it can use the key from then on. */
+  /** When the peer had acknowledged all of ours, ms: it can use the key from then on. */
   confirmedAt: number | undefined
-  #pending = Buffer.alloc(0)
+  #pending = NOTHING
   readonly #texts = new ControlTextSplitter()
 
   constructor(channel: ControlChannel, startedAt: number) {
@@ -26,21 +27,28 @@ export class Negotiation {
     return this.channel.keyId
   }
 
-  /** The client's key method 2 once it is complete; stock clients put nothing behind it in one record. */
-  readKeyMethod(bytes: Uint8Array): ClientKeyMethod | 'incomplete' | 'bad' {
-    this.#pending = Buffer.concat([this.#pending, bytes])
-    if (this.#pending.length > MAX_KEY_METHOD) return 'bad'
-    const decoded = decodeClientKeyMethod(this.#pending)
+  /** The peer's key method 2 once it is complete. */
+  readKeyMethod<T extends object>(bytes: Uint8Array, decode: (bytes: Uint8Array) => Decoded<T>) {
+    const all = Buffer.concat([this.#pending, bytes])
+    this.#pending = NOTHING
+    if (all.length > MAX_KEY_METHOD) return 'bad'
+    const decoded = decode(all)
+    if (decoded === 'incomplete') this.#pending = all
     if (typeof decoded === 'string') return decoded
     this.exchanged = true
-    this.#pending = this.#pending.subarray(decoded.used)
+    this.#pending = Buffer.from(all.subarray(decoded.used))
     return decoded.value
   }
 
-  /** What came behind key method 2, with `bytes`. */
+  /** Control messages out of what came behind key method 2 and `bytes`. */
   readTexts(bytes: Uint8Array): string[] | 'bad' {
     const all = this.#pending.length > 0 ? Buffer.concat([this.#pending, bytes]) : bytes
-    this.#pending = Buffer.alloc(0)
+    this.#pending = NOTHING
     return this.#texts.push(all)
+  }
+
+  /** To be asked when acknowledgements came. @param now ms */
+  noteConfirmation(now: number): void {
+    if (this.exchanged && this.confirmedAt === undefined && this.channel.idle) this.confirmedAt = now
   }
 }

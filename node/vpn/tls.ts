@@ -9,7 +9,7 @@ import tls from 'node:tls'
 export interface TlsHandlers {
   /** Ciphertext for the peer. */
   output(bytes: Uint8Array): void
-  /** The handshake is done and the peer's certificate verified. */
+  /** The handshake is done. A server has to look at `certificateProblem` before it believes the peer anything. */
   secure(): void
   /** What the peer sent. */
   data(bytes: Uint8Array): void
@@ -26,6 +26,8 @@ export interface TlsChannel {
   /** Keying material after RFC 5705, without a context. */
   exportKey(length: number, label: string): Uint8Array
   readonly peerCertificate: X509Certificate | undefined
+  /** Why the peer's certificate is not to be trusted, in words; undefined when it is. */
+  readonly certificateProblem: string | undefined
   /** Such as `TLSv1.3`. */
   readonly version: string
   close(): void
@@ -45,7 +47,10 @@ export interface TlsCredentials {
 /** Plaintext that waits for earlier records to leave, in messages. */
 const MAX_WAITING = 64
 
-/** The server's end: client certificates are required and verified. */
+/**
+ * The server's end: client certificates are asked for and verified. A handshake goes through with a bad one too, so that
+ * its owner can be told inside TLS what is wrong with it; by an alert, a client of TLS 1.3 learns nothing.
+ */
 export class TlsServer {
   readonly #server: tls.Server
   // Which channel a new socket belongs to: node:tls tells neither the stream nor any mark of ours with its events.
@@ -55,7 +60,7 @@ export class TlsServer {
     this.#server = tls.createServer({
       ...contextOptions(credentials),
       requestCert: true,
-      rejectUnauthorized: true,
+      rejectUnauthorized: false,
       // Of no use over UDP, where the control channel has its own hand window.
       handshakeTimeout: 0x7fffffff,
     })
@@ -131,6 +136,13 @@ function contextOptions(credentials: TlsCredentials): tls.SecureContextOptions {
   }
 }
 
+const CERTIFICATE_PROBLEMS: Record<string, string> = {
+  CERT_HAS_EXPIRED: 'this certificate has expired',
+  CERT_NOT_YET_VALID: 'this certificate is not valid yet; is the clock right?',
+  INVALID_PURPOSE: 'this certificate is not one for clients',
+  UNABLE_TO_GET_ISSUER_CERT: 'no certificate, or not of this mesh',
+}
+
 class Channel implements TlsChannel {
   readonly transport: Duplex
   readonly #handlers: TlsHandlers
@@ -154,6 +166,13 @@ class Channel implements TlsChannel {
 
   get peerCertificate(): X509Certificate | undefined {
     return this.#socket?.getPeerX509Certificate()
+  }
+
+  get certificateProblem(): string | undefined {
+    if (this.#socket?.authorized) return undefined
+    // The types say Error; it is OpenSSL's name of the error.
+    const code = String(this.#socket?.authorizationError ?? '')
+    return CERTIFICATE_PROBLEMS[code] ?? 'this certificate is not of this mesh'
   }
 
   get version(): string {

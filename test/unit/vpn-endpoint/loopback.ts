@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { writeEchoReply } from '../../../node/switch/icmp.ts'
 import type { Path } from '../../../node/switch/path.ts'
 import type { VpnEndpoint } from '../../../node/vpn/endpoint.ts'
+import { PING } from '../../../node/vpn/in-tunnel.ts'
 import { OPCODE, opcodeOf } from '../../../node/vpn/packet.ts'
 import { JavaScriptPlane } from './javascript-plane.ts'
 import { type EndpointOptions, GATEWAY, type World } from './world.ts'
@@ -14,6 +15,7 @@ export class LoopbackServer {
   readonly log: string[]
   readonly #socket: Socket
   readonly #timer: NodeJS.Timeout
+  readonly #pings: NodeJS.Timeout
 
   private constructor(world: World, socket: Socket, options: EndpointOptions) {
     this.#socket = socket
@@ -29,6 +31,9 @@ export class LoopbackServer {
       else endpoint.receive(path, packet)
     })
     this.#timer = setInterval(() => endpoint.poll(), 20)
+    this.#pings = setInterval(() => {
+      for (const peerId of this.plane.ports.keys()) this.plane.sendTo(peerId, PING)
+    }, 500)
   }
 
   static async start(world: World, options: EndpointOptions = {}): Promise<LoopbackServer> {
@@ -48,6 +53,7 @@ export class LoopbackServer {
 
   async stop(): Promise<void> {
     clearInterval(this.#timer)
+    clearInterval(this.#pings)
     this.endpoint.close()
     await new Promise<void>(resolve => this.#socket.close(() => resolve()))
   }

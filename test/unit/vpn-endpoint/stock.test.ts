@@ -4,6 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { inline, replaceInline } from '../../lab/openvpn-client.ts'
 import { LabProcess } from '../../lab/process.ts'
 import { LoopbackServer } from './loopback.ts'
 import { type EndpointOptions, World } from './world.ts'
@@ -42,4 +44,135 @@ test('a stock client connects, takes what is pushed, and says good-bye', async t
   assert.equal(session.tlsVersion, 'TLSv1.3')
   await client.stop('SIGINT')
   assert.deepEqual(server.log, ['up web', 'down web: the client left'])
+})
+
+test('either side renews the keys, again and again', async t => {
+  const { world, server } = await serve(t, { settings: { renegotiationMs: 5000 } })
+  const pack = world.pack('web', { remotes: [server.remote] })
+  const client = await openvpn(t, pack, '--reneg-sec', '4', '--verb', '4')
+  await client.waitFor(CONNECTED)
+  const rounds = 3
+  const deadline = Date.now() + 25_000
+  while (server.endpoint.counters.renegotiations < rounds && Date.now() < deadline) await sleep(100)
+  assert.ok(server.endpoint.counters.renegotiations >= rounds)
+  assert.equal(client.count(CONNECTED), 1)
+  assert.equal(client.count(/TLS Error|AUTH_FAILED|SIGUSR1/), 0, client.tail())
+  assert.equal(server.endpoint.counters.renegotiationsFailed, 0)
+  // What the client sends under the newest key arrives.
+  assert.ok([...server.plane.ports.values()][0].keys.size <= 3)
+  assert.equal([...server.plane.ports.values()][0].lost, 0)
+})
+
+const KINDS: { name: string; args: string[]; expect: RegExp }[] = [
+  { name: 'TLS 1.2', args: ['--tls-version-max', '1.2'], expect: /Control Channel: TLSv1\.2/ },
+  {
+    name: 'ChaCha20 alone',
+    args: ['--data-ciphers', 'CHACHA20-POLY1305'],
+    expect: /Data Channel: cipher 'CHACHA20-POLY1305'/,
+  },
+  { name: 'AES-128 alone', args: ['--data-ciphers', 'AES-128-GCM'], expect: /cipher 'AES-128-GCM'/ },
+]
+
+for (const { name, args, expect } of KINDS) {
+  test(`a stock client with ${name} connects`, async t => {
+    const { world, server } = await serve(t)
+    const client = await openvpn(t, world.pack('web', { remotes: [server.remote] }), ...args)
+    await client.waitFor(CONNECTED)
+    assert.match(client.output, expect)
+  })
+}
+
+const REFUSALS: {
+  name: string
+  pack?: { at?: number; lifetime?: number; commonName?: string }
+  args?: string[]
+  forget?: boolean
+  reason: string
+}[] = [
+  { name: 'an unknown certificate', forget: true, reason: 'this certificate is unknown' },
+  {
+    name: "another's name",
+    pack: { commonName: 'db' },
+    reason: 'this certificate bears another name',
+  },
+  {
+    name: 'an expired certificate',
+    pack: { at: Date.now() - 7200_000, lifetime: 3600 },
+    reason: 'this certificate has expired',
+  },
+  {
+    name: 'no cipher in common',
+    args: ['--data-ciphers', 'AES-256-CBC', '--cipher', 'AES-256-CBC'],
+    reason: 'no data cipher in common',
+  },
+  {
+    name: 'compression',
+    args: ['--comp-lzo', 'no', '--allow-compression', 'yes'],
+    reason: 'compression is not supported',
+  },
+]
+
+for (const { name, pack, args = [], forget, reason } of REFUSALS) {
+  test(`a stock client with ${name} is told why it is refused`, async t => {
+    const { world, server } = await serve(t)
+    const text = world.pack('web', { remotes: [server.remote], ...pack })
+    if (forget) world.clients.clear()
+    const client = await openvpn(t, text, ...args)
+    await client.waitFor(new RegExp(`AUTH_FAILED,${reason}`))
+    assert.match(server.log[0], new RegExp(`^refused: ${reason}`))
+    assert.deepEqual(server.plane.calls, [])
+    assert.doesNotMatch(client.output, /PUSH_REPLY/)
+  })
+}
+
+test('a certificate of a foreign mesh is refused', async t => {
+  const { world, server } = await serve(t)
+  const stranger = new World().pack('web')
+  const text = ['cert', 'key'].reduce(
+    (pack, tag) => replaceInline(pack, tag, inline(stranger, tag)),
+    world.pack('web', { remotes: [server.remote] }),
+  )
+  const client = await openvpn(t, text)
+  await client.waitFor(/AUTH_FAILED,this certificate is not of this mesh/)
+  assert.deepEqual(server.log, ['refused: this certificate is not of this mesh'])
+})
+
+test('a foreign tls-crypt-v2 key gets no answer', async t => {
+  const { world, server } = await serve(t)
+  const text = replaceInline(
+    world.pack('web', { remotes: [server.remote] }),
+    'tls-crypt-v2',
+    new World().clientKey(),
+  )
+  const client = await openvpn(t, text)
+  await client.waitFor(/Server poll timeout|server_poll/)
+  assert.ok(server.endpoint.counters.clientKeyForged > 0)
+  assert.equal(server.plane.controlPackets, 0)
+})
+
+test('sessions are ended with a word: restart, next remote, refusal', async t => {
+  const { world, server } = await serve(t)
+  const client = await openvpn(t, world.pack('web', { remotes: [server.remote] }))
+  await client.waitFor(CONNECTED)
+  let mark = client.mark()
+  server.endpoint.end(() => true, { kind: 'restart', target: 'same' }, 'kicked')
+  await client.waitFor(CONNECTED, 20, mark)
+  mark = client.mark()
+  server.endpoint.end(() => true, { kind: 'auth-failed', reason: 'this certificate was revoked' }, 'revoked')
+  await client.waitFor(/AUTH_FAILED,this certificate was revoked/, 5, mark)
+  await client.ended
+  assert.deepEqual(server.log, ['up web', 'down web: kicked', 'up web', 'down web: revoked'])
+})
+
+test('drain sends clients to the next controller', async t => {
+  const { world, server } = await serve(t)
+  const next = await LoopbackServer.start(world)
+  t.after(() => next.stop())
+  const client = await openvpn(t, world.pack('web', { remotes: [server.remote, next.remote] }))
+  await client.waitFor(CONNECTED)
+  const mark = client.mark()
+  server.endpoint.drain()
+  await client.waitFor(CONNECTED, 10, mark)
+  assert.deepEqual(next.log, ['up web'])
+  assert.equal([...server.endpoint.sessions()].length, 0)
 })

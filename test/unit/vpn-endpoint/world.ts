@@ -58,7 +58,6 @@ export class World {
     const server = issueServerCertificate(this.issuing, {
       meshName: 'prod',
       meshId: 'aa'.repeat(10),
-      controllerId: '01'.repeat(10),
       controllerName: 'alpha',
       publicKey: createPublicKey(serverKey),
       hosts: ['127.0.0.1'],
