@@ -1,7 +1,6 @@
 // A data-channel key in OpenVPN's epoch format: header(4) epoch(2) counter(6) ciphertext tag(16); additional data is
 // the first 12 bytes, the nonce is the epoch's IV XOR epoch and counter. Each side moves to the next epoch's key by
 // itself, and the other follows. Source: OpenVPN crypto_epoch.c.
-import { epochIv, epochKey, nextEpochSecret } from '../vpn/data-keys.ts'
 import { GCM_LIMIT, OPEN } from './data-limits.ts'
 import type { ReplayWindows } from './replay.ts'
 import type { Arena } from './sys/arena.ts'
@@ -10,11 +9,13 @@ import {
   type CipherName,
   freeCipher,
   keyLength,
+  NONCE_LENGTH,
   newCipher,
   open,
   seal,
   TAG_LENGTH,
 } from './sys/cipher.ts'
+import { hmacSha256 } from './sys/hmac.ts'
 
 const HEADER = 12
 /** Bytes that the format adds to a packet. */
@@ -38,28 +39,37 @@ interface EpochContext {
   iv2: number
 }
 
+const SECRET_LENGTH = 32
+const NEXT_SECRET = label('datakey upd', SECRET_LENGTH)
+const IV = label('data_iv', NONCE_LENGTH)
+const iv = new DataView(new ArrayBuffer(NONCE_LENGTH))
+
+/** What HKDF-Expand-Label (RFC 8446 section 7.1) authenticates for a result of one block. */
+function label(name: string, length: number): Uint8Array {
+  const full = new TextEncoder().encode(`ovpn ${name}`)
+  return Uint8Array.of(length >> 8, length & 0xff, full.length, ...full, 0, 1)
+}
+
 function derive(secret: Uint8Array, cipher: CipherName, epoch: number, sealing: boolean): EpochContext {
-  const key = epochKey(secret, keyLength(cipher))
-  const iv = epochIv(secret)
-  const words = new DataView(iv.buffer, iv.byteOffset)
+  const key = new Uint8Array(keyLength(cipher))
+  hmacSha256(secret, label('data_key', key.length), key)
+  hmacSha256(secret, IV, new Uint8Array(iv.buffer))
   try {
     return {
       epoch,
       cipher: newCipher(cipher, key, sealing),
-      iv0: words.getInt32(0),
-      iv1: words.getInt32(4),
-      iv2: words.getInt32(8),
+      iv0: iv.getInt32(0),
+      iv1: iv.getInt32(4),
+      iv2: iv.getInt32(8),
     }
   } finally {
     key.fill(0)
   }
 }
 
-/** The secret of the next epoch; this one's is wiped. */
-function step(secret: Uint8Array): Uint8Array {
-  const next = nextEpochSecret(secret)
-  secret.fill(0)
-  return next
+/** Makes the secret that of the next epoch. */
+function step(secret: Uint8Array): void {
+  hmacSha256(secret, NEXT_SECRET, secret)
 }
 
 export interface EpochKeyInit {
@@ -82,14 +92,14 @@ export class EpochKey {
   readonly #header: number
   /** Blocks and packets that one epoch's key may protect. */
   readonly #limit: number
-  #sendSecret: Uint8Array
+  readonly #sendSecret: Uint8Array
   #sender: EpochContext
   #counter = 0
   #used = 0
   /** Newest authenticated epoch of the peer's. */
   #newest = 1
   /** Secret of epoch `#derived`, the newest that has a context. */
-  #receiveSecret: Uint8Array
+  readonly #receiveSecret: Uint8Array
   #derived = 1
   readonly #ring: (EpochContext | undefined)[] = new Array(RING).fill(undefined)
   /** Two windows, from `#window` on: one of the newest epoch, one of that before. */
@@ -105,8 +115,8 @@ export class EpochKey {
     windows.reset(window)
     windows.reset(window + 1)
     this.#limit = cipher === 'CHACHA20-POLY1305' ? Number.POSITIVE_INFINITY : limit
-    this.#sendSecret = send.slice(0, 32)
-    this.#receiveSecret = receive.slice(0, 32)
+    this.#sendSecret = send.slice(0, SECRET_LENGTH)
+    this.#receiveSecret = receive.slice(0, SECRET_LENGTH)
     this.#sender = derive(this.#sendSecret, cipher, 1, true)
     this.#ring[1] = derive(this.#receiveSecret, cipher, 1, false)
   }
@@ -162,7 +172,7 @@ export class EpochKey {
   /** Makes contexts for the epochs up to this one, which is at most FUTURE_EPOCHS away: forgers gain no more. */
   #deriveUpTo(epoch: number): void {
     while (this.#derived < epoch) {
-      this.#receiveSecret = step(this.#receiveSecret)
+      step(this.#receiveSecret)
       const place = ++this.#derived & (RING - 1)
       freeCipher(this.#ring[place]?.cipher ?? null)
       this.#ring[place] = derive(this.#receiveSecret, this.#cipher, this.#derived, false)
@@ -184,7 +194,7 @@ export class EpochKey {
   }
 
   #nextSendEpoch(): void {
-    this.#sendSecret = step(this.#sendSecret)
+    step(this.#sendSecret)
     freeCipher(this.#sender.cipher)
     this.#sender = derive(this.#sendSecret, this.#cipher, this.#sender.epoch + 1, true)
     this.#counter = 0
