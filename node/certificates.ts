@@ -69,9 +69,9 @@ export class Certificates {
   /** When to call `renew` again, ms since 1970. */
   nextCheck(now: number): number {
     const next = nextCheck([this.#server, this.#home.issuingCertificate], now)
-    // Lifetimes of minutes exist where renewal is tried out.
+    // Lifetimes of minutes exist where renewal is tried out; what is overdue waits for its next turn.
     const soonest = Math.min(renewalTime(this.#server), renewalTime(this.#home.issuingCertificate))
-    return Math.min(next, Math.max(soonest, now + 1000))
+    return soonest > now ? Math.min(next, soonest) : next
   }
 
   async status(): Promise<Status['certificates']> {
