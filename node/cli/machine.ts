@@ -54,7 +54,7 @@ export const thisMachine: Machine = {
   },
   bindUdp(host, port) {
     return new Promise(resolve => {
-      const socket = createSocket(host.includes(':') ? { type: 'udp6', ipv6Only: true } : 'udp4')
+      const socket = createSocket(host.includes(':') ? { type: 'udp6', ipv6Only: true } : { type: 'udp4' })
       socket.once('error', (error: NodeJS.ErrnoException) => {
         socket.close()
         resolve(error.code ?? error.message)

@@ -2,11 +2,11 @@
 // grow, and with them segmented sends, where many packets come one at a time. Quiet traffic is never delayed.
 
 /** The longest delay, nanoseconds. */
-export const MAX_DELAY = 150_000
+export const MAX_DELAY = 500_000
 /** Packets that a delay must be expected to gather for it to be worth its latency. */
-const WORTH = 4
-/** Packets to gather: half of a segmented send. A shorter delay does for higher rates. */
-const TARGET = 32
+const WORTH = 8
+/** Packets to gather: three quarters of a segmented send. A shorter delay does for higher rates. */
+const TARGET = 48
 /** Over how long the rate is measured, milliseconds. */
 const WINDOW = 2
 

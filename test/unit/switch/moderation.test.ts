@@ -14,12 +14,12 @@ function settled(packetsPerSecond: number, turnsPerSecond: number): number {
 }
 
 test('quiet traffic is never delayed', () => {
-  for (const rate of [1, 100, 1000, 10_000, 20_000]) assert.equal(settled(rate, rate), 0)
+  for (const rate of [1, 100, 1000, 10_000, 15_000]) assert.equal(settled(rate, rate), 0)
 })
 
-test('busy traffic waits at most 150 microseconds', () => {
-  for (const rate of [30_000, 60_000, 150_000]) assert.equal(settled(rate, 6000), MAX_DELAY)
-  assert.equal(MAX_DELAY, 150_000)
+test('busy traffic waits at most half a millisecond', () => {
+  for (const rate of [20_000, 30_000, 60_000]) assert.equal(settled(rate, 6000), MAX_DELAY)
+  assert.equal(MAX_DELAY, 500_000)
 })
 
 test('at very high rates a batch is full sooner, and the wait is shorter', () => {
