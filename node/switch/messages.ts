@@ -62,6 +62,11 @@ export type Report =
   /** A turn failed; the loop goes on. */
   | { type: 'trouble'; message: string }
 
+/** Longest overlay packet that any port takes, for a switch of this MTU. */
+export function longestPacket(mtu: number): number {
+  return Math.max(mtu, 1500)
+}
+
 const KEY_BYTES = 32
 const HALF = 64
 

@@ -8,7 +8,14 @@ import { ControlBatchReader, ControlBatchWriter, MAX_CONTROL_PACKET } from './co
 import { allocateCounters, readCounters, type SwitchCounters } from './counters.ts'
 import { SwitchError } from './errors.ts'
 import type { ListenAddress } from './listener.ts'
-import { type Command, type PortEvent, packSecrets, type Report, type WorkerInit } from './messages.ts'
+import {
+  type Command,
+  longestPacket,
+  type PortEvent,
+  packSecrets,
+  type Report,
+  type WorkerInit,
+} from './messages.ts'
 import type { Path } from './path.ts'
 import { MAX_PEER_ID } from './peer-index.ts'
 import { allocateSignals, KEY_IDS, OUTGOING_LIMIT, type PortCounts, PortStats, SIGNAL } from './shared.ts'
@@ -72,6 +79,7 @@ export class Switch implements DataPlane {
   readonly #counters: SharedArrayBuffer
   readonly #stats: PortStats
   readonly #maxPorts: number
+  readonly #maxMtu: number
   readonly #wakeup: number
   #stopping = false
   #dead = false
@@ -104,6 +112,7 @@ export class Switch implements DataPlane {
     this.#counters = init.counters
     this.#stats = new PortStats(init.stats)
     this.#maxPorts = init.maxPorts
+    this.#maxMtu = longestPacket(init.mtu)
     this.#wakeup = ready.wakeup
     this.addresses = ready.addresses
     this.tun = ready.tun
@@ -200,7 +209,7 @@ export class Switch implements DataPlane {
         sources: Int32Array.from(spec.subnets.flatMap(({ address, length }) => [address, cidrMask(length)])),
         pingSeconds: spec.pingSeconds,
         timeoutSeconds: spec.timeoutSeconds,
-        mtu: spec.mtu,
+        mtu: Math.min(spec.mtu, this.#maxMtu),
       },
     })
   }
@@ -348,7 +357,13 @@ export class Switch implements DataPlane {
     const reader = new ControlBatchReader(batch)
     while (reader.next()) {
       const path = readPath(reader.memory, reader.pathAt, reader.socket, reader.ifindex)
-      this.onControl(path, reader.memory.bytes.subarray(reader.payloadAt, reader.payloadAt + reader.length))
+      const packet = reader.memory.bytes.subarray(reader.payloadAt, reader.payloadAt + reader.length)
+      try {
+        this.onControl(path, packet)
+      } catch (error) {
+        // One packet's trouble is not that of those behind it.
+        this.onError(error instanceof Error ? error : new Error(String(error)))
+      }
     }
   }
 

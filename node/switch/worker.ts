@@ -9,7 +9,7 @@ import { Forwarder } from './forwarder.ts'
 import { Keys } from './keys.ts'
 import { type Listener, listen } from './listener.ts'
 import { Loop } from './loop.ts'
-import { type Command, type Report, unpackSecrets, type WorkerInit } from './messages.ts'
+import { type Command, longestPacket, type Report, unpackSecrets, type WorkerInit } from './messages.ts'
 import { Outbox } from './outbox.ts'
 import { Ports } from './ports.ts'
 import { Reporter } from './reporter.ts'
@@ -53,7 +53,7 @@ function run(): void {
   const seed = randomBytes(4).readInt32LE()
   const ports = new Ports(init.maxPorts, new PortStats(init.stats), seed)
   const keys = new Keys(init.maxPorts * KEYS_PER_PORT)
-  const outbox = new Outbox(ports, listeners, counters, Math.max(init.mtu, 1500) + MAX_OVERHEAD)
+  const outbox = new Outbox(ports, listeners, counters, longestPacket(init.mtu) + MAX_OVERHEAD)
   const reporter = new Reporter(main, ports, init.signals, counters)
   const origin = { address: init.gateway, broadcast: cidrLast(init.subnet) }
   const forwarder = new Forwarder({ ports, keys, outbox, counters, tun, notices: reporter, origin })

@@ -1,12 +1,17 @@
 // The whole switch on loopback: worker thread, sockets, OpenSSL and all, against peers by node:dgram and node:crypto.
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { SwitchError } from '../../../node/switch/errors.ts'
+import { listen } from '../../../node/switch/listener.ts'
 import { type Path, pathKey } from '../../../node/switch/path.ts'
+import { PATH_STRIDE, writePath } from '../../../node/switch/socket-address.ts'
 import { Switch } from '../../../node/switch/switch.ts'
+import { Arena } from '../../../node/switch/sys/arena.ts'
+import { SendBatch } from '../../../node/switch/sys/send-batch.ts'
+import { closeFile } from '../../../node/switch/sys/socket.ts'
 import { DataOpener, DataSealer } from '../../../node/vpn/data-packet.ts'
 import { OCC_MAGIC, PING } from '../../../node/vpn/in-tunnel.ts'
 import { echoRequest, eventually, ipv4Packet, newKeys, sealData, TestSocket } from './peer.ts'
@@ -61,6 +66,52 @@ test('between sessions over IPv4 and IPv6', async () => {
   assert.equal((await net.b.receive()).length, 28)
   await net.b.send(ipv4Packet(B, A))
   assert.equal((await net.a.receive()).length, 28)
+})
+
+test('datagrams that the kernel merged on their way in are taken apart again', async () => {
+  await using net = await startTestSwitch()
+  const { host, port } = net.running.addresses[0]
+  const packets = Array.from({ length: 12 }, (_, i) =>
+    net.a.seal(ipv4Packet(A, B, Buffer.alloc(i < 11 ? 900 : 50, i))),
+  )
+  const listener = listen({ host, port: 0 }, true)
+  const path = new Arena(PATH_STRIDE)
+  writePath(path, 0, { socket: 0, remote: host, port, local: '', ifindex: 0 })
+  const data = new Arena(packets.length * 1000)
+  const batch = new SendBatch(1, packets.length)
+  batch.begin(path, 0, 16, path, 0, 0, packets[0].length)
+  for (const [i, packet] of packets.entries()) {
+    data.bytes.set(packet, i * 1000)
+    batch.add(data, i * 1000, packet.length)
+  }
+  assert.equal(batch.send(listener.fd, 0), 1)
+  for (let i = 0; i < packets.length; i++) {
+    assert.deepEqual((await net.b.receive()).subarray(20), Buffer.alloc(i < 11 ? 900 : 50, i))
+  }
+  assert.deepEqual(net.drops(), {})
+  assert.equal(net.running.counters().rxDatagrams, packets.length)
+  closeFile(listener.fd)
+})
+
+test('what the endpoint makes of one control packet does not touch the next', async () => {
+  await using net = await startTestSwitch()
+  let seen = 0
+  net.running.onControl = () => {
+    if (seen++ === 0) throw new Error('first')
+  }
+  await net.a.sendRaw(Buffer.alloc(50, 4 << 3))
+  await net.a.sendRaw(Buffer.alloc(50, 4 << 3))
+  await eventually(() => seen === 2, 'both packets')
+  assert.deepEqual(
+    net.errors.map(error => error.message),
+    ['first'],
+  )
+})
+
+test('a process that is left without stopping ends all the same', () => {
+  const script = new URL('leave.ts', import.meta.url).pathname
+  const { status } = spawnSync(process.execPath, [script], { timeout: 20_000 })
+  assert.equal(status, 7)
 })
 
 test('control packets reach the main thread with their path, and answers leave from the address that was asked', async () => {
