@@ -1,0 +1,62 @@
+// What a client makes of a PUSH_REPLY. Options that are not known are kept as text and otherwise passed over.
+import { type OverlayAddress, parseIpv4 } from '../../state/address.ts'
+import type { DataCipher } from './data-keys.ts'
+import type { DataFormat } from './data-packet.ts'
+import type { KeyDerivation } from './key-exchange.ts'
+import { isDataCipher } from './peer-info.ts'
+
+export interface Pushed {
+  address: OverlayAddress
+  peerId: number
+  /** Undefined when none was pushed: the first that the client offered. */
+  cipher: DataCipher | undefined
+  format: DataFormat
+  derivation: KeyDerivation
+  dynamicTlsCrypt: boolean
+  /** The server takes EXIT as a control message. */
+  exitByControl: boolean
+  /** ms; 0 for never. */
+  pingMs: number
+  /** ms; 0 for never. */
+  pingRestartMs: number
+  /** All of them, in the server's words. */
+  options: string[]
+}
+
+const FLAGS: ReadonlySet<string> = new Set(['cc-exit', 'tls-ekm', 'dyn-tls-crypt', 'aead-epoch'])
+/** A day: more is a slip. */
+const MAX_SECONDS = 86_400
+
+/** Or, in words, why no connection can be made of it. */
+export function readPushed(options: string[]): Pushed | string {
+  const all = options.map(option => option.split(' '))
+  const valueFor = (name: string): string | undefined => all.find(([first]) => first === name)?.[1]
+  const address = parseIpv4(valueFor('ifconfig') ?? '')
+  if (address === undefined) return 'it pushed no address'
+  const peerId = numberOf(valueFor('peer-id'), 0xffffff)
+  if (peerId === undefined) return 'it pushed no peer id'
+  const cipher = valueFor('cipher')
+  if (cipher !== undefined && !isDataCipher(cipher))
+    return `it chose the cipher ${cipher}, which is not known here`
+  const flags = all.find(([first]) => first === 'protocol-flags')?.slice(1) ?? []
+  const unknown = flags.find(flag => !FLAGS.has(flag))
+  if (unknown !== undefined) return `it asked for ${unknown}, which is not known here`
+  const ekm = flags.includes('tls-ekm') || valueFor('key-derivation') === 'tls-ekm'
+  return {
+    address,
+    peerId,
+    cipher,
+    format: flags.includes('aead-epoch') ? 'epoch' : 'aead',
+    derivation: ekm ? 'tls-ekm' : 'prf',
+    dynamicTlsCrypt: flags.includes('dyn-tls-crypt'),
+    exitByControl: flags.includes('cc-exit'),
+    pingMs: 1000 * (numberOf(valueFor('ping'), MAX_SECONDS) ?? 0),
+    pingRestartMs: 1000 * (numberOf(valueFor('ping-restart'), MAX_SECONDS) ?? 0),
+    options,
+  }
+}
+
+function numberOf(text: string | undefined, most: number): number | undefined {
+  const number = /^[0-9]{1,8}$/.test(text ?? '') ? Number(text) : Number.NaN
+  return number <= most ? number : undefined
+}

@@ -1,0 +1,367 @@
+// A VPN client on UDP sockets, without root and without a kernel interface: IP packets go in and out by calls. It picks
+// servers and reconnects as a stock client does.
+import { randomBytes, randomInt } from 'node:crypto'
+import { createSocket, type Socket } from 'node:dgram'
+import { lookup } from 'node:dns/promises'
+import type { SecureContext } from 'node:tls'
+import { formatIpv4, parseIpv4 } from '../../state/address.ts'
+import { formatHostPort } from '../net/ip.ts'
+import { type Connected, DEFAULT_PROTO, VpnClient } from './client.ts'
+import { answerEcho, echoRequest, readEchoReply } from './client-echo.ts'
+import { type ClientEnd, ClientError, describeEnd } from './client-end.ts'
+import { DATA_CIPHERS, type DataCipher } from './data-keys.ts'
+import { isDataCipher } from './peer-info.ts'
+import type { Profile, ProfileRemote } from './profile.ts'
+import { RemoteList } from './remote-list.ts'
+import { checkServer } from './server-check.ts'
+import { clientContext, type TlsVersion } from './tls.ts'
+
+/** ms that leaving may take. */
+const FAREWELL_MS = 500
+/** ms that a good-bye is given to be said at the least. */
+const FAREWELL_LEAST_MS = 20
+/** Pings without an answer yet at most. */
+const MAX_PINGS = 1024
+/** ms between two looks at timers at most: clocks can be set. */
+const LONGEST_TURN_MS = 5000
+/** Durations are in ms. */
+export interface UdpClientOptions {
+  /** Instead of the profile's remotes. */
+  remote?: ProfileRemote
+  /** After a connection is lost, and until the first comes about. @default true */
+  reconnect?: boolean
+  /** To echo requests for its overlay address. @default true */
+  answerPings?: boolean
+  /** @default those of the profile, or all that are known */
+  ciphers?: readonly DataCipher[]
+  tls?: { min?: TlsVersion; max?: TlsVersion }
+  /** IV_PROTO. @default what stock 2.6 announces */
+  proto?: number
+  /** False: behaves as clients before 2.6 do. @default true */
+  earlyNegotiation?: boolean
+  /** @default that of the profile */
+  renegotiationMs?: number
+  /** Made by `contextOf`, to be shared by many clients of one profile. */
+  context?: SecureContext
+}
+
+/** A connection that is up. */
+export interface Connection extends Connected {
+  /** The server, `HOST:PORT`. */
+  remote: string
+}
+
+/** The TLS half of a profile, which clients can share. @throws ClientError when certificate or key are unusable */
+export function contextOf(profile: Profile, tls: UdpClientOptions['tls'] = {}): SecureContext {
+  const { ca, cert, key, tlsVersionMin } = profile
+  try {
+    return clientContext({ ca: [ca], cert, key }, { min: tls.min ?? tlsVersionMin, max: tls.max })
+  } catch (error) {
+    throw new ClientError('FAILED', `the profile's certificate or key is unusable: ${messageOf(error)}`)
+  }
+}
+
+export class UdpClient {
+  /** Also after every reconnection. */
+  onConnected: (connection: Connection) => void = () => {}
+  /** An IP packet; the bytes are the callee's. */
+  onPacket: (packet: Uint8Array) => void = () => {}
+  /** Lost or not yet there, and about to be tried again. */
+  onRetrying: (reason: string, end: ClientEnd | undefined) => void = () => {}
+  /** It is not tried again. */
+  onEnded: (error: ClientError) => void = () => {}
+  /** The connection that is up. */
+  connection: Connection | undefined
+  readonly #profile: Profile
+  readonly #options: UdpClientOptions
+  readonly #context: SecureContext
+  readonly #ciphers: readonly DataCipher[]
+  readonly #remotes: RemoteList
+  readonly #pings = new Map<number, { to: number; sentAt: number; answered: (ms: number) => void }>()
+  /** Callers of `connect`. */
+  readonly #waiting = new Set<{
+    resolve: (connection: Connection) => void
+    reject: (error: ClientError) => void
+  }>()
+  readonly #identifier = randomInt(0x10000)
+  #sequence = 0
+  #client: VpnClient | undefined
+  #socket: Socket | undefined
+  #server: { host: string; port: number } = { host: '', port: 0 }
+  #timer: NodeJS.Timeout | undefined
+  /** When `#timer` fires. */
+  #turnAt = Number.POSITIVE_INFINITY
+  #retry: NodeJS.Timeout | undefined
+  #started = false
+  #over = false
+
+  /** @throws ClientError when certificate or key of the profile are unusable */
+  constructor(profile: Profile, options: UdpClientOptions = {}) {
+    this.#profile = profile
+    this.#options = options
+    this.#context = options.context ?? contextOf(profile, options.tls)
+    const offered = profile.dataCiphers.filter(isDataCipher)
+    this.#ciphers = options.ciphers ?? (offered.length > 0 ? offered : DATA_CIPHERS)
+    const remotes = options.remote ? [options.remote] : profile.remotes
+    this.#remotes = new RemoteList({ ...profile, remotes }, Math.random)
+  }
+
+  /**
+   * Connects; later connections are told by `onConnected`.
+   * @param timeout ms; the attempt goes on after it unless `close` is called
+   * @throws ClientError AUTH_FAILED, HALTED, FAILED (without `reconnect`), TIMEOUT, CLOSED
+   */
+  connect(timeout?: number): Promise<Connection> {
+    const { promise, resolve, reject } = Promise.withResolvers<Connection>()
+    if (this.connection) return Promise.resolve(this.connection)
+    if (this.#over) return Promise.reject(new ClientError('CLOSED', 'the client is closed'))
+    this.#waiting.add({ resolve, reject })
+    if (!this.#started) {
+      this.#started = true
+      void this.#dial()
+    }
+    if (timeout === undefined) return promise
+    const timer = setTimeout(
+      () => reject(new ClientError('TIMEOUT', `no connection within ${timeout / 1000} s`)),
+      timeout,
+    )
+    return promise.finally(() => clearTimeout(timer))
+  }
+
+  /** Sends an IP packet; false when there is no connection. */
+  send(packet: Uint8Array): boolean {
+    return this.#client?.send(packet) ?? false
+  }
+
+  /**
+   * One echo request. @param address in the overlay @returns round trip in ms
+   * @throws ClientError TIMEOUT, FAILED without a connection
+   */
+  ping(address: string, { timeout = 1000 }: { timeout?: number } = {}): Promise<number> {
+    const to = parseIpv4(address)
+    const { connection } = this
+    if (to === undefined) throw new RangeError(`"${address}" is no IPv4 address`)
+    if (!connection) return Promise.reject(new ClientError('FAILED', 'not connected'))
+    if (this.#pings.size >= MAX_PINGS)
+      return Promise.reject(new ClientError('FAILED', 'too many pings at once'))
+    this.#sequence = (this.#sequence + 1) & 0xffff
+    const sequence = this.#sequence
+    const { promise, resolve, reject } = Promise.withResolvers<number>()
+    const timer = setTimeout(() => {
+      this.#pings.delete(sequence)
+      reject(new ClientError('TIMEOUT', `no answer from ${address} within ${timeout / 1000} s`))
+    }, timeout)
+    this.#pings.set(sequence, {
+      to,
+      sentAt: performance.now(),
+      answered: ms => {
+        clearTimeout(timer)
+        this.#pings.delete(sequence)
+        resolve(ms)
+      },
+    })
+    this.send(echoRequest(connection.address, to, this.#identifier, sequence))
+    return promise
+  }
+
+  /** Asks for fresh keys. */
+  renegotiate(): void {
+    this.#client?.renegotiate()
+  }
+
+  /** Renegotiations that went through on this connection. */
+  get renegotiations(): number {
+    return this.#client?.renegotiations ?? 0
+  }
+
+  /** Goes on from another local port, as after a change of network. */
+  async rebind(): Promise<void> {
+    const socket = await this.#bind(this.#server.host, this.#server.port)
+    if (this.#over) socket.close()
+    else this.#use(socket)
+  }
+
+  /** Says good-bye and closes the socket. */
+  async close(): Promise<void> {
+    if (this.#over) return
+    this.#over = true
+    clearTimeout(this.#retry)
+    const client = this.#client
+    if (client?.state === 'connected') {
+      client.leave()
+      const until = Date.now() + FAREWELL_MS
+      do {
+        await new Promise(resolve => setTimeout(resolve, FAREWELL_LEAST_MS))
+        client.poll()
+      } while (!client.idle && Date.now() < until)
+    }
+    this.#hangUp()
+    this.#settle(new ClientError('CLOSED', 'the client was closed'))
+  }
+
+  async #dial(): Promise<void> {
+    const remote = this.#remotes.current
+    const wanted = formatHostPort(remote)
+    try {
+      const { address } = await lookup(remote.host, { family: remote.family ?? 0 })
+      if (this.#over) return
+      this.#server = { host: address, port: remote.port }
+      const socket = await this.#bind(address, remote.port)
+      if (this.#over) {
+        socket.close()
+        return
+      }
+      this.#use(socket)
+      this.#start()
+    } catch (error) {
+      if (!this.#over) this.#again({ kind: 'unresolved' }, false, `${wanted}: ${messageOf(error)}`, undefined)
+    }
+  }
+
+  async #bind(host: string, port: number): Promise<Socket> {
+    const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4')
+    await new Promise<void>((resolve, reject) => {
+      socket.once('error', reject)
+      socket.connect(port, host, () => {
+        socket.off('error', reject)
+        resolve()
+      })
+    })
+    return socket
+  }
+
+  #use(socket: Socket): void {
+    this.#socket?.close()
+    this.#socket = socket
+    // ICMP errors end up here: anyone can send them, and timers say the same more surely.
+    socket.on('error', () => {})
+    socket.on('message', packet => {
+      if (socket === this.#socket) this.#client?.receive(packet)
+    })
+  }
+
+  #start(): void {
+    const { options, profile } = { options: this.#options, profile: this.#profile }
+    const client = new VpnClient({
+      settings: {
+        key: profile.tlsCryptV2,
+        context: this.#context,
+        checkServer: certificate => checkServer(profile, certificate),
+        ciphers: this.#ciphers,
+        proto: options.proto ?? DEFAULT_PROTO,
+        earlyNegotiation: options.earlyNegotiation ?? true,
+        pollMs: profile.pollMs,
+        handshakeMs: profile.handshakeMs,
+        renegotiationMs: options.renegotiationMs ?? profile.renegotiationMs,
+        pingMs: profile.pingMs,
+        pingRestartMs: profile.pingRestartMs,
+      },
+      now: Date.now,
+      random: randomBytes,
+      send: packet => this.#socket?.send(packet, () => {}),
+      connected: connected => this.#connected(connected),
+      packet: bytes => this.#received(bytes),
+      ended: end => this.#ended(end),
+      stirred: () => this.#schedule(),
+    })
+    this.#client = client
+    client.start()
+  }
+
+  #connected(connected: Connected): void {
+    const connection = { ...connected, remote: formatHostPort(this.#server) }
+    this.connection = connection
+    this.#remotes.connected()
+    for (const { resolve } of this.#waiting) resolve(connection)
+    this.#waiting.clear()
+    this.onConnected(connection)
+  }
+
+  #received(packet: Uint8Array): void {
+    const reply = readEchoReply(packet)
+    const ping = reply?.identifier === this.#identifier ? this.#pings.get(reply.sequence) : undefined
+    if (reply && ping?.to === reply.from) ping.answered(performance.now() - ping.sentAt)
+    const answer =
+      this.#options.answerPings === false || !this.connection
+        ? undefined
+        : answerEcho(packet, this.connection.address)
+    if (answer) this.send(answer)
+    else this.onPacket(packet)
+  }
+
+  #ended(end: ClientEnd): void {
+    const wasUp = this.connection !== undefined
+    const reason = `${formatHostPort(this.#server)}: ${describeEnd(end)}`
+    this.#hangUp()
+    if (this.#over) return
+    if (end.kind === 'auth-failed' && !end.temporary) this.#giveUp('AUTH_FAILED', reason, end.reason)
+    else if (end.kind === 'halt') this.#giveUp('HALTED', reason, end.reason)
+    else this.#again(end, wasUp, reason, end)
+  }
+
+  #again(
+    end: ClientEnd | { kind: 'unresolved' },
+    wasUp: boolean,
+    reason: string,
+    told: ClientEnd | undefined,
+  ): void {
+    if (this.#options.reconnect === false) {
+      this.#giveUp('FAILED', reason, reason)
+      return
+    }
+    const pause = this.#remotes.next(end, wasUp)
+    this.onRetrying(reason, told)
+    if (this.#over) return
+    this.#retry = setTimeout(() => void this.#dial(), pause)
+  }
+
+  #giveUp(code: 'AUTH_FAILED' | 'HALTED' | 'FAILED', message: string, reason: string): void {
+    const error = new ClientError(code, message, reason)
+    this.#over = true
+    this.#settle(error)
+    this.onEnded(error)
+  }
+
+  #settle(error: ClientError): void {
+    for (const { reject } of this.#waiting) reject(error)
+    this.#waiting.clear()
+  }
+
+  #hangUp(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    this.#turnAt = Number.POSITIVE_INFINITY
+    this.connection = undefined
+    this.#client?.close()
+    this.#client = undefined
+    this.#socket?.close()
+    this.#socket = undefined
+  }
+
+  /** Looks at timers when the next is due. */
+  #schedule(): void {
+    const client = this.#client
+    if (!client) return
+    const at = Math.min(client.deadline(), Date.now() + LONGEST_TURN_MS)
+    if (at >= this.#turnAt) return
+    clearTimeout(this.#timer)
+    this.#turnAt = at
+    this.#timer = setTimeout(
+      () => {
+        this.#turnAt = Number.POSITIVE_INFINITY
+        client.poll()
+        this.#schedule()
+      },
+      Math.max(1, at - Date.now()),
+    )
+  }
+}
+
+/** Overlay address of a connection as text. */
+export function addressOf({ address }: Connected): string {
+  return formatIpv4(address)
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

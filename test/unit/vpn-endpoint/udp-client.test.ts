@@ -1,0 +1,189 @@
+// Clients and an endpoint in one process, on real sockets.
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ClientError } from '../../../node/vpn/client-end.ts'
+import { IV_PROTO } from '../../../node/vpn/peer-info.ts'
+import { parseProfile } from '../../../node/vpn/profile.ts'
+import { addressOf, UdpClient, type UdpClientOptions } from '../../../node/vpn/udp-client.ts'
+import { inline, replaceInline } from '../../lab/openvpn-client.ts'
+import { LoopbackServer } from './loopback.ts'
+import { type EndpointOptions, type PackOptions, World } from './world.ts'
+
+async function serve(t: TestContext, options: EndpointOptions = {}) {
+  const world = new World()
+  const server = await LoopbackServer.start(world, options)
+  t.after(() => server.stop())
+  const client = (name: string, clientOptions: UdpClientOptions = {}, pack: PackOptions = {}): UdpClient => {
+    const text = world.pack(name, { remotes: [server.remote], ...pack })
+    const made = new UdpClient(parseProfile(text), clientOptions)
+    t.after(() => made.close())
+    return made
+  }
+  return { world, server, client }
+}
+
+/** Until it is so, at most `seconds`. */
+async function until(what: string, so: () => boolean, seconds = 10): Promise<void> {
+  const end = Date.now() + seconds * 1000
+  while (!so()) {
+    if (Date.now() > end) assert.fail(`not within ${seconds} s: ${what}`)
+    await sleep(10)
+  }
+}
+
+const V25 = IV_PROTO.dataV2 | IV_PROTO.requestPush
+
+const KINDS: { name: string; options: UdpClientOptions; expect: object }[] = [
+  { name: 'as 2.6', options: {}, expect: { derivation: 'tls-ekm', format: 'aead', dynamicTlsCrypt: true } },
+  {
+    name: 'as 2.5: no second wrapped key, classic key derivation',
+    options: { proto: V25, earlyNegotiation: false },
+    expect: { derivation: 'prf', exitByControl: false, dynamicTlsCrypt: false },
+  },
+  { name: 'with push requests', options: { proto: IV_PROTO.dataV2 }, expect: { derivation: 'prf' } },
+  {
+    name: 'with the epoch format',
+    options: { proto: 990 | IV_PROTO.dataEpoch },
+    expect: { format: 'epoch' },
+  },
+  {
+    name: 'with tls-ekm but no protocol flags',
+    options: { proto: IV_PROTO.dataV2 | IV_PROTO.tlsKeyExport },
+    expect: { derivation: 'tls-ekm', exitByControl: false },
+  },
+  { name: 'with TLS 1.2', options: { tls: { max: 'TLSv1.2' } }, expect: { tls: 'TLSv1.2' } },
+  {
+    name: 'with ChaCha20',
+    options: { ciphers: ['CHACHA20-POLY1305'] },
+    expect: { cipher: 'CHACHA20-POLY1305' },
+  },
+  { name: 'with AES-192', options: { ciphers: ['AES-192-GCM'] }, expect: { cipher: 'AES-192-GCM' } },
+]
+
+for (const { name, options, expect } of KINDS) {
+  test(`a client ${name} connects, pings, renews its keys and leaves`, async t => {
+    const { server, client } = await serve(t)
+    const one = client('one', options)
+    const two = client('two')
+    const [connection, other] = await Promise.all([one.connect(10_000), two.connect(10_000)])
+    for (const [key, value] of Object.entries(expect)) {
+      assert.equal(connection[key as keyof typeof connection], value, key)
+    }
+    assert.ok((await one.ping('10.77.0.1')) < 1000)
+    assert.ok((await one.ping(addressOf(other))) < 1000)
+    await sleep(1000)
+    one.renegotiate()
+    await until('renewed', () => one.renegotiations === 1)
+    await one.ping(addressOf(other))
+    await one.close()
+    await until('gone', () => server.log.includes('down one: the client left'))
+    assert.equal(server.endpoint.counters.controlForged, 0)
+    assert.equal(server.endpoint.counters.internalErrors, 0)
+  })
+}
+
+test('keys are renewed by either side under traffic, and nothing is lost', async t => {
+  const { server, client } = await serve(t, { settings: { renegotiationMs: 3000 } })
+  const one = client('one', { renegotiationMs: 1700 })
+  const two = client('two')
+  const [, other] = await Promise.all([one.connect(10_000), two.connect(10_000)])
+  const end = Date.now() + 9000
+  let lost = 0
+  let answered = 0
+  while (Date.now() < end) {
+    await one.ping(addressOf(other), { timeout: 500 }).then(
+      () => answered++,
+      () => lost++,
+    )
+    await sleep(2)
+  }
+  assert.equal(lost, 0)
+  assert.ok(answered > 500, `${answered} answers`)
+  assert.ok(one.renegotiations >= 3, `${one.renegotiations} renegotiations`)
+  assert.ok(two.renegotiations >= 2, `${two.renegotiations} renegotiations`)
+  assert.ok(server.plane.receivedByKey.size >= 3, 'data went under several keys')
+  assert.deepEqual(
+    server.log,
+    ['up one', 'up two'].filter(line => server.log.includes(line)),
+  )
+  for (const port of server.plane.ports.values()) assert.equal(port.lost, 0)
+})
+
+async function refusal(attempt: Promise<unknown>): Promise<ClientError> {
+  return attempt.then(
+    () => assert.fail('connected'),
+    error => error,
+  )
+}
+
+test('a refusal reaches the caller with its reason', async t => {
+  const { world, server, client } = await serve(t)
+  const one = client('one')
+  world.clients.clear()
+  const error = await refusal(one.connect(10_000))
+  assert.equal(error.code, 'AUTH_FAILED')
+  assert.equal(error.reason, 'this certificate is unknown')
+  assert.deepEqual(server.plane.calls, [])
+})
+
+test('an expired certificate is refused with its reason, in TLS 1.2 too', async t => {
+  const { client } = await serve(t)
+  for (const tls of [{}, { max: 'TLSv1.2' as const }]) {
+    const one = client('one', { tls }, { at: Date.now() - 7200_000, lifetime: 3600 })
+    const error = await refusal(one.connect(10_000))
+    assert.equal(error.reason, 'this certificate has expired')
+  }
+})
+
+test('a server that is not of the mesh, or of another, is refused by the client', async t => {
+  const { world, server, client } = await serve(t)
+  const foreign = new World().pack('web')
+  const text = world.pack('one', { remotes: [server.remote] })
+  const strangers = new UdpClient(parseProfile(replaceInline(text, 'ca', inline(foreign, 'ca'))), {
+    reconnect: false,
+  })
+  t.after(() => strangers.close())
+  assert.match((await refusal(strangers.connect(10_000))).message, /TLS failed/)
+  const misnamed = parseProfile(text)
+  misnamed.expectedName = { kind: 'name', value: 'another mesh' }
+  const other = new UdpClient(misnamed, { reconnect: false })
+  t.after(() => other.close())
+  assert.match((await refusal(other.connect(10_000))).message, /is for ".*", not for "another mesh"/)
+  assert.equal(server.log.filter(line => line.startsWith('up')).length, 0)
+  assert.ok(client)
+})
+
+test('the newest session of a client is the one that lives', async t => {
+  const { world, server } = await serve(t)
+  const profile = parseProfile(world.pack('one', { remotes: [server.remote] }))
+  const clients = [new UdpClient(profile), new UdpClient(profile, { reconnect: false })]
+  t.after(() => Promise.all(clients.map(each => each.close())))
+  await clients[0].connect(10_000)
+  await clients[1].connect(10_000)
+  assert.deepEqual(server.log, [
+    'up one',
+    'up one',
+    'down one: replaced by a newer session of the same client',
+  ])
+  assert.equal([...server.endpoint.sessions()].length, 1)
+  await clients[1].ping('10.77.0.1')
+})
+
+test('clients go to the next server when one is silent or sends them away', async t => {
+  const { world, server } = await serve(t)
+  const next = await LoopbackServer.start(world)
+  t.after(() => next.stop())
+  const remotes = [{ host: '127.0.0.1', port: 9 }, server.remote, next.remote]
+  const one = new UdpClient(parseProfile(world.pack('one', { remotes })))
+  t.after(() => one.close())
+  const reasons: string[] = []
+  one.onRetrying = reason => reasons.push(reason)
+  await one.connect(10_000)
+  assert.match(reasons[0], /127\.0\.0\.1:9: no answer/)
+  server.endpoint.drain()
+  await until('on the next server', () => next.log.includes('up one'))
+  assert.match(reasons[1], /it sends us to the next controller/)
+  next.endpoint.end(() => true, { kind: 'restart', target: 'same' }, 'kicked')
+  await until('back', () => next.log.filter(line => line === 'up one').length === 2)
+})
