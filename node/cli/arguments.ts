@@ -1,5 +1,6 @@
 // Values on the command line, read strictly: a bad one is refused with the reason before anything is done.
 import { cidrHasHostBits, formatCidr, parseCidr, parseIpv4 } from '../../state/address.ts'
+import { type HostPort, parseHostPort } from '../net/ip.ts'
 import { UsageError } from './errors.ts'
 
 const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/
@@ -57,20 +58,35 @@ export function readSeconds(option: string, max: number): Reader<number> {
   }
 }
 
-/** `HOST:PORT`, `HOST` or `[IPV6]:PORT`; gives it back in that form, with a port only where one was written. */
-export function readEndpoint(option: string, portNeeded: boolean): Reader<string> {
+/** What another machine is reached by: `HOST`, `HOST:PORT` or `[IPV6]:PORT`; given back as it was written. */
+export function readRemote(option: string): Reader<string> {
   return text => {
-    const match = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::(\d{1,5}))?$/.exec(text)
-    const port = match?.[2] === undefined ? undefined : Number(match[2])
-    if (match === null || (port === undefined && portNeeded)) {
-      const form = portNeeded ? 'HOST:PORT' : 'HOST or HOST:PORT'
-      const hint = /^[0-9a-fA-F:]+:[0-9a-fA-F:]*$/.test(text) ? ', an IPv6 address in brackets' : ''
-      throw new UsageError(`${option}: '${text}' is not ${form}${hint}`)
-    }
-    if (port !== undefined && (port === 0 || port > 65535)) {
-      throw new UsageError(`${option}: the port of '${text}' is not from 1 to 65535`)
+    readHostPort(option, text)
+    return text
+  }
+}
+
+/** Where this machine listens: `ADDRESS:PORT` or `[IPV6]:PORT`; names would change their meaning behind our back. */
+export function readListen(option: string): Reader<string> {
+  return text => {
+    const endpoint = readHostPort(option, text)
+    if (endpoint.port === NO_PORT)
+      throw new UsageError(`${option}: '${text}' has no port; write ADDRESS:PORT`)
+    if (endpoint.family === 'name') {
+      throw new UsageError(`${option}: '${text}' is a name; give an address of this machine, 0.0.0.0 for all`)
     }
     return text
+  }
+}
+
+/** Stands for a port that was not written; none that can be is 0. */
+const NO_PORT = 0
+
+function readHostPort(option: string, text: string): HostPort {
+  try {
+    return parseHostPort(text, NO_PORT)
+  } catch (error) {
+    throw new UsageError(`${option}: ${(error as Error).message}`)
   }
 }
 

@@ -1,4 +1,4 @@
-// ICMP echo (RFC 792) from the side that asks: what `ping` sends, and what may come back.
+// ICMP echo (RFC 792) as `ping` sees it: what may come back for a request, errors of routers included.
 import { ICMP_ERROR } from '../switch/icmp.ts'
 import {
   checksum,
@@ -13,44 +13,11 @@ import {
   timeToLive,
   totalLength,
   validate,
-  writeHeaderChecksum,
 } from '../switch/ipv4.ts'
 
 const ICMP_HEADER = 8
 const ECHO_REPLY = 0
 const ECHO_REQUEST = 8
-const TTL = 64
-
-export interface EchoRequest {
-  /** Overlay addresses, u32. */
-  from: number
-  to: number
-  /** u16: tells our requests from those of others. */
-  identifier: number
-  /** u16 */
-  sequence: number
-  /** Bytes of payload. */
-  size: number
-}
-
-/** Writes an echo request as a whole IPv4 packet. */
-export function echoRequest({ from, to, identifier, sequence, size }: EchoRequest): Uint8Array {
-  const packet = packetBuffer(new Uint8Array(MIN_HEADER + ICMP_HEADER + size))
-  const { bytes, view } = packet
-  view.setUint8(0, 0x45)
-  view.setUint16(2, bytes.length)
-  view.setUint8(8, TTL)
-  view.setUint8(9, PROTOCOL.icmp)
-  view.setUint32(12, from)
-  view.setUint32(16, to)
-  writeHeaderChecksum(packet, 0)
-  view.setUint8(MIN_HEADER, ECHO_REQUEST)
-  view.setUint16(MIN_HEADER + 4, identifier)
-  view.setUint16(MIN_HEADER + 6, sequence)
-  for (let i = MIN_HEADER + ICMP_HEADER; i < bytes.length; i++) bytes[i] = i & 255
-  view.setUint16(MIN_HEADER + 2, checksum(bytes, MIN_HEADER, ICMP_HEADER + size))
-  return bytes
-}
 
 /** What came back for a request: the reply, or a router's word that there will be none. */
 export interface EchoAnswer {

@@ -2,7 +2,7 @@
 
 import { hostname } from 'node:os'
 import type { Command } from 'commander'
-import { readCidr, readEndpoint, readName, repeated } from './arguments.ts'
+import { readCidr, readListen, readName, readRemote, repeated } from './arguments.ts'
 import { Context } from './context.ts'
 import { example } from './help.ts'
 
@@ -29,17 +29,17 @@ export function initCommand(program: Command): void {
     .option(
       '--public <host[:port]>',
       'what clients and peers dial; repeat for more',
-      repeated('--public', readEndpoint('--public', false), 16),
+      repeated('--public', readRemote('--public'), 16),
     )
     .option(
       '--listen <host:port>',
       'UDP address for clients and peers; repeat for more (default: 0.0.0.0:1194)',
-      repeated('--listen', readEndpoint('--listen', true), 16),
+      repeated('--listen', readListen('--listen'), 16),
     )
     .option(
       '--mesh-listen <host:port>',
       'TCP address for other controllers',
-      readEndpoint('--mesh-listen', true),
+      readListen('--mesh-listen'),
       '0.0.0.0:4001',
     )
     .addHelpText('after', example('overmesh init --name prod --subnet 10.77.0.0/16 --public vpn.example.net'))

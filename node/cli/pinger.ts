@@ -1,13 +1,12 @@
 // A run of pings as a machine: time and packets go in, requests and lines come out.
 import { formatIpv4 } from '../../state/address.ts'
-import { type EchoAnswer, echoRequest, readEchoAnswer } from './echo.ts'
+import { echoRequest } from '../vpn/client-echo.ts'
+import { type EchoAnswer, readEchoAnswer } from './echo.ts'
 
 /** How long the last request waits for its answer, in ms. */
 const LAST_WAIT = 1000
 /** Requests whose answers are still expected; older ones count as lost. */
 const MAX_OUTSTANDING = 1024
-/** `ping`'s: 64 bytes of ICMP. */
-const PAYLOAD = 56
 
 export interface PingInit {
   /** Our overlay address and the one to ping, u32. */
@@ -81,7 +80,7 @@ export class Pinger {
       }
       this.#sent++
       this.#next = Math.max(this.#next + interval, now)
-      send(echoRequest({ from, to, identifier, sequence, size: PAYLOAD }))
+      send(echoRequest(from, to, identifier, sequence))
     }
     return this.#sent < count ? this.#next : this.#next - interval + LAST_WAIT
   }

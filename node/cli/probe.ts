@@ -2,7 +2,7 @@
 
 import { randomInt } from 'node:crypto'
 import type { Command } from 'commander'
-import { readAddress, readEndpoint, readInteger, readSeconds } from './arguments.ts'
+import { readAddress, readInteger, readRemote, readSeconds } from './arguments.ts'
 import { Context } from './context.ts'
 import { CommandError } from './errors.ts'
 import { example } from './help.ts'
@@ -50,13 +50,19 @@ export function probeCommand(program: Command): void {
     .option(
       '--remote <host:port>',
       'controller to connect to, instead of those of the clientpack',
-      readEndpoint('--remote', true),
+      readRemote('--remote'),
     )
     .addHelpText('after', example('overmesh probe web.ovpn --ping 10.77.0.1 --count 3'))
     .addHelpText('after', '\nFails when it is refused, does not connect, or no ping is answered.')
     .action(async (file: string, options: ProbeOptions, command: Command) => {
       const { output } = Context.of(command)
-      await probe(output, await readInput(file, 'a clientpack', MAX_PACK), options)
+      const pack = await readInput(file, 'a clientpack', MAX_PACK)
+      try {
+        await probe(output, pack, options)
+      } catch (error) {
+        if ((error as Error).name !== 'ProfileError') throw error
+        throw new CommandError(`${file} is not a clientpack: ${(error as Error).message}`, { cause: error })
+      }
     })
 }
 

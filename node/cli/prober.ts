@@ -1,8 +1,6 @@
 // A client without a TUN: answers pings at its overlay address and pings another one. The tunnel is passed in.
 import { parseIpv4 } from '../../state/address.ts'
-import { writeEchoReply } from '../switch/icmp.ts'
-import { IPV4, validate } from '../switch/ipv4.ts'
-import { packetBuffer } from './echo.ts'
+import { answerEcho } from '../vpn/client-echo.ts'
 import { type Ping, Pinger, type PingSummary } from './pinger.ts'
 
 /** What is known of a connection. */
@@ -138,13 +136,10 @@ export class Prober {
       if (this.#pinger.done(performance.now())) this.#poll()
       return
     }
-    const request = packetBuffer(bytes)
-    if (validate(bytes, request.view, 0, bytes.length) !== IPV4.ok) return
-    const reply = packetBuffer(new Uint8Array(bytes.length))
-    const length = writeEchoReply(request, 0, reply, 0)
-    if (length === 0) return
+    const answer = this.connection && answerEcho(bytes, parseIpv4(this.connection.address)!)
+    if (answer === undefined) return
     this.echoes++
-    this.#tunnel.send(reply.bytes.subarray(0, length))
+    this.#tunnel.send(answer)
   }
 
   #end(): void {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { echoRequest, readEchoAnswer } from '../../../node/cli/echo.ts'
+import { readEchoAnswer } from '../../../node/cli/echo.ts'
 import { type Connection, Prober, type ProberInit, type TunnelEvents } from '../../../node/cli/prober.ts'
+import { echoRequest } from '../../../node/vpn/client-echo.ts'
 import { parseIpv4 } from '../../../state/address.ts'
 
 const connection: Connection = {
@@ -46,13 +47,7 @@ test('pings, is answered and answers; done when all is', async () => {
 test('what is no ping is not answered, and nothing makes it throw', async () => {
   const { probers, events, sent } = link({})
   events[0].connected(connection)
-  const request = echoRequest({
-    from: parseIpv4('10.77.0.9')!,
-    to: parseIpv4('10.77.0.5')!,
-    identifier: 4,
-    sequence: 2,
-    size: 10,
-  })
+  const request = echoRequest(parseIpv4('10.77.0.9')!, parseIpv4('10.77.0.5')!, 4, 2)
   for (let length = 0; length < request.length; length++) events[0].packet(request.subarray(0, length))
   events[0].packet(new Uint8Array(2000).fill(0x45))
   assert.equal(sent[0].length, 0)

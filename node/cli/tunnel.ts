@@ -1,0 +1,63 @@
+// The prober's tunnel: a VPN client made from the text of a clientpack.
+import { parseHostPort } from '../net/ip.ts'
+import { type ProfileRemote, parseProfile } from '../vpn/profile.ts'
+import { addressOf, UdpClient } from '../vpn/udp-client.ts'
+import type { Tunnel, TunnelEvents } from './prober.ts'
+
+const DEFAULT_PORT = 1194
+
+export interface TunnelInit {
+  /** Text of an `.ovpn` file. */
+  pack: string
+  /** `HOST:PORT` in place of the controllers of the clientpack. */
+  remote?: string
+}
+
+/**
+ * Begins to connect.
+ * @throws {ProfileError} when the pack is not one
+ * @throws {ClientError} when its certificate or key is unusable
+ */
+export function openTunnel({ pack, remote }: TunnelInit, events: TunnelEvents): Tunnel {
+  const client = new UdpClient(parseProfile(pack), {
+    // The prober answers, and counts.
+    answerPings: false,
+    remote: remote === undefined ? undefined : remoteOf(remote),
+  })
+  const { promise: stopped, resolve: stop } = Promise.withResolvers<void>()
+  const close = () => client.close().then(stop, stop)
+  client.onConnected = connection => {
+    const { remote, tls, cipher, derivation, options } = connection
+    events.connected({
+      address: addressOf(connection),
+      remote,
+      tls,
+      cipher,
+      keyDerivation: derivation,
+      options,
+    })
+  }
+  client.onPacket = packet => events.packet(packet)
+  client.onRetrying = (reason, end) => {
+    // A disabled client is asked to come back later; whoever probes wants to know now.
+    if (end?.kind === 'auth-failed') {
+      void close()
+      events.ended(reason)
+    } else events.retrying(reason)
+  }
+  client.onEnded = error => events.ended(error.message)
+  // How it ends is told by the calls above.
+  client.connect().catch(() => {})
+  return {
+    send: packet => void client.send(packet),
+    close: async () => {
+      void close()
+      await stopped
+    },
+  }
+}
+
+function remoteOf(text: string): ProfileRemote {
+  const { host, port } = parseHostPort(text, DEFAULT_PORT)
+  return { host, port }
+}
