@@ -81,27 +81,55 @@ export class Loop {
   }
 
   #turn(): void {
-    const { signals, ports, outbox, reporter } = this.#parts
-    const now = performance.now()
-    if (this.#delay > 0 && !this.#backlog) sleep(this.#delay)
-    const idle = this.#delay === 0 && !this.#backlog
-    const ready = this.#poller.wait(
-      idle ? Math.min(MAX_WAIT, Math.max(0, Math.ceil(this.#nextTimers - now))) : 0,
-    )
+    const { ports, outbox, reporter } = this.#parts
+    const bytesBefore = this.#bytes()
+    let packets: number
+    if (this.#delay > 0) {
+      // So many packets come that there is no need to ask who has some.
+      if (!this.#backlog) sleep(this.#delay)
+      this.#begin()
+      packets = this.#takeAll()
+    } else {
+      const wait = this.#backlog ? 0 : Math.ceil(this.#nextTimers - performance.now())
+      const ready = this.#poller.wait(Math.min(MAX_WAIT, Math.max(0, wait)))
+      this.#begin()
+      packets = this.#takeReady(ready)
+    }
+    if (ports.now >= this.#nextTimers) this.#timers()
+    outbox.flush()
+    reporter.post()
+    this.#delay = this.#moderation.after(packets, this.#bytes() - bytesBefore, ports.now)
+  }
+
+  /** What comes before the packets of a turn: the time, and commands. */
+  #begin(): void {
+    const { signals, ports } = this.#parts
     ports.now = performance.now()
     ports.wallClock = Date.now()
     if (Atomics.exchange(signals, SIGNAL.wake, 0) !== 0) this.#parts.commands()
     this.#backlog = false
+  }
+
+  #takeReady(ready: number): number {
     let packets = 0
     for (let i = 0; i < ready; i++) {
       const token = this.#poller.token(i)
       if (token >= FIRST_LISTENER) packets += this.#receive(token - FIRST_LISTENER)
       else if (token === TUN) packets += this.#readTun()
     }
-    if (ports.now >= this.#nextTimers) this.#timers()
-    outbox.flush()
-    reporter.post()
-    this.#delay = this.#moderation.after(packets, ports.now)
+    return packets
+  }
+
+  #takeAll(): number {
+    let packets = 0
+    for (let i = 0; i < this.#parts.listeners.length; i++) packets += this.#receive(i)
+    return this.#parts.tun === undefined ? packets : packets + this.#readTun()
+  }
+
+  /** Overlay bytes taken so far. */
+  #bytes(): number {
+    const { counters } = this.#parts
+    return counters[COUNTER.rxBytes] + counters[COUNTER.tunRxBytes]
   }
 
   #receive(socket: number): number {

@@ -1,11 +1,13 @@
 // How long to let packets gather before taking them, like the interrupt moderation of a network card: batches then
 // grow, and with them segmented sends, where many packets come one at a time. Quiet traffic is never delayed.
 
-/** The longest delay, nanoseconds. */
-export const MAX_DELAY = 500_000
+/** The longest delay, nanoseconds: for bulk transfers, and for small packets, whose senders often wait for answers. */
+export const MAX_DELAY = { bulk: 1_000_000, small: 300_000 } as const
+/** Mean bytes of a packet from which traffic counts as bulk: a transfer and its acknowledgements together have more. */
+const BULK_BYTES = 500
 /** Packets that a delay must be expected to gather for it to be worth its latency. */
 const WORTH = 8
-/** Packets to gather: three quarters of a segmented send. A shorter delay does for higher rates. */
+/** Packets to gather: most of a segmented send. A shorter delay does for higher rates. */
 const TARGET = 48
 /** Over how long the rate is measured, milliseconds. */
 const WINDOW = 2
@@ -14,20 +16,24 @@ const WINDOW = 2
 export class Moderation {
   #since = 0
   #packets = 0
+  #bytes = 0
   #delay = 0
 
   /**
-   * Takes note of a turn that received `packets` and ended at `now` (milliseconds, with fraction), and returns how
-   * many nanoseconds to wait before the next; 0 for not at all.
+   * Takes note of a turn that received `packets` of together `bytes` and ended at `now` (milliseconds, with fraction),
+   * and returns how many nanoseconds to wait before the next; 0 for not at all.
    */
-  after(packets: number, now: number): number {
+  after(packets: number, bytes: number, now: number): number {
     this.#packets += packets
+    this.#bytes += bytes
     const elapsed = now - this.#since
     if (elapsed >= WINDOW) {
       const interval = (elapsed * 1e6) / this.#packets
-      this.#delay = interval * WORTH <= MAX_DELAY ? Math.min(MAX_DELAY, Math.round(interval * TARGET)) : 0
+      const most = this.#bytes >= BULK_BYTES * this.#packets ? MAX_DELAY.bulk : MAX_DELAY.small
+      this.#delay = interval * WORTH <= most ? Math.min(most, Math.round(interval * TARGET)) : 0
       this.#since = now
       this.#packets = 0
+      this.#bytes = 0
     }
     return this.#delay
   }
