@@ -1,4 +1,5 @@
 // An Overmesh controller on a host, run and operated by the command that users have.
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Client, Session, Status } from '../../node/service.ts'
 import { attempt, type CommandResult, run } from './command.ts'
@@ -22,6 +23,8 @@ export interface ControllerInit {
   listen?: string[]
   /** What the packs dial. @default the host's IPv4 underlay address */
   public?: string[]
+  /** After so many seconds it renegotiates the keys of a session. @default what `init` writes */
+  sessionKeySeconds?: number
   /** Further arguments of `up`. */
   upArgs?: string[]
   /** Arguments of Node itself, such as `--trace-gc`. */
@@ -55,6 +58,12 @@ export class Controller {
       ...listen.flatMap(each => ['--listen', each]),
       ...dial.flatMap(each => ['--public', each]),
     )
+    if (init.sessionKeySeconds !== undefined) {
+      const file = join(controller.dataDir, 'config.json')
+      const config = JSON.parse(readFileSync(file, 'utf8'))
+      config.lifetimes.sessionKeys = init.sessionKeySeconds
+      writeFileSync(file, JSON.stringify(config))
+    }
     return controller
   }
 
