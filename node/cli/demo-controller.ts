@@ -58,9 +58,10 @@ export class DemoController {
     const log = openSync(logFile, 'a', 0o600)
     // In a process group of its own: Ctrl-C reaches this process alone, which then ends the others in order.
     const child = spawn(process.execPath, [LAUNCHER, '--data', dataDir, 'up', '--no-tun'], {
-      stdio: ['ignore', 'pipe', log],
+      stdio: ['pipe', 'pipe', log],
       detached: true,
     })
+    child.stdin.end()
     closeSync(log)
     const controller = new DemoController(name, dataDir, listen, child)
     try {

@@ -16,14 +16,11 @@ const CLIENTS = ['anna', 'ben']
 /** Between two looks at the mesh, ms: on a terminal, and in a log that somebody reads later. */
 const REFRESH = { terminal: 1000, log: 5000 }
 
-/** Runs until interrupted or for `seconds`; false if a client never reached another. */
+/** Runs until interrupted, or for `seconds` once all is up; false if a client never reached another. */
 async function demo(seconds: number): Promise<boolean> {
   const output = new Output(false)
   using interrupted = untilInterrupted()
-  const signal = AbortSignal.any([
-    interrupted.signal,
-    ...(Number.isFinite(seconds) ? [AbortSignal.timeout(seconds * 1000)] : []),
-  ])
+  const { signal } = interrupted
   const directory = await makeDirectory(line => output.line(line))
   const controllers: DemoController[] = []
   const clients: DemoClient[] = []
@@ -38,14 +35,15 @@ async function demo(seconds: number): Promise<boolean> {
     for (const [index, client] of clients.entries()) client.connect(clients[(index + 1) % clients.length])
     introduce(output, controllers, clients)
     const screen = new DemoScreen(output)
-    while (!signal.aborted) {
+    const end = performance.now() + seconds * 1000
+    while (!signal.aborted && performance.now() < end) {
       await sleep(output.interactive ? REFRESH.terminal : REFRESH.log, signal)
       await screen.show(controllers, clients)
     }
-    return clients.every(client => client.answered > 0)
+    return signal.aborted || clients.every(client => client.answered > 0)
   } catch (error) {
     // Whoever interrupts a start gets an end, not the complaints of its parts.
-    if (interrupted.signal.aborted) return true
+    if (signal.aborted) return true
     throw error
   } finally {
     output.line('stopping')

@@ -61,7 +61,10 @@ export function probeCommand(program: Command): void {
         await probe(output, pack, options)
       } catch (error) {
         if ((error as Error).name !== 'ProfileError') throw error
-        throw new CommandError(`${file} is not a clientpack: ${(error as Error).message}`, { cause: error })
+        throw new CommandError(
+          `${file === '-' ? 'standard input' : file} is not a clientpack: ${(error as Error).message}`,
+          { cause: error },
+        )
       }
     })
 }

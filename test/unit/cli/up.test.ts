@@ -49,6 +49,33 @@ async function up(): Promise<{ child: ChildProcess; log: string[]; closed: Promi
   return { child, log, closed }
 }
 
+/** Connects with a pack, and is refused with it. */
+async function probes(pack: string): Promise<void> {
+  const args = ['probe', pack, '--ping', '10.77.0.1', '--count', '3', '--interval', '0.05']
+  const plain = await cli(...args)
+  assert.equal(plain.code, 0, plain.stderr)
+  assert.match(plain.stdout, /^connected to 127\.0\.0\.1:\d+ as 10\.77\.0\.3 in \d+ ms/)
+  assert.equal(plain.stdout.match(/^64 bytes from 10\.77\.0\.1: seq=\d ttl=64 time=[\d.]+ ms$/gm)?.length, 3)
+  assert.match(plain.stdout, /\n3 sent, 3 answered, 0 % lost/)
+
+  const input = readFileSync(pack, 'utf8')
+  const piped = await run(['probe', '-', ...args.slice(2), '--json'], { dataDir, input })
+  const document = JSON.parse(piped.stdout)
+  assert.equal(document.connected, true)
+  assert.equal(document.address, '10.77.0.3')
+  assert.deepEqual([document.ping.sent, document.ping.received, document.ping.pings.length], [3, 3, 3])
+
+  const silent = await cli('probe', pack, '--ping', '10.77.0.200', '--count', '1')
+  assert.equal(silent.code, 1)
+  assert.match(silent.stderr, /^overmesh: 10\.77\.0\.200 did not answer[^\n]*\n$/)
+
+  await cli('client', 'disable', 'web')
+  const refused = await cli(...args)
+  assert.equal(refused.code, 1)
+  assert.match(refused.stderr, /^overmesh: [^\n]*refused: [^\n]*disabled[^\n]*\n$/)
+  await cli('client', 'enable', 'web')
+}
+
 test('says ready, serves its operator, and ends well on SIGTERM', async () => {
   const { child, log, closed } = await up()
   let more = ''
@@ -62,6 +89,7 @@ test('says ready, serves its operator, and ends well on SIGTERM', async () => {
 
   const added = await cli('client', 'add', 'web', '--out', join(directory, 'web.ovpn'))
   assert.equal(added.code, 0, added.stderr)
+  await probes(join(directory, 'web.ovpn'))
   const second = await cli('up', '--no-tun')
   assert.equal(second.code, 1)
   assert.match(second.stderr, /^overmesh: a controller is already running on [^\n]+\n$/)
