@@ -211,7 +211,7 @@ export class Controller {
     if (!credential) return { ok: false, reason: 'this certificate has no serial number' }
     if (!credential.usable) {
       const temporary = credential.reason === 'disabled'
-      return { ok: false, reason: `this certificate ${credential.message}`, temporary }
+      return { ok: false, reason: credential.message, temporary }
     }
     const { client, address, subnets } = credential
     if (client.value.fingerprint !== fingerprintOf(certificate) || client.value.name !== commonName) {
@@ -260,9 +260,7 @@ export class Controller {
       const serial = parseSerial(session.serial)
       const credential = serial && this.#home.views.credential(serial)
       if (credential?.usable) continue
-      const reason = credential
-        ? `this certificate ${credential.message}`
-        : 'this certificate is not known here'
+      const reason = credential ? credential.message : 'this certificate is not known here'
       session.end({ kind: 'auth-failed', reason, temporary: credential?.reason === 'disabled' }, reason)
     }
     this.#tls?.setCredentials(this.#certificates.tls())

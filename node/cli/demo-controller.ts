@@ -61,7 +61,8 @@ export class DemoController {
       stdio: ['pipe', 'pipe', log],
       detached: true,
     })
-    child.stdin.end()
+    // Not 'ignore': where a container keeps /dev/null from others than root, that would fail.
+    child.stdin?.end()
     closeSync(log)
     const controller = new DemoController(name, dataDir, listen, child)
     try {
