@@ -18,6 +18,7 @@ export interface WorkerInit {
   mtu: number
   maxPorts: number
   segmenting: boolean
+  warmUp: boolean
   signals: Int32Array<SharedArrayBuffer>
   stats: SharedArrayBuffer
   counters: SharedArrayBuffer

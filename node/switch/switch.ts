@@ -38,6 +38,8 @@ export interface SwitchOptions {
   maxPorts?: number
   /** UDP_SEGMENT and UDP_GRO where the kernel has them. @default true */
   segmenting?: boolean
+  /** Whether to have the packet path compiled before the first packet; some tenths of a second. @default true */
+  warmUp?: boolean
 }
 
 /** One entry of the forwarding table. */
@@ -140,6 +142,7 @@ export class Switch implements DataPlane {
       mtu: options.mtu,
       maxPorts,
       segmenting: options.segmenting ?? true,
+      warmUp: options.warmUp ?? true,
       signals: allocateSignals(),
       stats: PortStats.allocate(maxPorts).memory,
       counters: allocateCounters(),

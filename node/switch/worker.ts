@@ -20,6 +20,7 @@ import { newWakeup } from './sys/poller.ts'
 import { closeFile } from './sys/socket.ts'
 import { ForwardingTable } from './table.ts'
 import { Tun } from './tun.ts'
+import { warmUp } from './warm-up.ts'
 
 /** What sealing adds to an overlay packet at most, in any format. */
 const MAX_OVERHEAD = 32
@@ -77,6 +78,7 @@ function run(): void {
     addresses: listeners.map(({ host, port }) => ({ host, port })),
     tun: tun === undefined ? null : { name: tun.name, mtu: tun.mtu },
   } satisfies Report)
+  if (init.warmUp) warmUp()
   try {
     loop.run()
   } finally {

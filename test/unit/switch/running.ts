@@ -117,6 +117,7 @@ export async function startTestSwitch(
     tun: false,
     mtu: 1500,
     maxPorts: 100,
+    warmUp: false,
     ...options,
   })
   const sockets: TestSocket[] = []

@@ -1,0 +1,91 @@
+// V8 compiles what is hot, and a switch that has carried nothing yet is cold: its first packets would take several
+// times as long. So packets bounce between two ports of a switch apart, over a loopback socket that sends to itself,
+// until their TTL is spent.
+import { randomBytes } from 'node:crypto'
+import { allocateCounters, COUNTER, counterCells } from './counters.ts'
+import { Forwarder } from './forwarder.ts'
+import { writeHeaderChecksum } from './ipv4.ts'
+import { Keys } from './keys.ts'
+import { type Listener, listen } from './listener.ts'
+import { Outbox } from './outbox.ts'
+import { Ports } from './ports.ts'
+import { KEY_IDS, PortStats } from './shared.ts'
+import { PATH_STRIDE, writePath } from './socket-address.ts'
+import { Arena } from './sys/arena.ts'
+import { ReceiveBatch } from './sys/receive-batch.ts'
+import { closeFile } from './sys/socket.ts'
+import { ForwardingTable } from './table.ts'
+
+/** Enough for the optimizing compiler. */
+const PACKETS = 12_000
+/** Turns at most, should the loopback lose packets. */
+const MAX_TURNS = 4000
+/** Packets under way at once. */
+const VOLLEY = 4
+const PACKET_BYTES = 100
+const OVERHEAD = 32
+const PORTS = [1, 2]
+/** Addresses of the two, and the port of a route is its own number. */
+const ADDRESSES = [0, 0x0a000001, 0x0a000002]
+const ANYTHING = Int32Array.of(0, 0)
+
+/** Never throws: where there is no loopback, the switch starts cold. */
+export function warmUp(): void {
+  let listener: Listener | undefined
+  try {
+    listener = listen({ host: '127.0.0.1', port: 0 }, true)
+    bounce(listener)
+  } catch {
+    // What does not work here will be told by what needs it.
+  } finally {
+    if (listener !== undefined) closeFile(listener.fd)
+  }
+}
+
+function bounce(listener: Listener): void {
+  const counters = counterCells(allocateCounters())
+  const ports = new Ports(PORTS.length, PortStats.allocate(PORTS.length), 0)
+  const keys = new Keys(PORTS.length)
+  const outbox = new Outbox(ports, [listener], counters, PACKET_BYTES + OVERHEAD, 64)
+  const notices = { control() {}, floated() {}, exited() {}, rekeyDue() {} }
+  const origin = { address: ADDRESSES[1], broadcast: 0xffffffff }
+  const forwarder = new Forwarder({ ports, keys, outbox, counters, tun: undefined, notices, origin })
+  const path = new Arena(PATH_STRIDE)
+  const { host, port } = listener
+  writePath(path, 0, { socket: 0, remote: host, port, local: host, ifindex: 0 })
+  for (const slot of PORTS) {
+    const times = { pingSeconds: 0, timeoutSeconds: 0 }
+    const place = { peerId: slot, slot, generation: 1, socket: 0, ifindex: 0 }
+    ports.openPort(
+      { ...place, ...times, address: ADDRESSES[slot], sources: ANYTHING, mtu: PACKET_BYTES },
+      path,
+      0,
+    )
+    // One secret for both directions: what a port is sent comes back as from its peer.
+    const secret = { cipher: new Uint8Array(randomBytes(32)), hmac: new Uint8Array(randomBytes(8)) }
+    ports.sendKey[slot] = keys.add(slot, 0, 'AES-256-GCM', 'aead', secret, secret)
+    ports.keys[slot * KEY_IDS] = ports.sendKey[slot]
+  }
+  forwarder.table = ForwardingTable.build(
+    PORTS.map(slot => ({ address: ADDRESSES[slot], length: 32, nextHop: slot })),
+  )
+  const packet = new Arena(PACKET_BYTES)
+  packet.view.setUint8(0, 0x45)
+  packet.view.setUint16(2, PACKET_BYTES)
+  packet.view.setUint8(8, 255)
+  packet.view.setUint32(12, ADDRESSES[1])
+  packet.view.setUint32(16, ADDRESSES[2])
+  writeHeaderChecksum(packet, 0)
+  const batch = new ReceiveBatch(64)
+  for (let turn = 0; turn < MAX_TURNS && counters[COUNTER.rxPackets] < PACKETS; turn++) {
+    const count = batch.receive(listener.fd)
+    for (let i = 0; i < count; i++) forwarder.datagram(0, batch, i)
+    batch.release(count)
+    for (let i = 0; count === 0 && i < VOLLEY; i++) {
+      const at = outbox.reserve()
+      outbox.commit(1, keys.seal(ports.sendKey[1], packet, 0, PACKET_BYTES, outbox.arena, at))
+    }
+    outbox.flush()
+  }
+  keys.close()
+}
