@@ -27,6 +27,7 @@ export type EndpointCounter =
   | SessionCounter
   | 'resets'
   | 'resetsLimited'
+  | 'resetsReplayed'
   | 'resetsDraining'
   | 'controlShort'
   | 'controlForged'
@@ -81,6 +82,7 @@ export class VpnEndpoint {
   readonly counters: Record<EndpointCounter, number> = {
     resets: 0,
     resetsLimited: 0,
+    resetsReplayed: 0,
     resetsDraining: 0,
     controlShort: 0,
     controlUnexpected: 0,
@@ -251,6 +253,12 @@ export class VpnEndpoint {
     const reset = unwrapAlone(crypt, split.packet)
     if (reset?.keyId !== 0 || reset.body.messageId !== 0) {
       this.#count('controlForged')
+      return
+    }
+    // A client that starts anew takes a new session id. An answer to an old packet that somebody sends again would make a
+    // stock client believe that its controller has restarted.
+    if (this.#bySid.has(hex(reset.sid))) {
+      this.#count('resetsReplayed')
       return
     }
     if (!this.#resets.take(now)) {
