@@ -41,6 +41,8 @@ const LONGEST_TURN_MS = 1000
 
 export class Controller {
   readonly service: ControllerService
+  /** Resolves if the controller cannot go on: its switch is gone. */
+  readonly failed: Promise<Error>
   readonly #home: Home
   readonly #certificates: Certificates
   readonly #events: EventLog
@@ -58,6 +60,7 @@ export class Controller {
   #stopFollowing: (() => void) | undefined
   #routesStale = false
   #stopping = false
+  readonly #fail: (error: Error) => void
 
   private constructor(home: Home, certificates: Certificates, events: EventLog, options: ControllerOptions) {
     this.#home = home
@@ -65,6 +68,9 @@ export class Controller {
     this.#events = events
     this.#logger = options.logger
     this.#tun = options.tun
+    const { promise, resolve } = Promise.withResolvers<Error>()
+    this.failed = promise
+    this.#fail = resolve
     this.service = new LocalService({
       home,
       certificates,
@@ -363,6 +369,7 @@ export class Controller {
   #switchFailed(error: Error): void {
     this.#warnings.set('switch', error.message)
     this.#logger.error({ err: error }, 'the switch reports an error')
+    if (error instanceof SwitchError && error.code === 'FAILED') this.#fail(error)
   }
 }
 

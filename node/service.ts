@@ -3,6 +3,8 @@
 // and the types below.
 import { type Static, Type } from 'typebox'
 
+export { ServiceError } from './service-error.ts'
+
 const Text = (description: string, maxLength = 255) => Type.String({ description, maxLength })
 const Instant = (description: string) =>
   Type.String({ description: `${description}, ISO 8601, UTC`, maxLength: 32 })
@@ -166,16 +168,6 @@ export const Event = Type.Object(
   { additionalProperties: true },
 )
 export type Event = Static<typeof Event>
-
-/** Why a request was refused; the API turns `code` into a status, the CLI prints `message`. */
-export class ServiceError extends Error {
-  override name = 'ServiceError'
-  readonly code: 'not-found' | 'exists' | 'invalid' | 'refused' | 'not-running' | 'failed'
-  constructor(code: ServiceError['code'], message: string, options?: ErrorOptions) {
-    super(message, options)
-    this.code = code
-  }
-}
 
 /**
  * One controller, as its operator sees it. Every method may throw a {@link ServiceError}. A write returns when it is

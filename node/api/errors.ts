@@ -1,7 +1,7 @@
 // How a refusal travels over the API: one body for every error, a status by its code, one sentence for a person.
 import type { FastifyError, FastifySchemaValidationError } from 'fastify'
 import { type Static, Type } from 'typebox'
-import { ServiceError } from '../service.ts'
+import { ServiceError } from '../service-error.ts'
 
 export const ErrorCode = Type.Union([
   Type.Literal('not-found'),

@@ -1,20 +1,20 @@
 // A running controller as its operator sees it, through the API on its unix socket.
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { createInterface } from 'node:readline'
-import {
-  type AddClient,
-  type Client,
-  type ControllerService,
-  type Event,
-  type Pack,
-  type PackFormat,
-  type Route,
-  ServiceError,
-  type Session,
-  type StateRecord,
-  type Status,
-  type Verification,
+import type {
+  AddClient,
+  Client,
+  ControllerService,
+  Event,
+  Pack,
+  PackFormat,
+  Route,
+  Session,
+  StateRecord,
+  Status,
+  Verification,
 } from '../service.ts'
+import { ServiceError } from '../service-error.ts'
 import type { ErrorBody } from './errors.ts'
 import type { FeedEnd } from './event-feed.ts'
 import type { PackBody } from './schemas.ts'

@@ -1,6 +1,6 @@
 // What a person sees when a command did not work: one line on standard error, and the exit status.
 import { CommanderError } from 'commander'
-import { ServiceError } from '../service.ts'
+import { ServiceError } from '../service-error.ts'
 import { oneLine } from './text.ts'
 
 /** The command line itself is wrong: exit status 2. */

@@ -72,9 +72,10 @@ async function runController(context: Context, options: UpOptions): Promise<void
     })
     undo.push(() => api.close())
     if (!signals.received) announce()
-    const signal = await signals.first
-    logger.info({ signal }, signal === 'SIGTERM' ? 'draining, then stopping' : 'stopping')
-    if (signal === 'SIGTERM') await controller.drain()
+    const end = await Promise.race([signals.first, controller.failed])
+    if (end instanceof Error) throw new CommandError(end.message)
+    logger.info({ signal: end }, end === 'SIGTERM' ? 'draining, then stopping' : 'stopping')
+    if (end === 'SIGTERM') await controller.drain()
   } finally {
     for (const step of undo.toReversed()) await step()
     if (undo.length > 0) logger.info('stopped')
