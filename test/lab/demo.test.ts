@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
+import { run } from './command.ts'
 import { NODE, WITHOUT_ROOT } from './controller.ts'
 import { useLab } from './suite.ts'
 
@@ -20,7 +21,7 @@ describe('npm run mesh', () => {
     const { code } = await demo.stop('SIGINT')
     assert.equal(code, 0)
     assert.equal(existsSync(dataDir), false)
-    const left = (await host.exec('ip', 'netns', 'pids', host.namespace)).trim()
+    const left = (await run(['ip', 'netns', 'pids', host.namespace])).trim()
     assert.equal(left, '', 'no process is left')
   })
 })
