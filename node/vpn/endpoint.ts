@@ -1,7 +1,7 @@
 // The OpenVPN server: takes control packets from the data plane, holds the sessions, and tells the data plane what to
 // do. No socket and no clock of its own.
 import { type Path, pathKey } from '../switch/path.ts'
-import { unwrapAlone } from './control-wrap.ts'
+import { ControlWrap, unwrapAlone } from './control-wrap.ts'
 import { mayOpenSession, SessionCookie } from './cookie.ts'
 import type { DataPlane } from './data-plane.ts'
 import { Deadlines } from './deadlines.ts'
@@ -177,7 +177,7 @@ export class VpnEndpoint {
     }
     const known = this.#bySid.get(hex(packet.subarray(1, HEADER_LENGTH)))
     // Session ids are 64 random bits, but anyone can send any: the key decides whose packet it is.
-    if (known?.some(session => this.#receive(session, packet))) return
+    if (known?.some(session => this.#attempt(session, () => session.receive(packet)) !== false)) return
     if (keyIdOf(packet[0]) === 0 && opcode !== OPCODE.softResetV1) {
       this.#begin(path, packet, opcode, known !== undefined)
     } else {
@@ -208,7 +208,8 @@ export class VpnEndpoint {
     const now = this.#init.now()
     this.#settle()
     for (let due = this.#deadlines.take(now); due; due = this.#deadlines.take(now)) {
-      this.#poll(due)
+      const session = due
+      this.#attempt(session, () => session.poll())
       this.#stirred.add(due)
     }
     if (this.#draining) this.#drainSome()
@@ -301,9 +302,10 @@ export class VpnEndpoint {
         return
       }
     }
-    const crypt = new TlsCrypt(clientKey, 'server')
-    const third = unwrapAlone(crypt, inner)
-    if (!third) {
+    // The stateless answer used packet id 1.
+    const wrap = new ControlWrap(new TlsCrypt(clientKey, 'server'), now, 2)
+    const third = wrap.unwrap(inner)
+    if (!third || third === 'replay') {
       this.#count('controlForged')
       return
     }
@@ -324,12 +326,12 @@ export class VpnEndpoint {
       clientSid: sid,
       serverSid: Uint8Array.from(remoteSid),
       clientKey: Uint8Array.from(clientKey),
-      crypt,
+      wrap,
     })
     this.#pending.add(session)
     const key = hex(sid)
     this.#bySid.set(key, [...(this.#bySid.get(key) ?? []), session])
-    this.#receive(session, packet)
+    this.#attempt(session, () => session.take(third))
   }
 
   /** The key in a wrapped client key, if that is ours and accepted. */
@@ -346,20 +348,13 @@ export class VpnEndpoint {
     return client.kc
   }
 
-  #receive(session: ServerSession, packet: Uint8Array): boolean {
+  /** Whatever goes wrong in one session ends that session, and no other. */
+  #attempt<T>(session: ServerSession, step: () => T): T | undefined {
     try {
-      return session.receive(packet)
+      return step()
     } catch (error) {
       session.fault(error)
-      return true
-    }
-  }
-
-  #poll(session: ServerSession): void {
-    try {
-      session.poll()
-    } catch (error) {
-      session.fault(error)
+      return undefined
     }
   }
 

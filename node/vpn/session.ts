@@ -11,7 +11,7 @@ import {
   pushReply,
   restartMessage,
 } from './control-message.ts'
-import { ControlWrap } from './control-wrap.ts'
+import { type ControlPacket, ControlWrap } from './control-wrap.ts'
 import type { DataCipher } from './data-keys.ts'
 import type { DataFormat } from './data-packet.ts'
 import { deriveKeys, exportDynamicTlsCrypt, type KeyDerivation } from './key-exchange.ts'
@@ -44,7 +44,8 @@ export interface SessionInit {
   serverSid: Uint8Array
   /** The client's own tls-crypt key. */
   clientKey: Uint8Array
-  crypt: TlsCrypt
+  /** What the first packet below was unwrapped with. */
+  wrap: ControlWrap
 }
 
 /** `closing`: over, and only there to deliver its last message. */
@@ -92,8 +93,7 @@ export class ServerSession {
     this.#serverSid = init.serverSid
     this.#clientKey = init.clientKey
     this.startedAt = host.now()
-    // The stateless reset used counter 1.
-    this.#wrap = new ControlWrap(init.crypt, this.startedAt, 2)
+    this.#wrap = init.wrap
     this.#keys = new KeyRing({
       now: () => host.now(),
       handshakeMs: host.settings.handshakeMs,
@@ -134,20 +134,24 @@ export class ServerSession {
       this.#host.count('controlReplayed')
       return true
     }
-    const { opcode, body } = unwrapped
+    this.take(unwrapped)
+    return true
+  }
+
+  /** A control packet of this session, already unwrapped. */
+  take({ opcode, keyId, body }: ControlPacket): void {
     if (body.acks.length > 0 && !equal(body.remoteSid, this.#serverSid)) {
       this.#host.count('controlMalformed')
-      return true
+      return
     }
     const key = this.#keys.find(keyId) ?? this.#peerRenegotiates(opcode, keyId)
     if (!key) {
       this.#host.count('controlUnknownKey')
-      return true
+      return
     }
     key.channel.receive(opcode, body)
     key.noteConfirmation(this.#host.now())
     this.#host.stirred(this)
-    return true
   }
 
   /** Runs timers. */
