@@ -77,6 +77,9 @@ export class Loop {
         if (failures === MAX_FAILURES) throw error
       }
     }
+    // What was asked for before the end, above all a farewell to the peers.
+    this.#parts.commands()
+    outbox.flush()
     this.#poller.close()
   }
 

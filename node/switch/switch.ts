@@ -1,25 +1,18 @@
 // The switch as the main thread sees it: starts the thread, hands it ports, keys and routes, and passes on what it
 // tells. No data packet comes here.
-import { closeSync, writeSync } from 'node:fs'
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import { type Cidr, cidrMask } from '../net/ip.ts'
 import type { DataChannelKeys, DataPlane, PortSpec } from '../vpn/data-plane.ts'
-import { ControlBatchReader, ControlBatchWriter, MAX_CONTROL_PACKET } from './control-batch.ts'
+import { CommandQueue } from './command-queue.ts'
+import { ControlBatchReader } from './control-batch.ts'
 import { allocateCounters, readCounters, type SwitchCounters } from './counters.ts'
 import { SwitchError } from './errors.ts'
 import type { ListenAddress } from './listener.ts'
-import {
-  type Command,
-  longestPacket,
-  type PortEvent,
-  packSecrets,
-  type Report,
-  type WorkerInit,
-} from './messages.ts'
+import { longestPacket, type PortEvent, packSecrets, type Report, type WorkerInit } from './messages.ts'
 import type { Path } from './path.ts'
 import { MAX_PEER_ID } from './peer-index.ts'
-import { allocateSignals, KEY_IDS, OUTGOING_LIMIT, type PortCounts, PortStats, SIGNAL } from './shared.ts'
-import { readPath, writePath } from './socket-address.ts'
+import { allocateSignals, KEY_IDS, type PortCounts, PortStats, SIGNAL } from './shared.ts'
+import { readPath } from './socket-address.ts'
 import { encodeRoutes, NEXT_HOP } from './table.ts'
 
 export interface SwitchOptions {
@@ -48,12 +41,10 @@ export interface SwitchRoute extends Cidr {
   peerId: number | 'tun' | 'local' | 'unreachable'
 }
 
-/** Bytes of control packets that one message takes to the loop. */
-const CONTROL_BATCH_BYTES = 256 << 10
 const DEFAULT_MAX_PORTS = 65536
+const LAST_KEY_ID = KEY_IDS - 1
 /** The thread keeps little in JavaScript's heap; without these V8 lets garbage grow to what a server process may have. */
 const HEAP_LIMITS = { maxYoungGenerationSizeMb: 6, maxOldGenerationSizeMb: 256 }
-const ONE = new Uint8Array(8).fill(1, 0, 1)
 
 /** A running switch. Its methods never wait; what they ask for happens in the order they are called. */
 export class Switch implements DataPlane {
@@ -76,15 +67,14 @@ export class Switch implements DataPlane {
   readonly tun: { readonly name: string; readonly mtu: number } | null
 
   readonly #exited: Promise<void>
-  readonly #commands: MessagePort
+  readonly #queue: CommandQueue
   readonly #signals: Int32Array<SharedArrayBuffer>
   readonly #counters: SharedArrayBuffer
   readonly #stats: PortStats
   readonly #maxPorts: number
   readonly #maxMtu: number
-  readonly #wakeup: number
   #stopping = false
-  #dead = false
+  #closed = false
 
   /** Open ports by peer id. */
   readonly #ports = new Map<number, { slot: number; generation: number }>()
@@ -94,13 +84,6 @@ export class Switch implements DataPlane {
   #highestSlot = 0
   #generation = 0
 
-  /** Commands for the loop, in order; control packets are gathered apart and put in their place among them. */
-  #queue: Command[] = []
-  #transfers: ArrayBuffer[] = []
-  readonly #outgoing = new ControlBatchWriter(CONTROL_BATCH_BYTES)
-  #outgoingDropped = 0
-  #scheduled = false
-
   private constructor(
     worker: Worker,
     exited: Promise<void>,
@@ -109,13 +92,12 @@ export class Switch implements DataPlane {
     ready: Report & { type: 'ready' },
   ) {
     this.#exited = exited
-    this.#commands = commands
+    this.#queue = new CommandQueue(commands, init.signals, ready.wakeup)
     this.#signals = init.signals
     this.#counters = init.counters
     this.#stats = new PortStats(init.stats)
     this.#maxPorts = init.maxPorts
     this.#maxMtu = longestPacket(init.mtu)
-    this.#wakeup = ready.wakeup
     this.addresses = ready.addresses
     this.tun = ready.tun
     worker.on('message', (report: Report) => this.#report(report))
@@ -167,17 +149,9 @@ export class Switch implements DataPlane {
 
   // --- DataPlane
 
+  /** The packet is copied at once; at most 2,048 bytes. */
   sendControl(path: Path, packet: Uint8Array): void {
-    const { length } = packet
-    const tooMany = Atomics.load(this.#signals, SIGNAL.outgoing) + this.#outgoing.count >= OUTGOING_LIMIT
-    if (length > MAX_CONTROL_PACKET || tooMany || this.#stopping || this.#dead) {
-      this.#outgoingDropped++
-      return
-    }
-    if (!this.#outgoing.fits(length)) this.#queueControl()
-    const at = this.#outgoing.add(path.socket, path.ifindex, 0, packet, 0, length)
-    if (!writePath(this.#outgoing.memory, at, path)) throw new TypeError(`no address: ${path.remote}`)
-    this.#schedule()
+    this.#queue.addControl(path, packet)
   }
 
   /** Opens a port; one that has the peer id already is closed first. At the limit of ports, tells `onError`. */
@@ -199,7 +173,7 @@ export class Switch implements DataPlane {
     const generation = ++this.#generation
     this.#ports.set(peerId, { slot, generation })
     this.#peerIds[slot] = peerId
-    this.#command({
+    this.#queue.add({
       type: 'open',
       path: spec.path,
       port: {
@@ -218,37 +192,33 @@ export class Switch implements DataPlane {
   }
 
   setKey(peerId: number, keyId: number, keys: DataChannelKeys): void {
+    const slot = this.#ports.get(peerId)?.slot
+    if (slot === undefined) return
     const { cipher, format } = keys
     const secrets = packSecrets(keys.send, keys.receive)
-    if (
-      !this.#portCommand(peerId, slot => ({
-        type: 'setKey',
-        slot,
-        keyId: keyId & 7,
-        cipher,
-        format,
-        secrets,
-      }))
-    )
-      return
-    this.#transfers.push(secrets)
+    this.#queue.add({ type: 'setKey', slot, keyId: keyId & LAST_KEY_ID, cipher, format, secrets }, [secrets])
   }
 
   useKey(peerId: number, keyId: number): void {
-    this.#portCommand(peerId, slot => ({ type: 'useKey', slot, keyId: keyId & (KEY_IDS - 1) }))
+    const slot = this.#ports.get(peerId)?.slot
+    if (slot !== undefined) this.#queue.add({ type: 'useKey', slot, keyId: keyId & LAST_KEY_ID })
   }
 
   dropKey(peerId: number, keyId: number): void {
-    this.#portCommand(peerId, slot => ({ type: 'dropKey', slot, keyId: keyId & (KEY_IDS - 1) }))
+    const slot = this.#ports.get(peerId)?.slot
+    if (slot !== undefined) this.#queue.add({ type: 'dropKey', slot, keyId: keyId & LAST_KEY_ID })
   }
 
   movePort(peerId: number, path: Path): void {
-    this.#portCommand(peerId, slot => ({ type: 'move', slot, path }))
+    const slot = this.#ports.get(peerId)?.slot
+    if (slot !== undefined) this.#queue.add({ type: 'move', slot, path })
   }
 
   closePort(peerId: number): void {
-    if (!this.#portCommand(peerId, slot => ({ type: 'close', slot }))) return
-    this.#freeSlots.push(this.#ports.get(peerId)!.slot)
+    const slot = this.#ports.get(peerId)?.slot
+    if (slot === undefined) return
+    this.#queue.add({ type: 'close', slot })
+    this.#freeSlots.push(slot)
     this.#ports.delete(peerId)
   }
 
@@ -263,14 +233,13 @@ export class Switch implements DataPlane {
         nextHop: typeof peerId === 'number' ? peerId : NEXT_HOP[peerId],
       })),
     )
-    this.#command({ type: 'routes', table })
-    this.#transfers.push(table.buffer)
+    this.#queue.add({ type: 'routes', table }, [table.buffer])
   }
 
   /** What was counted since the start. */
   counters(): SwitchCounters {
     const counters = readCounters(this.#counters)
-    counters.controlQueueFull += this.#outgoingDropped
+    counters.controlQueueFull += this.#queue.dropped
     return counters
   }
 
@@ -282,63 +251,11 @@ export class Switch implements DataPlane {
 
   /** Ends the thread: what was asked before is still done. Sockets and TUN are gone when this resolves. */
   async stop(): Promise<void> {
-    if (!this.#stopping) {
-      this.#flush()
-      this.#stopping = true
-      Atomics.store(this.#signals, SIGNAL.stop, 1)
-      this.#wake()
-    }
+    this.#stopping = true
+    this.#queue.end()
     await this.#exited
-    if (!this.#dead) {
-      this.#dead = true
-      this.#commands.close()
-      closeSync(this.#wakeup)
-    }
-  }
-
-  // --- To the loop
-
-  #portCommand(peerId: number, make: (slot: number) => Command): boolean {
-    const port = this.#ports.get(peerId)
-    if (port === undefined) return false
-    this.#command(make(port.slot))
-    return true
-  }
-
-  #command(command: Command): void {
-    this.#queueControl()
-    this.#queue.push(command)
-    this.#schedule()
-  }
-
-  #queueControl(): void {
-    const { count } = this.#outgoing
-    if (count === 0) return
-    const batch = this.#outgoing.take()
-    Atomics.add(this.#signals, SIGNAL.outgoing, count)
-    this.#queue.push({ type: 'control', batch, count })
-    this.#transfers.push(batch)
-  }
-
-  /** What one callback asks for goes to the loop as one message. */
-  #schedule(): void {
-    if (this.#scheduled) return
-    this.#scheduled = true
-    queueMicrotask(() => this.#flush())
-  }
-
-  #flush(): void {
-    this.#scheduled = false
-    this.#queueControl()
-    if (this.#queue.length === 0 || this.#stopping || this.#dead) return
-    this.#commands.postMessage(this.#queue, this.#transfers)
-    this.#queue = []
-    this.#transfers = []
-    if (Atomics.exchange(this.#signals, SIGNAL.wake, 1) === 0) this.#wake()
-  }
-
-  #wake(): void {
-    if (!this.#dead) writeSync(this.#wakeup, ONE)
+    if (!this.#closed) this.#queue.close()
+    this.#closed = true
   }
 
   // --- From the loop
@@ -348,7 +265,7 @@ export class Switch implements DataPlane {
     if (report.type !== 'turn') return
     try {
       if (report.control !== undefined) this.#control(report.control)
-      for (const event of report.events) this.#event(event)
+      for (const event of report.events) this.#tell(() => this.#event(event))
     } finally {
       for (const [group, count] of report.groups.entries())
         Atomics.sub(this.#signals, SIGNAL.inFlight + group, count)
@@ -361,12 +278,16 @@ export class Switch implements DataPlane {
     while (reader.next()) {
       const path = readPath(reader.memory, reader.pathAt, reader.socket, reader.ifindex)
       const packet = reader.memory.bytes.subarray(reader.payloadAt, reader.payloadAt + reader.length)
-      try {
-        this.onControl(path, packet)
-      } catch (error) {
-        // One packet's trouble is not that of those behind it.
-        this.onError(error instanceof Error ? error : new Error(String(error)))
-      }
+      this.#tell(() => this.onControl(path, packet))
+    }
+  }
+
+  /** What the owner makes of one packet or event must not touch those behind it. */
+  #tell(report: () => void): void {
+    try {
+      report()
+    } catch (error) {
+      this.onError(error instanceof Error ? error : new Error(String(error)))
     }
   }
 
@@ -380,7 +301,7 @@ export class Switch implements DataPlane {
   }
 
   #fail(cause: Error): void {
-    if (this.#dead || this.#stopping) return
+    if (this.#stopping) return
     this.#stopping = true
     this.onError(
       new SwitchError('FAILED', `the switch has stopped: ${cause.message}; restart the controller`),

@@ -470,6 +470,16 @@ test('a refusal to start says what to do', async () => {
   await assert.rejects(start('a.example', 0), { code: 'ADDRESS_UNUSABLE' })
 })
 
+test('what was asked for before stop is still done', async () => {
+  const net = await startTestSwitch()
+  for (let i = 0; i < 100; i++) net.running.sendControl(net.a.path, Buffer.from([4 << 3, i]))
+  await net.running.stop()
+  for (let i = 0; i < 100; i++) assert.deepEqual(await net.a.socket.next(), Buffer.from([4 << 3, i]))
+  net.running.sendControl(net.a.path, Buffer.from([4 << 3, 100]))
+  assert.equal(net.running.counters().controlQueueFull, 1)
+  await net[Symbol.asyncDispose]()
+})
+
 test('stop ends the thread, also under load and when asked twice; the address is free again', async () => {
   const net = await startTestSwitch()
   const { port } = net.running.addresses[0]
