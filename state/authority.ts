@@ -22,9 +22,6 @@ export interface MeshTrust {
   refuses(id: ControllerId, controller: ControllerValue): string | undefined
 }
 
-/** Certificates in one controller's chain that are looked at. */
-const MAX_CHAIN = 4
-
 /**
  * Trust by X.509: the first certificate of the chain is a CA signed by the root and names the controller in a URI
  * subject alternative name, `overmesh:controller:ID`.
@@ -38,7 +35,7 @@ export function certificateTrust(rootPem: string): MeshTrust {
     rootFingerprint: root.fingerprint256.replaceAll(':', '').toLowerCase(),
     refuses(id, controller) {
       try {
-        const issuing = new X509Certificate(firstPem(controller.certificateChain))
+        const issuing = new X509Certificate(controller.certificateChain)
         if (!issuing.ca) return 'its certificate is not that of a CA'
         if (!issuing.checkIssued(root) || !issuing.verify(rootKey))
           return 'its certificate is not signed by the mesh root'
@@ -51,13 +48,6 @@ export function certificateTrust(rootPem: string): MeshTrust {
       }
     },
   }
-}
-
-function firstPem(chain: string): string {
-  const end = '-----END CERTIFICATE-----'
-  const parts = chain.split(end, MAX_CHAIN + 1)
-  if (parts.length > MAX_CHAIN + 1) return ''
-  return parts[0] + end
 }
 
 export type Verdict =

@@ -120,7 +120,10 @@ export class LevelStore implements RecordStore {
   }
 }
 
-/** Two slots written in turn, each with its own checksum: a torn write spoils one of them. Not fsynced, as it only needs to outlive the process; behind is harmless, ahead is what gives a lost log away. */
+/**
+ * Two slots written in turn, each with its own checksum: a torn write spoils one of them. Not fsynced: a witness that
+ * is behind does no harm, one that is ahead gives a lost log away.
+ */
 class Witness {
   readonly #file: FileHandle
   #number: number
