@@ -21,7 +21,13 @@ export interface Crowd {
 /** Lets a server settle: garbage collected, buffers of the handshake freed. */
 const SETTLE_SECONDS = 3
 
+/**
+ * Lets a crowd in twice, and measures the second time: what a server allocates and compiles once is there by then.
+ * @param connect lets `clients` further ones in, and resolves when all are connected
+ */
 async function weigh(server: LabProcess, clients: number, connect: () => Promise<void>): Promise<Crowd> {
+  await connect()
+  await sleep(SETTLE_SECONDS * 1000)
   const started = performance.now()
   const memory = server.residentBytes()
   const cpu = server.cpuSeconds()
@@ -41,11 +47,13 @@ async function weigh(server: LabProcess, clients: number, connect: () => Promise
 /** Stock clients without a TUN, all started at once. */
 export async function measureStockCrowd(hub: Hub, clients: number): Promise<Crowd> {
   const host = await hub.lab.host('crowd')
-  const packs = await hub.addClients(clients)
+  const packs = await hub.addClients(2 * clients)
   const argv = ['--dev', 'null', '--ifconfig-noexec', '--route-noexec', '--verb', '3', '--hand-window', '60']
   return weigh(hub.process, clients, async () => {
     const started = await Promise.all(
-      packs.map((pack, index) => host.spawn(`crowd ${index}`, ['openvpn', '--config', pack, ...argv])),
+      packs
+        .splice(0, clients)
+        .map((pack, index) => host.spawn(`crowd ${index}`, ['openvpn', '--config', pack, ...argv])),
     )
     await Promise.all(started.map(each => each.waitFor(/Initialization Sequence Completed/, 90)))
   })
@@ -54,9 +62,10 @@ export async function measureStockCrowd(hub: Hub, clients: number): Promise<Crow
 /** Clients in one program of Overmesh's own, so that far more of them fit on the machine. */
 export async function measureProbeCrowd(hub: Hub, clients: number): Promise<Crowd> {
   const host = await hub.lab.host('probes')
-  const list = join(hub.lab.directory, 'packs.txt')
-  writeFileSync(list, (await hub.addClients(clients)).join('\n'))
+  const packs = await hub.addClients(2 * clients)
   return weigh(hub.process, clients, async () => {
+    const list = join(hub.lab.directory, `packs-${packs.length}`)
+    writeFileSync(list, packs.splice(0, clients).join('\n'))
     const load = await host.spawn('probes', [NODE, join(import.meta.dirname, '../lab/probes.ts'), list])
     await load.waitFor(new RegExp(`^connected ${clients}$`, 'm'), 120)
   })
