@@ -18,23 +18,37 @@ export interface Crowd {
   seconds: number
 }
 
-/** Lets a server settle: garbage collected, buffers of the handshake freed. */
+/** Arguments of Node for a server that is to be weighed. */
+export const WEIGHED = ['--expose-gc', '--import', join(import.meta.dirname, 'collect.ts')]
+
+/** Until what a handshake needed is not needed any more. */
 const SETTLE_SECONDS = 3
 
 /**
  * Lets a crowd in twice, and measures the second time: what a server allocates and compiles once is there by then.
+ * @param onNode whether the server was started with {@link WEIGHED}
  * @param connect lets `clients` further ones in, and resolves when all are connected
  */
-async function weigh(server: LabProcess, clients: number, connect: () => Promise<void>): Promise<Crowd> {
+async function weigh(
+  server: LabProcess,
+  onNode: boolean,
+  clients: number,
+  connect: () => Promise<void>,
+): Promise<Crowd> {
+  const settle = async (): Promise<void> => {
+    await sleep(SETTLE_SECONDS * 1000)
+    if (onNode) server.signal('SIGUSR2')
+    await sleep(1000)
+  }
   await connect()
-  await sleep(SETTLE_SECONDS * 1000)
+  await settle()
   const started = performance.now()
   const memory = server.residentBytes()
   const cpu = server.cpuSeconds()
   await connect()
   const seconds = (performance.now() - started) / 1000
   const cpuSecondsPerHandshake = (server.cpuSeconds() - cpu) / clients
-  await sleep(SETTLE_SECONDS * 1000)
+  await settle()
   return {
     clients,
     handshakesPerCpuSecond: 1 / cpuSecondsPerHandshake,
@@ -49,7 +63,7 @@ export async function measureStockCrowd(hub: Hub, clients: number): Promise<Crow
   const host = await hub.lab.host('crowd')
   const packs = await hub.addClients(2 * clients)
   const argv = ['--dev', 'null', '--ifconfig-noexec', '--route-noexec', '--verb', '3', '--hand-window', '60']
-  return weigh(hub.process, clients, async () => {
+  return weigh(hub.process, hub.name === 'overmesh', clients, async () => {
     const started = await Promise.all(
       packs
         .splice(0, clients)
@@ -63,7 +77,7 @@ export async function measureStockCrowd(hub: Hub, clients: number): Promise<Crow
 export async function measureProbeCrowd(hub: Hub, clients: number): Promise<Crowd> {
   const host = await hub.lab.host('probes')
   const packs = await hub.addClients(2 * clients)
-  return weigh(hub.process, clients, async () => {
+  return weigh(hub.process, hub.name === 'overmesh', clients, async () => {
     const list = join(hub.lab.directory, `packs-${packs.length}`)
     writeFileSync(list, packs.splice(0, clients).join('\n'))
     const load = await host.spawn('probes', [NODE, join(import.meta.dirname, '../lab/probes.ts'), list])
@@ -80,7 +94,7 @@ export async function measureTlsAlone(clients: number): Promise<Crowd> {
     await pki.issue('server', { use: 'serverAuth' })
     await pki.issue('client', { use: 'clientAuth' })
     const program = join(import.meta.dirname, 'tls-alone.ts')
-    const server = await host.spawn('tls server', [NODE, program, 'serve', pki.directory])
+    const server = await host.spawn('tls server', [NODE, ...WEIGHED, program, 'serve', pki.directory])
     const [, port] = await server.waitFor(/listening on (\d+)/)
     let settled = server.cpuSeconds()
     await until('the server has started', async () => {
@@ -90,7 +104,7 @@ export async function measureTlsAlone(clients: number): Promise<Crowd> {
       settled = now
       return idle
     })
-    return await weigh(server, clients, async () => {
+    return await weigh(server, true, clients, async () => {
       const argv = [NODE, program, 'connect', pki.directory, port, String(clients)]
       const load = await host.spawn('tls clients', argv)
       await load.waitFor(/^connected/m, 60)

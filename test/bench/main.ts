@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { attempt } from '../lab/command.ts'
 import { prepareForLab } from '../requirements.ts'
-import { measureProbeCrowd, measureStockCrowd, measureTlsAlone } from './crowd.ts'
+import { measureProbeCrowd, measureStockCrowd, measureTlsAlone, WEIGHED } from './crowd.ts'
 import { measureHeap } from './heap.ts'
 import { connectPair, HUB_NAMES, type Hub, type HubName, startHub } from './hubs.ts'
 import { formatResults, type Results, type RoundFigures } from './report.ts'
@@ -89,8 +89,8 @@ async function measureRound(name: HubName, options: Options): Promise<RoundFigur
     })
   }
   if (parts.has('handshakes') || parts.has('memory')) {
-    figures.stockCrowd = await withHub(name, hub => measureStockCrowd(hub, options.clients))
-    figures.probeCrowd = await withHub(name, hub => measureProbeCrowd(hub, options.probes))
+    figures.stockCrowd = await withHub(name, hub => measureStockCrowd(hub, options.clients), WEIGHED)
+    figures.probeCrowd = await withHub(name, hub => measureProbeCrowd(hub, options.probes), WEIGHED)
   }
   return figures
 }
