@@ -12,7 +12,7 @@ export interface Crowd {
   handshakesPerCpuSecond: number
   /** CPU seconds of the server for one client to get in. */
   cpuSecondsPerHandshake: number
-  /** Resident memory of the server for one open session. */
+  /** Memory of the server for one open session: resident, on Node after a garbage collection, unused heap not counted. */
   bytesPerSession: number
   /** From the first client's start until all were in. */
   seconds: number
@@ -24,36 +24,40 @@ export const WEIGHED = ['--expose-gc', '--import', join(import.meta.dirname, 'co
 /** Until what a handshake needed is not needed any more. */
 const SETTLE_SECONDS = 3
 
+/** Clients that come first, so that the server has compiled and allocated what it does once: a share of those measured. */
+const FIRST_SHARE = 0.2
+const firstOf = (clients: number): number => Math.ceil(FIRST_SHARE * clients)
+
 /**
- * Lets a crowd in twice, and measures the second time: what a server allocates and compiles once is there by then.
+ * What it costs a server to let so many clients in, and what they weigh.
  * @param onNode whether the server was started with {@link WEIGHED}
- * @param connect lets `clients` further ones in, and resolves when all are connected
+ * @param connect lets so many further clients in, and resolves when all are connected
  */
 async function weigh(
   server: LabProcess,
   onNode: boolean,
   clients: number,
-  connect: () => Promise<void>,
+  connect: (count: number) => Promise<void>,
 ): Promise<Crowd> {
-  const settle = async (): Promise<void> => {
+  const heldBytes = async (): Promise<number> => {
     await sleep(SETTLE_SECONDS * 1000)
-    if (onNode) server.signal('SIGUSR2')
-    await sleep(1000)
+    if (!onNode) return server.residentBytes()
+    const mark = server.mark()
+    server.signal('SIGUSR2')
+    return Number((await server.waitFor(/^holds (\d+) bytes$/m, 10, mark))[1])
   }
-  await connect()
-  await settle()
+  await connect(firstOf(clients))
+  const memory = await heldBytes()
   const started = performance.now()
-  const memory = server.residentBytes()
   const cpu = server.cpuSeconds()
-  await connect()
+  await connect(clients)
   const seconds = (performance.now() - started) / 1000
   const cpuSecondsPerHandshake = (server.cpuSeconds() - cpu) / clients
-  await settle()
   return {
     clients,
     handshakesPerCpuSecond: 1 / cpuSecondsPerHandshake,
     cpuSecondsPerHandshake,
-    bytesPerSession: (server.residentBytes() - memory) / clients,
+    bytesPerSession: ((await heldBytes()) - memory) / clients,
     seconds,
   }
 }
@@ -61,9 +65,9 @@ async function weigh(
 /** Stock clients without a TUN, all started at once. */
 export async function measureStockCrowd(hub: Hub, clients: number): Promise<Crowd> {
   const host = await hub.lab.host('crowd')
-  const packs = await hub.addClients(2 * clients)
+  const packs = await hub.addClients(firstOf(clients) + clients)
   const argv = ['--dev', 'null', '--ifconfig-noexec', '--route-noexec', '--verb', '3', '--hand-window', '60']
-  return weigh(hub.process, hub.name === 'overmesh', clients, async () => {
+  return weigh(hub.process, hub.name === 'overmesh', clients, async count => {
     const started = await Promise.all(
       packs
         .splice(0, clients)
@@ -76,12 +80,99 @@ export async function measureStockCrowd(hub: Hub, clients: number): Promise<Crow
 /** Clients in one program of Overmesh's own, so that far more of them fit on the machine. */
 export async function measureProbeCrowd(hub: Hub, clients: number): Promise<Crowd> {
   const host = await hub.lab.host('probes')
-  const packs = await hub.addClients(2 * clients)
-  return weigh(hub.process, hub.name === 'overmesh', clients, async () => {
+  const packs = await hub.addClients(firstOf(clients) + clients)
+  return weigh(hub.process, hub.name === 'overmesh', clients, async count => {
     const list = join(hub.lab.directory, `packs-${packs.length}`)
-    writeFileSync(list, packs.splice(0, clients).join('\n'))
+    writeFileSync(list, packs.splice(0, count).join('\n'))
     const load = await host.spawn('probes', [NODE, join(import.meta.dirname, '../lab/probes.ts'), list])
-    await load.waitFor(new RegExp(`^connected ${clients}$`, 'm'), 120)
+    await load.waitFor(new RegExp(`^connected ${count}// Many clients at once: what a handshake costs the server, and what an open session weighs.
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { NODE } from '../lab/controller.ts'
+import { Lab, sleep, until } from '../lab/lab.ts'
+import type { LabProcess } from '../lab/process.ts'
+import { StrangersPki } from '../lab/strangers-pki.ts'
+import type { Hub } from './hubs.ts'
+
+export interface Crowd {
+  clients: number
+  handshakesPerCpuSecond: number
+  /** CPU seconds of the server for one client to get in. */
+  cpuSecondsPerHandshake: number
+  /** Resident memory of the server for one open session. */
+  bytesPerSession: number
+  /** From the first client's start until all were in. */
+  seconds: number
+}
+
+/** Arguments of Node for a server that is to be weighed. */
+export const WEIGHED = ['--expose-gc', '--import', join(import.meta.dirname, 'collect.ts')]
+
+/** Until what a handshake needed is not needed any more. */
+const SETTLE_SECONDS = 3
+
+/** Clients that come first, so that the server has compiled and allocated what it does once: a share of those measured. */
+const FIRST_SHARE = 0.2
+const firstOf = (clients: number): number => Math.ceil(FIRST_SHARE * clients)
+
+/**
+ * What it costs a server to let so many clients in, and what they weigh.
+ * @param onNode whether the server was started with {@link WEIGHED}
+ * @param connect lets so many further clients in, and resolves when all are connected
+ */
+async function weigh(
+  server: LabProcess,
+  onNode: boolean,
+  clients: number,
+  connect: (count: number) => Promise<void>,
+): Promise<Crowd> {
+  const heldBytes = async (): Promise<number> => {
+    await sleep(SETTLE_SECONDS * 1000)
+    if (!onNode) return server.residentBytes()
+    const mark = server.mark()
+    server.signal('SIGUSR2')
+    return Number((await server.waitFor(/^holds (d+) bytes$/m, 10, mark))[1])
+  }
+  await connect(firstOf(clients))
+  const memory = await heldBytes()
+  const started = performance.now()
+  const cpu = server.cpuSeconds()
+  await connect(clients)
+  const seconds = (performance.now() - started) / 1000
+  const cpuSecondsPerHandshake = (server.cpuSeconds() - cpu) / clients
+  return {
+    clients,
+    handshakesPerCpuSecond: 1 / cpuSecondsPerHandshake,
+    cpuSecondsPerHandshake,
+    bytesPerSession: ((await heldBytes()) - memory) / clients,
+    seconds,
+  }
+}
+
+/** Stock clients without a TUN, all started at once. */
+export async function measureStockCrowd(hub: Hub, clients: number): Promise<Crowd> {
+  const host = await hub.lab.host('crowd')
+  const packs = await hub.addClients(firstOf(clients) + clients)
+  const argv = ['--dev', 'null', '--ifconfig-noexec', '--route-noexec', '--verb', '3', '--hand-window', '60']
+  return weigh(hub.process, hub.name === 'overmesh', clients, async count => {
+    const started = await Promise.all(
+      packs
+        .splice(0, clients)
+        .map((pack, index) => host.spawn(`crowd ${index}`, ['openvpn', '--config', pack, ...argv])),
+    )
+    await Promise.all(started.map(each => each.waitFor(/Initialization Sequence Completed/, 90)))
+  })
+}
+
+/** Clients in one program of Overmesh's own, so that far more of them fit on the machine. */
+export async function measureProbeCrowd(hub: Hub, clients: number): Promise<Crowd> {
+  const host = await hub.lab.host('probes')
+  const packs = await hub.addClients(firstOf(clients) + clients)
+  return weigh(hub.process, hub.name === 'overmesh', clients, async count => {
+    const list = join(hub.lab.directory, `packs-${packs.length}`)
+    writeFileSync(list, packs.splice(0, count).join('\n'))
+    const load = await host.spawn('probes', [NODE, join(import.meta.dirname, '../lab/probes.ts'), list])
+    await load.waitFor(new RegExp(, 'm'), 120)
   })
 }
 
@@ -104,8 +195,8 @@ export async function measureTlsAlone(clients: number): Promise<Crowd> {
       settled = now
       return idle
     })
-    return await weigh(server, true, clients, async () => {
-      const argv = [NODE, program, 'connect', pki.directory, port, String(clients)]
+    return await weigh(server, true, clients, async count => {
+      const argv = [NODE, program, 'connect', pki.directory, port, String(count)]
       const load = await host.spawn('tls clients', argv)
       await load.waitFor(/^connected/m, 60)
     })
