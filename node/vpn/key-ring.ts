@@ -81,7 +81,8 @@ export class KeyRing {
     const newest = this.#keys.at(-1)
     if (!this.#current || !newest?.exchanged) return undefined
     if (newest !== this.#current) {
-      this.switchTo(newest)
+      // Not before the peer has it, however urgent the wish is.
+      if (newest.confirmedAt !== undefined) this.switchTo(newest)
       return undefined
     }
     return this.#restart(nextKeyId(newest.keyId))

@@ -195,14 +195,14 @@ export class ServerSession {
     this.#closeAt = this.#host.now() + LINGER_MS
     this.#lastText = this.#lastMessage(end)
     if (this.#lastText) this.#keys.speaker?.channel.write(encodeControlMessage(this.#lastText))
-    if (wasOpen) {
-      this.#host.plane.closePort(this.peerId)
-      this.#host.ended(this, reason)
-    } else {
-      this.#host.refused(this, reason)
+    try {
+      if (wasOpen) this.#host.plane.closePort(this.peerId)
+    } finally {
+      if (end.kind === 'silent') this.close()
+      this.#host.stirred(this)
+      if (wasOpen) this.#host.ended(this, reason)
+      else this.#host.refused(this, reason)
     }
-    if (end.kind === 'silent') this.close()
-    this.#host.stirred(this)
   }
 
   /** At once and without a word. */
@@ -453,12 +453,16 @@ export class ServerSession {
     }
   }
 
-  /** Whatever goes wrong in one session ends that session. */
+  /** Something went wrong that must not go wrong: ends this session and throws nothing. */
   fault(error: unknown): void {
     this.#host.count('internalErrors')
     const reason = `internal error: ${error instanceof Error ? error.message : String(error)}`
-    if (this.state === 'handshake') this.#fail(reason)
-    else this.end({ kind: 'silent' }, reason)
+    try {
+      if (this.state === 'handshake') this.#fail(reason)
+      else this.end({ kind: 'silent' }, reason)
+    } catch {
+      this.close()
+    }
   }
 
   #guard(step: () => void): void {

@@ -1,0 +1,133 @@
+// Handshakes and renegotiations over a network that loses, doubles and reorders.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { echoRequest } from '../../../node/vpn/client-echo.ts'
+import { formatIpv4 } from '../../../state/address.ts'
+import { SimulatedNetwork } from './simulated-network.ts'
+import { World } from './world.ts'
+
+const world = new World()
+
+for (const seed of [1, 2, 3]) {
+  test(`clients get in over a network that loses a tenth of the packets (seed ${seed})`, async () => {
+    const weather = { loss: 0.1, dataLoss: 0.1, duplicates: 0.1, delay: 150 }
+    const network = new SimulatedNetwork(world, weather, {}, seed)
+    const clients = Array.from({ length: 20 }, (_, i) => network.client(`c${i}`))
+    const all = await network.run(60, () => clients.every(client => client.connection))
+    const missing = clients
+      .filter(client => !client.connection)
+      .map(client => client.end?.kind ?? client.vpn.state)
+    assert.ok(all, `not connected: ${missing}`)
+    const addresses = clients.map(client => formatIpv4(client.connection!.address))
+    assert.equal(new Set(addresses).size, clients.length)
+    assert.equal(network.endpoint.counters.sessionsOpened, clients.length)
+    assert.equal(network.endpoint.counters.internalErrors, 0)
+    assert.equal(network.endpoint.handshaking, 0)
+    network.endpoint.close()
+  })
+
+  test(`renegotiations by both sides at once lose no data packet (seed ${seed})`, async () => {
+    // Only control packets suffer: every data packet that is missing was lost by a change of keys.
+    const weather = { loss: 0.1, duplicates: 0.1, delay: 60 }
+    const settings = { renegotiationMs: 9000 }
+    const network = new SimulatedNetwork(world, {}, { settings }, seed)
+    const one = network.client('one', { renegotiationMs: 8300 })
+    const two = network.client('two')
+    assert.ok(await network.run(60, () => Boolean(one.connection && two.connection)))
+    network.weather = weather
+    let sent = 0
+    const to = two.connection!.address
+    const end = network.now + 90_000
+    while (network.now < end) {
+      assert.ok(one.vpn.send(echoRequest(one.connection!.address, to, 1, sent++)))
+      await network.run(0.05)
+    }
+    await network.run(1)
+    assert.equal(one.end, undefined)
+    assert.equal(two.end, undefined)
+    assert.equal(two.packets.length, sent)
+    assert.ok(one.vpn.renegotiations >= 5, `${one.vpn.renegotiations}`)
+    assert.ok(two.vpn.renegotiations >= 4, `${two.vpn.renegotiations}`)
+    assert.ok(network.plane.receivedByKey.size >= 5)
+    for (const port of network.plane.ports.values()) {
+      assert.equal(port.lost, 0)
+      assert.ok(port.keys.size <= 3, `${port.keys.size} keys`)
+    }
+    network.endpoint.close()
+  })
+}
+
+test('a renegotiation that comes to nothing leaves the session on its old keys', async () => {
+  const network = new SimulatedNetwork(world, {}, { settings: { handshakeMs: 10_000 } })
+  const one = network.client('one', { handshakeMs: 1e9 })
+  const two = network.client('two')
+  assert.ok(await network.run(20, () => Boolean(one.connection && two.connection)))
+  network.weather = { loss: 1 }
+  for (const session of network.endpoint.sessions()) session.renegotiate()
+  await network.run(15)
+  assert.equal(network.endpoint.counters.renegotiationsFailed, 2)
+  one.vpn.send(echoRequest(one.connection!.address, two.connection!.address, 1, 1))
+  await network.run(1)
+  assert.equal(two.packets.length, 1)
+  assert.equal([...network.endpoint.sessions()].length, 2)
+  network.endpoint.close()
+})
+
+test('a handshake that stops ends in time and leaves nothing', async () => {
+  const network = new SimulatedNetwork(world, {}, { settings: { handshakeMs: 10_000 } })
+  network.client('one')
+  await network.run(5, () => network.endpoint.handshaking === 1)
+  network.weather = { loss: 1 }
+  assert.equal(network.endpoint.handshaking, 1)
+  await network.run(11)
+  assert.equal(network.endpoint.handshaking, 0)
+  assert.deepEqual(network.log, ['refused: the handshake took too long'])
+  network.endpoint.close()
+})
+
+test('the last message arrives although its first copies are lost', async () => {
+  const network = new SimulatedNetwork(world)
+  const one = network.client('one')
+  await network.run(20, () => one.connection !== undefined)
+  network.weather = { loss: 1 }
+  network.endpoint.end(() => true, { kind: 'auth-failed', reason: 'revoked' }, 'revoked')
+  await network.run(1)
+  assert.equal(one.end, undefined)
+  network.weather = {}
+  await network.run(4, () => one.end !== undefined)
+  assert.partialDeepStrictEqual(one.end, { kind: 'auth-failed', reason: 'revoked' })
+  await network.run(6)
+  assert.equal(network.endpoint.handshaking, 0)
+})
+
+test('a message that ends the session gets through a renegotiation that is under way', async () => {
+  const network = new SimulatedNetwork(world, { delay: 40 })
+  const one = network.client('one')
+  await network.run(20, () => one.connection !== undefined)
+  await network.run(2)
+  one.vpn.renegotiate()
+  await network.run(0.06)
+  network.endpoint.end(() => true, { kind: 'restart', target: 'next' }, 'draining')
+  await network.run(4, () => one.end !== undefined)
+  assert.deepEqual(one.end, { kind: 'restart', target: 'next', reason: '' })
+})
+
+test('no key is used before the peer is known to have it, however urgent', async () => {
+  const network = new SimulatedNetwork(world)
+  const one = network.client('one')
+  await network.run(20, () => one.connection !== undefined)
+  const [session] = network.endpoint.sessions()
+  await network.run(2)
+  one.vpn.renegotiate()
+  const { peerId } = session
+  await network.run(5, () => network.plane.calls.includes(`setKey ${peerId} 1`))
+  // The server's half is on its way and gets lost.
+  network.weather = { loss: 1 }
+  await network.run(1)
+  session.renegotiate()
+  await network.run(3)
+  assert.ok(!network.plane.calls.includes(`useKey ${peerId} 1`))
+  network.weather = {}
+  await network.run(20, () => network.plane.calls.includes(`useKey ${peerId} 1`))
+  assert.equal(one.vpn.renegotiations, 1)
+})
