@@ -4,6 +4,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createLog, type LogInit, withoutKeys } from '../../../node/cli/log.ts'
 import { PACK_TEXT } from '../api/fake-service.ts'
 
@@ -11,28 +12,32 @@ const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 const pem = String(privateKey.export({ type: 'pkcs8', format: 'pem' }))
 const keyBytes = pem.split('\n')[1].slice(0, 20)
 
+const LAST = 'that was the last line'
+
 let directory: string
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'overmesh-log-'))
 })
 afterEach(() => rmSync(directory, { recursive: true }))
 
-function logged(
+async function logged(
   init: Partial<LogInit>,
   write: (logger: ReturnType<typeof createLog>['logger']) => void,
-): string {
+): Promise<string> {
   const file = join(directory, 'log')
   const fd = openSync(file, 'w')
   const log = createLog({ level: 'info', readable: false, colour: false, fd, ...init })
   write(log.logger)
-  log.flush()
+  // Lines are written in the background, in order.
+  log.logger.error(LAST)
+  while (!readFileSync(file, 'utf8').includes(LAST)) await sleep(5)
   closeSync(fd)
   return readFileSync(file, 'utf8')
 }
 
 for (const readable of [false, true]) {
-  test(`no secret in the ${readable ? 'readable' : 'JSON'} log, wherever it was put`, () => {
-    const text = logged({ readable }, logger => {
+  test(`no secret in the ${readable ? 'readable' : 'JSON'} log, wherever it was put`, async () => {
+    const text = await logged({ readable }, logger => {
       logger.info({ password: 'hunter2', client: { privateKey: 'hunter2', name: 'web' } }, 'added')
       logger.error({ err: new Error(`cannot read ${pem}`) }, 'failed')
       logger.warn(`odd: ${pem} and ${pem}`)
@@ -47,8 +52,8 @@ for (const readable of [false, true]) {
   })
 }
 
-test('JSON is an object a line, with an ISO time', () => {
-  const lines = logged({}, logger => {
+test('JSON is an object a line, with an ISO time', async () => {
+  const lines = await logged({}, logger => {
     logger.info({ client: 'web' }, 'session up')
     logger.warn(`key ${pem} end`)
     logger.warn({ cut: pem.slice(0, 60) }, 'cut')
@@ -63,15 +68,9 @@ test('JSON is an object a line, with an ISO time', () => {
   assert.deepEqual([objects[2].cut, objects[2].msg], ['[PRIVATE KEY redacted]', 'cut'])
 })
 
-test('colours only when asked for', () => {
-  assert.doesNotMatch(
-    logged({ readable: true }, logger => logger.error('x')),
-    /\u001b/,
-  )
-  assert.match(
-    logged({ readable: true, colour: true }, logger => logger.error('x')),
-    /\u001b\[/,
-  )
+test('colours only when asked for', async () => {
+  assert.doesNotMatch(await logged({ readable: true }, logger => logger.error('x')), /\u001b/)
+  assert.match(await logged({ readable: true, colour: true }, logger => logger.error('x')), /\u001b\[/)
 })
 
 test('OpenVPN keys are keys, certificates are not', () => {
