@@ -36,6 +36,8 @@ const DRAIN_MS = 5000
 const LOCK_PATIENCE_MS = 5000
 /** ms for the last messages to leave. */
 const FAREWELL_MS = 250
+/** ms between two forwarding tables at the least: a thousand sessions that come at once do not make a thousand. */
+const ROUTES_GRAIN_MS = 20
 /** ms between two looks at timers at most. */
 const LONGEST_TURN_MS = 1000
 
@@ -53,12 +55,16 @@ export class Controller {
   #switch: Switch | undefined
   #endpoint: VpnEndpoint | undefined
   #tls: TlsServer | undefined
+  /** What `#tls` uses, to see changes. */
+  #credentials = ''
   #timer: NodeJS.Timeout | undefined
   /** When `#timer` fires, ms since 1970. */
   #nextTurn = 0
   #renewal: NodeJS.Timeout | undefined
   #stopFollowing: (() => void) | undefined
-  #routesStale = false
+  #routesTimer: NodeJS.Timeout | undefined
+  /** ms since 1970 */
+  #routesSetAt = 0
   #stopping = false
   readonly #fail: (error: Error) => void
 
@@ -180,6 +186,7 @@ export class Controller {
     this.#stopping = true
     clearTimeout(this.#timer)
     clearTimeout(this.#renewal)
+    clearTimeout(this.#routesTimer)
     this.#stopFollowing?.()
     this.#endpoint?.close()
     await this.#switch?.stop()
@@ -269,19 +276,23 @@ export class Controller {
       const reason = credential ? credential.message : 'this certificate is not known here'
       session.end({ kind: 'auth-failed', reason, temporary: credential?.reason === 'disabled' }, reason)
     }
-    this.#tls?.setCredentials(this.#certificates.tls())
+    this.#useCertificates()
     this.#routesChanged()
     this.#schedule(0)
   }
 
-  /** Many changes in one turn make one table. */
+  /** The first change counts at once; those that follow within a moment make one table. */
   #routesChanged(): void {
-    if (this.#routesStale) return
-    this.#routesStale = true
-    queueMicrotask(() => {
-      this.#routesStale = false
-      if (!this.#stopping) this.#setRoutes()
-    })
+    if (this.#routesTimer !== undefined) return
+    const wait = this.#routesSetAt + ROUTES_GRAIN_MS - Date.now()
+    this.#routesTimer = setTimeout(
+      () => {
+        this.#routesTimer = undefined
+        this.#routesSetAt = Date.now()
+        if (!this.#stopping) this.#setRoutes()
+      },
+      Math.max(0, wait),
+    )
   }
 
   #setRoutes(): void {
@@ -345,6 +356,15 @@ export class Controller {
     }, delay)
   }
 
+  /** A new TLS context is made only when its certificates are others: sessions keep the one they began with. */
+  #useCertificates(): void {
+    const credentials = this.#certificates.tls()
+    const text = JSON.stringify(credentials)
+    if (text === this.#credentials) return
+    this.#credentials = text
+    this.#tls?.setCredentials(credentials)
+  }
+
   async #renewCertificates(): Promise<void> {
     try {
       const { renewed, problem } = await this.#certificates.renew(Date.now())
@@ -353,7 +373,7 @@ export class Controller {
         this.#events.append({ type: 'certificate-renewed', ...facts })
         this.#logger.info(facts, 'certificate renewed')
       }
-      if (renewed.length > 0) this.#tls?.setCredentials(this.#certificates.tls())
+      this.#useCertificates()
       if (problem && this.#warnings.get('renewal') !== problem) this.#logger.warn(problem)
       if (problem) this.#warnings.set('renewal', problem)
       else this.#warnings.delete('renewal')
