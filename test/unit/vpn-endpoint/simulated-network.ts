@@ -19,7 +19,7 @@ import { parseProfile } from '../../../node/vpn/profile.ts'
 import { checkServer } from '../../../node/vpn/server-check.ts'
 import { contextOf } from '../../../node/vpn/udp-client.ts'
 import { JavaScriptPlane } from './javascript-plane.ts'
-import type { EndpointOptions, World } from './world.ts'
+import type { EndpointOptions, PackOptions, World } from './world.ts'
 
 /** Turns of the event loop after which TLS has said what it has to say. */
 const QUIET_TURNS = 6
@@ -53,25 +53,28 @@ export class SimulatedClient {
   connection: Connected | undefined
   end: ClientEnd | undefined
   path: Path
+  /** Changes count from the next handshake on. */
+  readonly settings: ClientSettings
 
   constructor(network: SimulatedNetwork, pack: string, port: number, settings: Partial<ClientSettings>) {
     const profile = parseProfile(pack)
     this.path = { socket: 0, remote: '192.0.2.1', port, local: '', ifindex: 0 }
+    this.settings = {
+      key: profile.tlsCryptV2,
+      context: contextOf(profile),
+      checkServer: certificate => checkServer(profile, certificate),
+      ciphers: DATA_CIPHERS,
+      proto: DEFAULT_PROTO,
+      earlyNegotiation: true,
+      pollMs: 60_000,
+      handshakeMs: 60_000,
+      renegotiationMs: 0,
+      pingMs: undefined,
+      pingRestartMs: 0,
+      ...settings,
+    }
     const init: ClientInit = {
-      settings: {
-        key: profile.tlsCryptV2,
-        context: contextOf(profile),
-        checkServer: certificate => checkServer(profile, certificate),
-        ciphers: DATA_CIPHERS,
-        proto: DEFAULT_PROTO,
-        earlyNegotiation: true,
-        pollMs: 60_000,
-        handshakeMs: 60_000,
-        renegotiationMs: 0,
-        pingMs: undefined,
-        pingRestartMs: 0,
-        ...settings,
-      },
+      settings: this.settings,
       now: () => network.now,
       random: randomBytes,
       send: packet => {
@@ -114,8 +117,8 @@ export class SimulatedNetwork {
     this.plane.onExit = peerId => endpoint.portExit(peerId)
   }
 
-  client(name: string, settings: Partial<ClientSettings> = {}): SimulatedClient {
-    const client = new SimulatedClient(this, this.#world.pack(name), this.#nextPort++, settings)
+  client(name: string, settings: Partial<ClientSettings> = {}, pack: PackOptions = {}): SimulatedClient {
+    const client = new SimulatedClient(this, this.#world.pack(name, pack), this.#nextPort++, settings)
     this.clients.push(client)
     client.vpn.start()
     return client
