@@ -70,7 +70,7 @@ export async function measureStockCrowd(hub: Hub, clients: number): Promise<Crow
   return weigh(hub.process, hub.name === 'overmesh', clients, async count => {
     const started = await Promise.all(
       packs
-        .splice(0, clients)
+        .splice(0, count)
         .map((pack, index) => host.spawn(`crowd ${index}`, ['openvpn', '--config', pack, ...argv])),
     )
     await Promise.all(started.map(each => each.waitFor(/Initialization Sequence Completed/, 90)))
