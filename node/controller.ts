@@ -1,7 +1,7 @@
 // Puts the parts of a running controller together, and starts and stops them in order.
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
-import { formatIpv4, parseIpv4 } from '../state/address.ts'
+import { type Cidr, formatCidr, formatIpv4, parseIpv4 } from '../state/address.ts'
 import { gatewayOf } from '../state/allocator.ts'
 import { parseSerial } from '../state/kinds.ts'
 import { Certificates } from './certificates.ts'
@@ -65,6 +65,9 @@ export class Controller {
   #routesTimer: NodeJS.Timeout | undefined
   /** ms since 1970 */
   #routesSetAt = 0
+  /** Prefixes beyond the overlay's own subnet, as of this version of the records. */
+  #beyond: readonly Cidr[] = []
+  #beyondVersion = -1
   #stopping = false
   readonly #fail: (error: Error) => void
 
@@ -234,12 +237,15 @@ export class Controller {
   }
 
   #push(session: ServerSession): string[] {
-    const { subnet } = this.#home.mesh
-    const own = new Set(session.subnets.map(({ address, length }) => `${address}/${length}`))
-    const routes = this.#home.views
-      .routes()
-      .filter(({ source, cidr }) => source !== 'address' && !own.has(`${cidr.address}/${cidr.length}`))
-      .map(({ cidr }) => cidr)
+    const { mesh, replica, views } = this.#home
+    // Derived once for each change of the records, not for each of a thousand clients that come at once.
+    if (this.#beyondVersion !== replica.version) {
+      this.#beyondVersion = replica.version
+      this.#beyond = views.routes().flatMap(({ source, cidr }) => (source === 'address' ? [] : [cidr]))
+    }
+    const own = new Set(session.subnets.map(formatCidr))
+    const routes = this.#beyond.filter(cidr => !own.has(formatCidr(cidr)))
+    const { subnet } = mesh
     return pushOptions({ address: session.address, subnet, gateway: gatewayOf(subnet), routes })
   }
 
