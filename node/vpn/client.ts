@@ -3,6 +3,7 @@
 import type { SecureContext } from 'node:tls'
 import { ClientDataChannel } from './client-data.ts'
 import type { ClientEnd } from './client-end.ts'
+import { asksForKey, optionsString, peerInfoText } from './client-words.ts'
 import { ControlChannel } from './control-channel.ts'
 import {
   type ControlMessage,
@@ -23,7 +24,7 @@ import { KeyRing } from './key-ring.ts'
 import type { Negotiation } from './negotiation.ts'
 import { keyIdOf, OPCODE, opcodeOf, SID_LENGTH } from './packet.ts'
 import { EARLY_NEGOTIATION_START } from './packet-id.ts'
-import { formatPeerInfo, IV_PROTO } from './peer-info.ts'
+import { IV_PROTO } from './peer-info.ts'
 import type { PrfInput } from './prf.ts'
 import { type Pushed, readPushed } from './pushed-options.ts'
 import type { TlsCryptV2ClientKey } from './static-key.ts'
@@ -287,15 +288,7 @@ export class VpnClient {
       options: optionsString(settings.ciphers[0]),
       username: '',
       password: '',
-      peerInfo: formatPeerInfo([
-        ['IV_VER', 'overmesh'],
-        ['IV_PLAT', 'node'],
-        ['IV_TCPNL', '1'],
-        ['IV_MTU', '1600'],
-        ['IV_NCP', '2'],
-        ['IV_CIPHERS', settings.ciphers.join(':')],
-        ['IV_PROTO', String(settings.proto)],
-      ]),
+      peerInfo: peerInfoText(settings.ciphers, settings.proto),
     }
     this.#sent.set(key.keyId, message)
     key.channel.write(encodeClientKeyMethod(message))
@@ -439,22 +432,6 @@ export class VpnClient {
       this.#end({ kind: 'protocol', reason: error instanceof Error ? error.message : String(error) })
     }
   }
-}
-
-/** As stock clients have it; servers look at `cipher`, which counts as one of those offered, and at `comp-lzo`. */
-function optionsString(cipher: DataCipher): string {
-  return `V4,dev-type tun,link-mtu 1549,tun-mtu 1500,proto UDPv4,cipher ${cipher},key-method 2,tls-client`
-}
-
-/** Early negotiation flags: type 1, length 2, bit 0 = "send your wrapped key again". Source: OpenVPN ssl_pkt.h. */
-function asksForKey(payload: Uint8Array): boolean {
-  const view = new DataView(payload.buffer, payload.byteOffset, payload.length)
-  for (let at = 0; at + 4 <= payload.length; ) {
-    const [type, length] = [view.getUint16(at), view.getUint16(at + 2)]
-    if (type === 1 && length === 2 && at + 6 <= payload.length) return (view.getUint16(at + 4) & 1) !== 0
-    at += 4 + length
-  }
-  return false
 }
 
 function equal(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {

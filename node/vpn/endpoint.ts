@@ -1,14 +1,11 @@
 // The OpenVPN server: takes control packets from the data plane, holds the sessions, and tells the data plane what to
 // do. No socket and no clock of its own.
-import { type Path, pathKey } from '../switch/path.ts'
-import { ControlWrap, unwrapAlone } from './control-wrap.ts'
-import { mayOpenSession, SessionCookie } from './cookie.ts'
+import type { Path } from '../switch/path.ts'
 import type { DataPlane } from './data-plane.ts'
 import { Deadlines } from './deadlines.ts'
-import { encodeControlBody, encodeHeader, HEADER_LENGTH, keyIdOf, OPCODE, opcodeOf } from './packet.ts'
-import { EARLY_NEGOTIATION_START } from './packet-id.ts'
+import { FirstExchange, type FirstExchangeCounter } from './first-exchange.ts'
+import { HEADER_LENGTH, keyIdOf, OPCODE, opcodeOf } from './packet.ts'
 import { PeerIds } from './peer-ids.ts'
-import { RememberedKeys } from './remembered-keys.ts'
 import { ServerSession } from './session.ts'
 import type {
   Applicant,
@@ -19,22 +16,12 @@ import type {
   Verdict,
 } from './session-host.ts'
 import type { TlsServer } from './tls.ts'
-import { TlsCrypt } from './tls-crypt.ts'
-import { splitWkc, TlsCryptV2Server } from './tls-crypt-v2.ts'
-import { TokenBucket } from './token-bucket.ts'
 
 export type EndpointCounter =
   | SessionCounter
-  | 'resets'
-  | 'resetsLimited'
-  | 'resetsReplayed'
+  | FirstExchangeCounter
   | 'resetsDraining'
   | 'controlShort'
-  | 'controlForged'
-  | 'controlUnexpected'
-  | 'clientKeyForged'
-  | 'clientKeyRefused'
-  | 'cookieInvalid'
   | 'handshakes'
   | 'handshakesLimited'
   | 'sessionsOpened'
@@ -73,16 +60,12 @@ export interface EndpointInit {
 const TIMER_GRAIN_MS = 20
 /** RESTARTs a turn of `drain`. */
 const DRAIN_BATCH = 200
-/** First packets looked at a second: what they cost is a few HMACs each. */
-const RESET_CHECKS_PER_SECOND = 20_000
-/** Type 1, length 2, value 1: "send your wrapped key again". Source: OpenVPN ssl_pkt.h, EARLY_NEG_FLAGS. */
-const RESEND_KEY = Uint8Array.of(0, 1, 0, 2, 0, 1)
-
 export class VpnEndpoint {
   readonly counters: Record<EndpointCounter, number> = {
     resets: 0,
     resetsLimited: 0,
     resetsReplayed: 0,
+    openingsLimited: 0,
     resetsDraining: 0,
     controlShort: 0,
     controlUnexpected: 0,
@@ -103,11 +86,7 @@ export class VpnEndpoint {
     sessionsRefused: 0,
   }
   readonly #init: EndpointInit
-  readonly #keys: TlsCryptV2Server
-  readonly #cookie: SessionCookie
-  readonly #remembered: RememberedKeys
-  readonly #resetChecks: TokenBucket
-  readonly #resets: TokenBucket
+  readonly #first: FirstExchange
   readonly #peerIds: PeerIds
   readonly #host: SessionHost
   /** Every session that still answers, by the client's session id. */
@@ -123,11 +102,16 @@ export class VpnEndpoint {
 
   constructor(init: EndpointInit) {
     this.#init = init
-    this.#keys = new TlsCryptV2Server(init.serverKey)
-    this.#cookie = new SessionCookie(init.random(32), init.settings.handshakeMs / 1000)
-    this.#remembered = new RememberedKeys(init.settings.handshakeMs)
-    this.#resetChecks = new TokenBucket(RESET_CHECKS_PER_SECOND, init.now())
-    this.#resets = new TokenBucket(init.resetsPerSecond ?? 2000, init.now())
+    this.#first = new FirstExchange({
+      serverKey: init.serverKey,
+      handshakeMs: init.settings.handshakeMs,
+      resetsPerSecond: init.resetsPerSecond ?? 2000,
+      acceptClientKey: init.acceptClientKey && (metadata => init.acceptClientKey?.(metadata) ?? true),
+      isKnown: sid => this.#bySid.has(hex(sid)),
+      now: init.now,
+      random: init.random,
+      count: counter => this.#count(counter),
+    })
     this.#peerIds = new PeerIds(init.random)
     this.#host = {
       settings: init.settings,
@@ -179,7 +163,7 @@ export class VpnEndpoint {
     // Session ids are 64 random bits, but anyone can send any: the key decides whose packet it is.
     if (known?.some(session => this.#attempt(session, () => session.receive(packet)) !== false)) return
     if (keyIdOf(packet[0]) === 0 && opcode !== OPCODE.softResetV1) {
-      this.#begin(path, packet, opcode, known !== undefined)
+      this.#begin(path, packet)
     } else {
       this.#count('controlUnexpected')
     }
@@ -236,116 +220,28 @@ export class VpnEndpoint {
     this.#settle()
   }
 
-  /** Answers a first packet and remembers nothing: see cookie.ts. */
   #reset(path: Path, packet: Uint8Array): void {
-    const now = this.#init.now()
     if (this.#draining) {
       this.#count('resetsDraining')
       return
     }
-    if (!this.#resetChecks.take(now)) {
-      this.#count('resetsLimited')
-      return
-    }
-    const split = splitWkc(packet)
-    const clientKey = this.#clientKey(split?.wkc)
-    if (!split || !clientKey) return
-    const crypt = new TlsCrypt(clientKey, 'server')
-    const reset = unwrapAlone(crypt, split.packet)
-    if (reset?.keyId !== 0 || reset.body.messageId !== 0) {
-      this.#count('controlForged')
-      return
-    }
-    // A client that starts anew takes a new session id. An answer to an old packet that somebody sends again would make a
-    // stock client believe that its controller has restarted.
-    if (this.#bySid.has(hex(reset.sid))) {
-      this.#count('resetsReplayed')
-      return
-    }
-    if (!this.#resets.take(now)) {
-      this.#count('resetsLimited')
-      return
-    }
-    this.#count('resets')
-    const early = (reset.counter & 0xff000000) === EARLY_NEGOTIATION_START
-    if (!early) this.#remembered.put(now, `${pathKey(path)}|${hex(reset.sid)}`, clientKey)
-    const serverSid = this.#cookie.make(now, pathKey(path), reset.sid)
-    const body = encodeControlBody(OPCODE.hardResetServerV2, {
-      acks: [0],
-      remoteSid: reset.sid,
-      messageId: 0,
-      payload: early ? RESEND_KEY : new Uint8Array(0),
-    })
-    const packetId = new Uint8Array(8)
-    const view = new DataView(packetId.buffer)
-    view.setUint32(0, 1)
-    view.setUint32(4, Math.floor(now / 1000))
-    const header = encodeHeader(OPCODE.hardResetServerV2, 0, serverSid)
-    this.#init.plane.sendControl(path, crypt.wrap(header, packetId, body))
+    const answer = this.#first.answer(path, packet)
+    if (answer) this.#init.plane.sendControl(path, answer)
   }
 
-  /** The third packet of an exchange, whose cookie shows that its sender received the second. */
-  #begin(path: Path, packet: Uint8Array, opcode: number, sidKnown: boolean): void {
-    const now = this.#init.now()
-    const sid = Uint8Array.from(packet.subarray(1, HEADER_LENGTH))
-    let inner = packet
-    let clientKey: Uint8Array | undefined
-    if (opcode === OPCODE.controlWkcV1) {
-      const split = splitWkc(packet)
-      clientKey = this.#clientKey(split?.wkc)
-      if (!split || !clientKey) return
-      inner = split.packet
-    } else {
-      clientKey = this.#remembered.get(now, `${pathKey(path)}|${hex(sid)}`)
-      if (!clientKey) {
-        this.#count(sidKnown ? 'controlForged' : 'controlUnexpected')
-        return
-      }
-    }
-    // The stateless answer used packet id 1.
-    const wrap = new ControlWrap(new TlsCrypt(clientKey, 'server'), now, 2)
-    const third = wrap.unwrap(inner)
-    if (!third || third === 'replay') {
-      this.#count('controlForged')
-      return
-    }
-    const { remoteSid } = third.body
-    const plausible = mayOpenSession(third.opcode, third.keyId, third.body)
-    if (!plausible || !remoteSid || !this.#cookie.check(now, pathKey(path), sid, remoteSid)) {
-      this.#count('cookieInvalid')
-      return
-    }
+  #begin(path: Path, packet: Uint8Array): void {
+    const newcomer = this.#first.open(path, packet)
+    if (!newcomer) return
     if (this.#draining || this.#pending.size >= (this.#init.maxHandshakes ?? 4096)) {
       this.#count('handshakesLimited')
       return
     }
     this.#count('handshakes')
-    const session = new ServerSession({
-      host: this.#host,
-      path,
-      clientSid: sid,
-      serverSid: Uint8Array.from(remoteSid),
-      clientKey: Uint8Array.from(clientKey),
-      wrap,
-    })
+    const session = new ServerSession({ host: this.#host, path, ...newcomer })
     this.#pending.add(session)
-    const key = hex(sid)
+    const key = hex(newcomer.clientSid)
     this.#bySid.set(key, [...(this.#bySid.get(key) ?? []), session])
-    this.#attempt(session, () => session.take(third))
-  }
-
-  /** The key in a wrapped client key, if that is ours and accepted. */
-  #clientKey(wkc: Uint8Array | undefined): Uint8Array | undefined {
-    const client = wkc && this.#keys.unwrapClientKey(wkc)
-    if (!client) {
-      this.#count('clientKeyForged')
-      return undefined
-    }
-    if (this.#init.acceptClientKey?.(client.metadata) === false) {
-      this.#count('clientKeyRefused')
-      return undefined
-    }
-    return client.kc
+    this.#attempt(session, () => session.take(newcomer.packet))
   }
 
   /** Whatever goes wrong in one session ends that session, and no other. */

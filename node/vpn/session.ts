@@ -1,16 +1,8 @@
 // One client's session, server side: from the cookie to the last message. Everything it does goes through its host.
-import type { X509Certificate } from 'node:crypto'
 import type { Cidr, OverlayAddress } from '../../state/address.ts'
 import { formatRemote, type Path } from '../switch/path.ts'
 import { ControlChannel } from './control-channel.ts'
-import {
-  authFailedMessage,
-  encodeControlMessage,
-  haltMessage,
-  parseControlMessage,
-  pushReply,
-  restartMessage,
-} from './control-message.ts'
+import { encodeControlMessage, parseControlMessage, pushReply } from './control-message.ts'
 import { type ControlPacket, ControlWrap } from './control-wrap.ts'
 import type { DataCipher } from './data-keys.ts'
 import type { DataFormat } from './data-packet.ts'
@@ -21,6 +13,7 @@ import type { Negotiation } from './negotiation.ts'
 import { keyIdOf, OPCODE, opcodeOf } from './packet.ts'
 import { IV_PROTO, type PeerInfo, parsePeerInfo } from './peer-info.ts'
 import type { SessionEnd, SessionHost, Verdict } from './session-host.ts'
+import { commonNameOf, lastMessage, mirroredOptions } from './session-words.ts'
 import { agree, type Terms, termOptions } from './terms.ts'
 import type { TlsChannel } from './tls.ts'
 import { dynamicTlsCryptKey, TlsCrypt } from './tls-crypt.ts'
@@ -32,8 +25,6 @@ export type { Applicant, SessionEnd, SessionSettings, Verdict } from './session-
 const LINGER_MS = 5000
 /** ms until a renegotiation that failed is tried again. */
 const RENEGOTIATION_RETRY_MS = 30_000
-/** Seconds after which a client that is refused for now tries again. */
-const BACKOFF_SECONDS = 10
 /** Parts of a PUSH_REPLY: what the control channel can hold at once. */
 const MAX_PUSH_PARTS = 56
 
@@ -193,7 +184,7 @@ export class ServerSession {
     const wasOpen = this.state === 'open'
     this.state = 'closing'
     this.#closeAt = this.#host.now() + LINGER_MS
-    this.#lastText = this.#lastMessage(end)
+    this.#lastText = lastMessage(end, this.#proto)
     if (this.#lastText) this.#keys.speaker?.channel.write(encodeControlMessage(this.#lastText))
     try {
       if (wasOpen) this.#host.plane.closePort(this.peerId)
@@ -274,7 +265,7 @@ export class ServerSession {
     const { tls } = key.channel
     if (!tls) throw new Error('key exchange without TLS')
     const serverRandom = { random1: this.#host.random(32), random2: this.#host.random(32) }
-    key.channel.write(encodeServerKeyMethod({ ...serverRandom, options: mirrored(message.options) }))
+    key.channel.write(encodeServerKeyMethod({ ...serverRandom, options: mirroredOptions(message.options) }))
     if (this.state === 'closing') {
       // The end came while the keys were being renewed: a stock client reads no other channel than this.
       if (this.#lastText) key.channel.write(encodeControlMessage(this.#lastText))
@@ -438,21 +429,6 @@ export class ServerSession {
     this.#host.stirred(this)
   }
 
-  #lastMessage(end: SessionEnd): string | undefined {
-    switch (end.kind) {
-      case 'auth-failed': {
-        const canWait = end.temporary && (this.#proto & IV_PROTO.authFailedTemp) !== 0
-        return authFailedMessage(end.reason, canWait ? { backoffSeconds: BACKOFF_SECONDS } : undefined)
-      }
-      case 'restart':
-        return restartMessage(end.target, end.reason)
-      case 'halt':
-        return haltMessage(end.reason)
-      case 'silent':
-        return undefined
-    }
-  }
-
   /** Something went wrong that must not go wrong: ends this session and throws nothing. */
   fault(error: unknown): void {
     this.#host.count('internalErrors')
@@ -473,16 +449,6 @@ export class ServerSession {
       this.fault(error)
     }
   }
-}
-
-/** A client compares our options with its own: its own, seen from the other end, give no cause for a warning. */
-function mirrored(options: string): string {
-  const printable = /^[\x20-\x7e]{1,500}$/.test(options) ? options : 'V4,dev-type tun,key-method 2,tls-client'
-  return printable.replace('tls-client', 'tls-server')
-}
-
-function commonNameOf(certificate: X509Certificate): string {
-  return /^CN=(.*)$/m.exec(certificate.subject)?.[1] ?? ''
 }
 
 function equal(a: Uint8Array | undefined, b: Uint8Array): boolean {

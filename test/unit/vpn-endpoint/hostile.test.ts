@@ -139,6 +139,20 @@ test('everything that a client ever sent, sent again, changes nothing', async ()
   assert.deepEqual(network.log, ['up one'])
 })
 
+test('acknowledgements for another session are not taken', async () => {
+  const network = new SimulatedNetwork(world)
+  const one = network.client('one')
+  await network.run(10, () => one.connection !== undefined)
+  const [session] = network.endpoint.sessions()
+  network.weather = { loss: 1 }
+  await network.run(2)
+  session.renegotiate()
+  const wrap = new ControlWrap(new TlsCrypt(one.settings.key.kc, 'client'), network.now, 1)
+  const body = { acks: [0], remoteSid: randomBytes(8), payload: new Uint8Array(0) }
+  network.endpoint.receive(one.path, wrap.wrap(OPCODE.ackV1, 0, session.clientSid, body))
+  assert.equal(network.endpoint.counters.controlMalformed, 1)
+})
+
 test('mutated packets of a live session are dropped and counted, and it lives on', async () => {
   const network = new SimulatedNetwork(world)
   const one = network.client('one', { renegotiationMs: 2500 })

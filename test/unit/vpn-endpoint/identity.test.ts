@@ -1,6 +1,7 @@
 // Whose session it is stays settled: over renegotiations, changes of address, and a second connection of the same client.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import tls from 'node:tls'
 import { parseProfile } from '../../../node/vpn/profile.ts'
 import { contextOf } from '../../../node/vpn/udp-client.ts'
 import { SimulatedNetwork } from './simulated-network.ts'
@@ -19,6 +20,50 @@ test("a renegotiation with another client's certificate ends the session", async
   const reason = 'the certificate changed during the session'
   assert.partialDeepStrictEqual(one.end, { kind: 'auth-failed', reason })
   assert.deepEqual(network.log, ['up one', `down one: ${reason}`])
+})
+
+test('the name in the certificate stays, even for the same client', async () => {
+  const network = new SimulatedNetwork(world)
+  const id = '1111222233334444'
+  const one = network.client('one', {}, { id })
+  await network.run(10, () => one.connection !== undefined)
+  const [{ address }] = network.endpoint.sessions()
+  await network.run(2)
+  one.settings.context = contextOf(parseProfile(world.pack('renamed', { id })))
+  for (const client of world.clients.values()) if (client.id === id) client.address = address
+  one.vpn.renegotiate()
+  await network.run(5, () => one.end !== undefined)
+  assert.partialDeepStrictEqual(one.end, {
+    kind: 'auth-failed',
+    reason: 'the certificate changed during the session',
+  })
+})
+
+test('who has no good certificate never reaches admission', async () => {
+  const asked: string[] = []
+  const network = new SimulatedNetwork(
+    world,
+    {},
+    {
+      admit: ({ commonName }) => {
+        asked.push(commonName)
+        return { ok: false, reason: 'admission was asked' }
+      },
+    },
+  )
+  const { ca } = parseProfile(world.pack('web'))
+  const { cert, key } = parseProfile(new World().pack('foreign'))
+  const expired = parseProfile(world.pack('old', { at: Date.now() - 7_200_000, lifetime: 3600 }))
+  const contexts = [
+    tls.createSecureContext({ ca }),
+    tls.createSecureContext({ ca, cert, key }),
+    tls.createSecureContext({ ca, cert: expired.cert, key: expired.key }),
+  ]
+  const clients = contexts.map((context, i) => network.client(`c${i}`, { context }))
+  await network.run(10, () => clients.every(client => client.end))
+  assert.deepEqual(asked, [])
+  for (const { end } of clients) assert.match(JSON.stringify(end), /"auth-failed".*certificate/)
+  assert.deepEqual(network.plane.calls, [])
 })
 
 test('a renewed certificate of the same client is taken, one that was revoked since is not', async () => {

@@ -30,6 +30,8 @@ export interface Weather {
   loss?: number
   dataLoss?: number
   duplicates?: number
+  /** Packets that get lost in any case. */
+  drop?: (packet: Uint8Array) => boolean
   /** ms; each packet takes as long as it likes up to this. */
   delay?: number
 }
@@ -159,7 +161,8 @@ export class SimulatedNetwork {
   }
 
   #carry(packet: Uint8Array, deliver: (bytes: Uint8Array) => void): void {
-    const { loss = 0, dataLoss = 0, duplicates = 0, delay = 0 } = this.weather
+    const { loss = 0, dataLoss = 0, duplicates = 0, delay = 0, drop } = this.weather
+    if (drop?.(packet)) return
     const data = opcodeOf(packet[0]) === OPCODE.dataV2
     if (this.#random() < (data ? dataLoss : loss)) return
     const copies = !data && this.#random() < duplicates ? 2 : 1
