@@ -40,7 +40,6 @@ import {
   parseTlsCryptV2ClientKey,
   parseTlsCryptV2ServerKey,
 } from '../../node/vpn/static-key.ts'
-import { TlsAuth } from '../../node/vpn/tls-auth.ts'
 import { TlsCrypt } from '../../node/vpn/tls-crypt.ts'
 import { generateClientKey, splitWkc, TlsCryptV2Server } from '../../node/vpn/tls-crypt-v2.ts'
 import {
@@ -115,18 +114,6 @@ fuzz({
     const packet = cryptServer.unwrap(input)
     assert.equal(packet !== undefined, cryptSound.has(hexOf(input)))
     if (packet) assert.ok(decodeControlBody(packet.opcode, packet.plaintext))
-  },
-})
-
-const authPackets = wrapped((...parts) => new TlsAuth(STATIC, 1, 'sha256').wrap(...parts))
-const authServer = new TlsAuth(STATIC, 0, 'sha256')
-const authSound = new Set(authPackets.map(hexOf))
-fuzz({
-  name: 'tls-auth',
-  corpus: authPackets,
-  check: input => {
-    const packet = authServer.unwrap(input)
-    assert.equal(packet !== undefined, authSound.has(hexOf(input)))
   },
 })
 

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { decodeControlBody, encodeHeader, OPCODE } from '../../../node/vpn/packet.ts'
 import { parseStaticKey } from '../../../node/vpn/static-key.ts'
-import { TlsAuth } from '../../../node/vpn/tls-auth.ts'
 import { dynamicTlsCryptKey, TLS_CRYPT_OVERHEAD, TlsCrypt } from '../../../node/vpn/tls-crypt.ts'
 import { counting, hex, STATIC_KEY } from './published-keys.ts'
 
@@ -14,14 +13,6 @@ const RESET_AUTH = hex(
   `38de694c5c7bfba274 93537c1ded4e781529ae7cfe4b8c6d6b2b51f05a 00000001 61d3bf6c 0000000000`,
 )
 const RESET_NONE = hex('38 68 91 92 3f a3 10 34 37 00 00 00 00 00')
-const CONTROL_AUTH = hex(`
-  2014014ebc80c6142b7bc876fbc52e27b1c507355bb6006bae71ba4e380000000361d3ff530000000001160301010c0100010803
-  038caaac3a1a07bde7b750069b940c344b5a35cac479bdc909b07bd9eebb7de725203938e2183336149f34f04459968d0ed24776
-  648859e9380397969845fbf5ff230032130213031301c02cc030009fcca9cca8ccaac02bc02f009ec024c028006bc023c0270067
-  c00ac0140039c009c013003300ff0100008d000b000403000102000a000c000a001d0017001e001900180016000000170000000d
-  0030002e040305030603080708080809080a080b080408050806040105010601030302030301020103020202040205020602002b
-  00050403040303002d00020101003300260024001d00200ec97aff58db56f640d1eddb9181d6ef83868ab23d88923fd8519cd626
-  56336b`)
 
 test('the published tls-crypt reset of a client is read', () => {
   const unwrapped = new TlsCrypt(KEY, 'server').unwrap(RESET_CRYPT)!
@@ -69,7 +60,6 @@ test('a packet is read where it lies in a larger buffer', () => {
 
 test('a key of another length is a mistake of the caller', () => {
   assert.throws(() => new TlsCrypt(KEY.subarray(1), 'server'), RangeError)
-  assert.throws(() => new TlsAuth(KEY.subarray(1), 0), RangeError)
 })
 
 // test_tls_crypt.c, test_tls_crypt_secure_reneg_key: exported bytes that are all 0xba, a message without opcode and
@@ -104,36 +94,4 @@ test('a dynamic key is the exported bytes, XORed with the original key if there 
 test('wrapping costs the stated overhead', () => {
   const packet = new TlsCrypt(KEY, 'server').wrap(new Uint8Array(9), new Uint8Array(8), new Uint8Array(100))
   assert.equal(packet.length, 9 + TLS_CRYPT_OVERHEAD + 100)
-})
-
-test('the published tls-auth packets of a client are read', () => {
-  const server = new TlsAuth(KEY, 0)
-  const reset = server.unwrap(RESET_AUTH)!
-  assert.deepEqual([reset.opcode, reset.counter, reset.time], [OPCODE.hardResetClientV2, 1, 0x61d3bf6c])
-  assert.deepEqual(reset.plaintext, hex('0000000000'))
-  const control = server.unwrap(CONTROL_AUTH)!
-  assert.equal(control.opcode, OPCODE.controlV1)
-  assert.equal(decodeControlBody(control.opcode, control.plaintext)?.messageId, 1)
-})
-
-test('a client writes the published tls-auth reset byte for byte', () => {
-  const header = encodeHeader(OPCODE.hardResetClientV2, 0, hex('de694c5c7bfba274'))
-  const packet = new TlsAuth(KEY, 1).wrap(header, hex('0000000161d3bf6c'), hex('0000000000'))
-  assert.deepEqual(packet, RESET_AUTH)
-})
-
-test('tls-auth refuses what test_pkt.c says it must', () => {
-  const server = new TlsAuth(KEY, 0)
-  assert.equal(server.unwrap(RESET_NONE), undefined, 'too short for a digest')
-  const damaged = CONTROL_AUTH.slice()
-  damaged[20] = 0x23
-  assert.equal(server.unwrap(damaged), undefined, 'damaged digest')
-  assert.equal(new TlsAuth(KEY, 1).unwrap(RESET_AUTH), undefined, 'the other direction')
-  assert.equal(new TlsAuth(KEY, undefined).unwrap(RESET_AUTH), undefined, 'no direction')
-})
-
-test('tls-auth without direction uses one key both ways', () => {
-  const ends = [new TlsAuth(KEY, undefined, 'sha256'), new TlsAuth(KEY, undefined, 'sha256')]
-  const packet = ends[0].wrap(encodeHeader(OPCODE.controlV1, 3, counting(8)), counting(8), counting(20))
-  assert.equal(ends[1].unwrap(packet)?.keyId, 3)
 })
