@@ -27,6 +27,8 @@ export class JavaScriptPlane implements DataPlane {
   /** Every call, such as `openPort 7`, in order; control packets are left out. */
   readonly calls: string[] = []
   controlPackets = 0
+  /** Data packets that a key opened, pings included. */
+  authentic = 0
   /** Authentic IP packets taken, by key id. */
   readonly receivedByKey = new Map<number, number>()
   /** Where an IP packet goes that is for none of the ports; returns the answer, if there is one. */
@@ -89,7 +91,9 @@ export class JavaScriptPlane implements DataPlane {
       return
     }
     const payload = key.opener.open(packet)
-    if (!payload || isPing(payload)) return
+    if (!payload) return
+    this.authentic++
+    if (isPing(payload)) return
     key.sealer.advanceTo(key.opener.epoch)
     if (isOccExit(payload)) {
       this.onExit(peerId)

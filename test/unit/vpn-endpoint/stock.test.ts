@@ -79,6 +79,11 @@ for (const { name, args, expect } of KINDS) {
     const client = await openvpn(t, world.pack('web', { remotes: [server.remote] }), ...args)
     await client.waitFor(CONNECTED)
     assert.match(client.output, expect)
+    // Its pings open here, and ours there.
+    const deadline = Date.now() + 10_000
+    while (server.plane.authentic < 2 && Date.now() < deadline) await sleep(50)
+    assert.ok(server.plane.authentic >= 2)
+    assert.doesNotMatch(client.output, /decrypt|Authenticate/i)
   })
 }
 
