@@ -14,7 +14,8 @@ const SUITES = ['unit', 'property', 'simulation', 'fuzz', 'lab'] as const
 type Suite = (typeof SUITES)[number]
 
 /** A test file that takes longer hangs. */
-const FILE_TIMEOUT_MS = 15 * 60_000
+const FILE_TIMEOUT_MS = 5 * 60_000
+const LAB_FILE_TIMEOUT_MS = 10 * 60_000
 
 const testDirectory = dirname(fileURLToPath(import.meta.url))
 const topDirectory = dirname(testDirectory)
@@ -92,7 +93,7 @@ if (lab.length > 0) {
 }
 
 const totals = new Map<string, number>()
-const phase = (files: string[], concurrency: number) => () =>
+const phase = (files: string[], concurrency: number, timeout: number) => () =>
   run({
     files,
     concurrency,
@@ -101,8 +102,8 @@ const phase = (files: string[], concurrency: number) => () =>
     signal: interrupted.signal,
   }) as AsyncIterable<TestEvent>
 const runs = []
-if (others.length > 0) runs.push(phase(others, availableParallelism()))
-if (lab.length > 0) runs.push(phase(lab, 1))
+if (others.length > 0) runs.push(phase(others, availableParallelism(), FILE_TIMEOUT_MS))
+if (lab.length > 0) runs.push(phase(lab, 1, LAB_FILE_TIMEOUT_MS))
 
 /** Ends the files that run, which clean up after themselves; a second signal ends this program at once. */
 const interrupted = new AbortController()
