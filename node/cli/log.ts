@@ -3,9 +3,6 @@ import pino, { type Logger } from 'pino'
 import pretty from 'pino-pretty'
 import type { LogLevel } from './log-level.ts'
 
-/** Bytes that may wait for a reader of standard error that stalls; beyond, lines are dropped: traffic goes on. */
-const MAX_WAITING = 4 * 1024 * 1024
-
 /** Properties that hold secrets wherever they occur at the top or one level below. */
 const SECRET_PROPERTIES = [
   'password',
@@ -47,7 +44,9 @@ export interface LogInit {
 }
 
 export function createLog({ level, readable, colour, fd = 2 }: LogInit): Log {
-  const destination = pino.destination({ fd, sync: false, maxLength: MAX_WAITING })
+  // In order with what else is written to standard error, and there when the process dies. A reader that stalls holds up
+  // this thread, not the switch's.
+  const destination = pino.destination({ fd, sync: true })
   // A reader that went away is no reason to stop switching packets.
   destination.on('error', () => {})
   const guarded = {
