@@ -98,7 +98,7 @@ const phase = (files: string[], concurrency: number, timeout: number) => () =>
     files,
     concurrency,
     cwd: topDirectory,
-    timeout: FILE_TIMEOUT_MS,
+    timeout,
     signal: interrupted.signal,
   }) as AsyncIterable<TestEvent>
 const runs = []
