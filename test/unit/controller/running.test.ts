@@ -1,0 +1,93 @@
+// A controller that runs in this process, without a TUN: renewal of its certificates, and what a client notices of what
+// the operator does.
+import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
+import { readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import pino from 'pino'
+import { Controller } from '../../../node/controller.ts'
+import type { InitRequest } from '../../../node/init.ts'
+import type { Pack } from '../../../node/service.ts'
+import { parseProfile } from '../../../node/vpn/profile.ts'
+import { UdpClient } from '../../../node/vpn/udp-client.ts'
+import { newMesh } from './home.ts'
+
+const TIMEOUT = 20_000
+
+async function run(t: TestContext, request: Partial<InitRequest> = {}) {
+  const dataDir = await newMesh(t, request)
+  const certificate = await readCertificate(dataDir, 'server.crt')
+  const logger = pino({ level: 'silent' })
+  const controller = await Controller.open({ dataDir, logger, tun: false })
+  await controller.start()
+  t.after(() => controller.stop())
+  return { dataDir, certificate, controller, service: controller.service }
+}
+
+async function readCertificate(dataDir: string, file: string): Promise<X509Certificate> {
+  return new X509Certificate(await readFile(join(dataDir, 'pki', file)))
+}
+
+async function connect(t: TestContext, controller: Controller, pack: Pack): Promise<UdpClient> {
+  const status = await controller.service.status()
+  const port = Number(status.controller.listen[0].split(':')[1])
+  const profile = parseProfile(Buffer.from(pack.content).toString('utf8'))
+  const client = new UdpClient(profile, { remote: { host: '127.0.0.1', port }, reconnect: false })
+  t.after(() => client.close())
+  await client.connect(TIMEOUT)
+  return client
+}
+
+test('certificates that are due are renewed, and clients of before and after connect', async t => {
+  // Certificates are backdated by five minutes: with a lifetime of two, less than a third is left at once.
+  const { dataDir, certificate, controller, service } = await run(t, {
+    lifetimes: { server: 120, issuing: 120 },
+  })
+  const renewed = (await service.events()).filter(({ type }) => type === 'certificate-renewed')
+  assert.deepEqual(renewed.map(event => (event as { certificate?: unknown }).certificate).sort(), [
+    'issuing',
+    'server',
+  ])
+  const server = await readCertificate(dataDir, 'server.crt')
+  assert.notEqual(server.serialNumber, certificate.serialNumber)
+  assert.ok(server.checkIssued(await readCertificate(dataDir, 'issuing.crt')))
+  const client = await connect(t, controller, await service.addClient({ name: 'web' }))
+  const { gateway } = (await service.status()).controller
+  assert.ok((await client.ping(gateway)) >= 0)
+})
+
+test('without the root key the issuing certificate cannot be renewed, which is said, and clients go on', async t => {
+  const dataDir = await newMesh(t, { lifetimes: { issuing: 120 } })
+  await rm(join(dataDir, 'authority', 'root.key'))
+  const controller = await Controller.open({ dataDir, logger: pino({ level: 'silent' }), tun: false })
+  await controller.start()
+  t.after(() => controller.stop())
+  const status = await controller.service.status()
+  assert.equal(status.certificates.root.keyPresent, false)
+  assert.ok(status.warnings.some(warning => /authority import/.test(warning)))
+  await connect(t, controller, await controller.service.addClient({ name: 'web' }))
+})
+
+test('a revoked client is put out at once and told why', async t => {
+  const { controller, service } = await run(t)
+  const client = await connect(t, controller, await service.addClient({ name: 'web' }))
+  const ended = new Promise<string>(resolve => {
+    client.onEnded = error => resolve(error.message)
+    client.onRetrying = reason => resolve(reason)
+  })
+  await service.revokeClient('web')
+  assert.equal((await service.sessions()).length, 0)
+  assert.match(await ended, /revoked/)
+})
+
+test('SIGTERM’s drain leaves no session, and stop gives the directory back', async t => {
+  const { dataDir, controller, service } = await run(t)
+  await connect(t, controller, await service.addClient({ name: 'web' }))
+  assert.equal((await service.sessions()).length, 1)
+  await controller.drain()
+  assert.equal((await service.sessions()).length, 0)
+  await controller.stop()
+  const again = await Controller.open({ dataDir, logger: pino({ level: 'silent' }), tun: false })
+  await again.stop()
+})
