@@ -53,11 +53,14 @@ async function* inTurn(
   totals: Map<string, number>,
 ): AsyncGenerator<TestEvent> {
   const closing: TestEvent[] = []
+  /** Makes the reporter list what failed. */
+  let summary: TestEvent | undefined
   for (const start of runs) {
     if (interrupted.signal.aborted) break
     for await (const event of start()) {
       const line = closingLine(event)
-      if (line === undefined) yield event
+      if (event.type === 'test:summary' && event.data.file === undefined) summary = event
+      else if (line === undefined) yield event
       else if (totals.has(line.name)) totals.set(line.name, totals.get(line.name)! + line.value)
       else {
         totals.set(line.name, line.value)
@@ -69,6 +72,7 @@ async function* inTurn(
     const { name } = closingLine(event)!
     yield { ...event, data: { ...event.data, message: `${name} ${totals.get(name)}` } } as TestEvent
   }
+  if (summary) yield summary
 }
 
 /** "tests 12", "pass 12", "duration_ms 8.1": what node:test says of a whole run. */

@@ -13,6 +13,8 @@ import type { LabProcess } from './process.ts'
 import { useLab } from './suite.ts'
 
 const PROBES = 2000
+/** On their way in at once: all share the machine with the controller, and their pings must not be late for that. */
+const AT_ONCE = 100
 /** Longer than any timer of a session but that of renegotiation: pings, restarts, half-open handshakes. */
 const STAY_SECONDS = 25
 
@@ -32,9 +34,9 @@ describe(`${PROBES} clients`, () => {
     writeFileSync(list, paths.join('\n'))
   })
 
-  test('connect at once, each to its own address', { timeout: 180_000 }, async () => {
+  test('connect, each to its own address', { timeout: 180_000 }, async () => {
     const host = await use.lab.host('probes')
-    probes = await host.spawn('probes', [NODE, join(import.meta.dirname, 'probes.ts'), list])
+    probes = await host.spawn('probes', [NODE, join(import.meta.dirname, 'probes.ts'), list, String(AT_ONCE)])
     await probes.waitFor(new RegExp(`^connected ${PROBES}$`, 'm'), 120)
     const sessions = await controller.sessions()
     assert.equal(sessions.length, PROBES)
