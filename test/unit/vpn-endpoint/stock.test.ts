@@ -37,7 +37,7 @@ test('a stock client connects, takes what is pushed, and says good-bye', async t
   const client = await openvpn(t, world.pack('web', { remotes: [server.remote] }))
   await client.waitFor(CONNECTED)
   assert.match(client.output, /PUSH_REPLY,route-gateway 10\.77\.0\.1,topology subnet,ping 1/)
-  assert.match(client.output, /Data Channel: cipher 'AES-256-GCM'/)
+  await client.waitFor(/Data Channel: cipher 'AES-256-GCM'/)
   assert.doesNotMatch(client.output, /WARNING|inconsistent/)
   const [session] = server.endpoint.sessions()
   assert.equal(session.name, 'web')
