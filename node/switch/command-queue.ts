@@ -1,5 +1,6 @@
 // Commands on their way from the main thread to the loop: gathered while one callback runs, posted as one message, in
-// the order they were given. Control packets among them go in batches, and only so many at once.
+// the order they were given. Control packets among them go in batches, only so many at once, and alone wait for the
+// turn of the event loop to end: when many sessions are in their handshakes, all go by one wake-up.
 import { closeSync, writeSync } from 'node:fs'
 import type { MessagePort } from 'node:worker_threads'
 import { ControlBatchWriter, MAX_CONTROL_PACKET } from './control-batch.ts'
@@ -23,6 +24,7 @@ export class CommandQueue {
   #transfers: ArrayBuffer[] = []
   readonly #control = new ControlBatchWriter(BATCH_BYTES)
   #scheduled = false
+  #flushSoon: NodeJS.Immediate | undefined
   #open = true
 
   constructor(port: MessagePort, signals: Int32Array<SharedArrayBuffer>, wakeup: number) {
@@ -49,7 +51,7 @@ export class CommandQueue {
     if (!this.#control.fits(packet.length)) this.#closeBatch()
     const at = this.#control.add(path.socket, path.ifindex, 0, packet, 0, packet.length)
     if (!writePath(this.#control.memory, at, path)) throw new TypeError(`no address: ${path.remote}`)
-    this.#schedule()
+    this.#flushSoon ??= setImmediate(() => this.flush())
   }
 
   #closeBatch(): void {
@@ -70,6 +72,8 @@ export class CommandQueue {
   /** Posts what was gathered, now. */
   flush(): void {
     this.#scheduled = false
+    clearImmediate(this.#flushSoon)
+    this.#flushSoon = undefined
     this.#closeBatch()
     if (this.#commands.length === 0 || !this.#open) return
     this.#port.postMessage(this.#commands, this.#transfers)
