@@ -45,13 +45,14 @@ const ROWS: Row[] = [
     unit: '/s',
     digits: 0,
     value: f => f.smallPackets?.deliveredPerSecond,
-    target: { text: '≥ 2 ×', reached: (openvpn, overmesh) => overmesh >= 2 * openvpn },
   },
   {
-    label: 'server CPU per million of them',
-    unit: 's',
-    digits: 2,
-    value: f => f.smallPackets?.cpuSecondsPerMillion,
+    // What arrives in a second ends with the clients, which share the cores and are the same for both servers.
+    label: 'of them, per CPU-second of the server',
+    unit: '/s',
+    digits: 0,
+    value: f => (f.smallPackets ? 1e6 / f.smallPackets.cpuSecondsPerMillion : undefined),
+    target: { text: '≥ 2 ×', reached: (openvpn, overmesh) => overmesh >= 2 * openvpn },
   },
   {
     label: 'added round trip, median',
