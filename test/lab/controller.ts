@@ -67,6 +67,23 @@ export class Controller {
     return controller
   }
 
+  /** Makes the host a controller of a mesh, by a token of `invite`; not yet running. */
+  static async join(host: Host, token: string, init: ControllerInit = {}): Promise<Controller> {
+    const { name = host.name, listen = ['0.0.0.0:1194'], public: dial = [host.ip4] } = init
+    const controller = new Controller(host, join(host.lab.directory, `data-${host.name}`), init)
+    await controller.cli(
+      ...['join', token, '--controller', name],
+      ...listen.flatMap(each => ['--listen', each]),
+      ...dial.flatMap(each => ['--public', each]),
+    )
+    return controller
+  }
+
+  /** A token to join by, as `invite` prints it. */
+  async invite(...args: string[]): Promise<string> {
+    return (await this.cli('invite', ...args)).trimEnd().split('\n').at(-1)!
+  }
+
   /** Creates a mesh and runs its first controller. */
   static async start(host: Host, init: ControllerInit = {}): Promise<Controller> {
     const controller = await Controller.init(host, init)
@@ -84,6 +101,10 @@ export class Controller {
     const argv = [...under, node, ...nodeArgs, launcher, '--data', this.dataDir, 'up', ...upArgs]
     this.#process = await this.host.spawn(`overmesh up ${this.host.name} ${++this.#starts}`, argv)
     await this.#process.waitFor(/^ready$/m, seconds)
+  }
+
+  get name(): string {
+    return this.#init.name ?? this.host.name
   }
 
   get process(): LabProcess {
