@@ -10,7 +10,8 @@ export const MAX_QUEUED_BYTES = 65_536
 /** What a message counts beside its payload, so that empty ones are bounded too. */
 const MESSAGE_COST = 32
 const FIRST_RETRANSMIT_MS = 2000
-const MAX_RETRANSMIT_MS = 16_000
+/** A path that loses much is still tried often enough to get through a handshake in time. */
+const MAX_RETRANSMIT_MS = 4000
 /** A message is sent again once so many later ones were acknowledged. */
 const FAST_RESEND_ACKS = 3
 /** Acknowledgements remembered and repeated, most recent first. */

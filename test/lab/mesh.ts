@@ -101,7 +101,7 @@ export class Mesh {
   orderPack(pack: string, order: readonly string[]): string {
     if (order.length === 0) return pack
     const text = readFileSync(pack, 'utf8')
-    const blocks = text.match(/<connection>\n[^]*?<\/connection>\n/g) ?? []
+    const blocks = text.match(/<connection>\n[\s\S]*?<\/connection>\n/g) ?? []
     const chosen = order.map(name => {
       const { ip4 } = this.get(name).host
       const block = blocks.find(each => each.includes(`remote ${ip4} `))
