@@ -1,0 +1,36 @@
+// Who is connected where, now: what controllers tell each other and never write to disk.
+import type { ClientId, ControllerId } from '../state/kinds.ts'
+
+/** A client's live VPN session, as its controller tells it. */
+export interface PresentSession {
+  readonly client: ClientId
+  /**
+   * When the session was admitted, ms since 1970, made larger than that of any session of the client known then: the
+   * newest wins everywhere.
+   */
+  readonly since: number
+  /** Address and port the client sends from. */
+  readonly remote: string
+}
+
+/** One end's view of a backbone link. */
+export interface PresentLink {
+  readonly peer: ControllerId
+  readonly up: boolean
+  /** Milliseconds. */
+  readonly rtt: number
+  /** Percent of the latest probes. */
+  readonly loss: number
+}
+
+/** What a controller says of itself beside its sessions and links. */
+export interface PresentFacts {
+  /** Version of Overmesh. */
+  readonly version: string
+  readonly startedAt: number
+  readonly draining: boolean
+  /** It holds the key of the mesh root, so that controllers can join by it. */
+  readonly holdsRootKey: boolean
+  readonly stateHash: string
+  readonly records: number
+}
