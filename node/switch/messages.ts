@@ -21,6 +21,7 @@ export interface WorkerInit {
   warmUp: boolean
   signals: Int32Array<SharedArrayBuffer>
   stats: SharedArrayBuffer
+  linkStats: SharedArrayBuffer
   counters: SharedArrayBuffer
 }
 
@@ -47,7 +48,8 @@ export type Command =
 
 /** Something about one port. Its generation tells it from a later port in the same slot. */
 export interface PortEvent {
-  kind: 'float' | 'idle' | 'exit' | 'rekey'
+  /** `up` and `down` are of links. */
+  kind: 'float' | 'idle' | 'exit' | 'rekey' | 'up' | 'down'
   slot: number
   generation: number
   /** Where to, for `float`. */

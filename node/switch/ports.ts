@@ -9,7 +9,12 @@ import type { ReceiveBatch } from './sys/receive-batch.ts'
 
 /** What a port is opened with. */
 export interface PortInit {
+  /** Names the port in packets from its peer. */
   peerId: number
+  /** Names it in packets to its peer: the same for a session. */
+  remotePeerId: number
+  /** A backbone link's place in `LinkStats`; 0 for a session. */
+  link: number
   slot: number
   generation: number
   socket: number
@@ -35,6 +40,9 @@ export class Ports {
   readonly peers = new PeerIndex()
   /** Peer id by slot; only of meaning where `open`. */
   readonly peerId: Int32Array
+  readonly remotePeerId: Int32Array
+  /** Place among the backbone links, 0 for a session. */
+  readonly link: Int32Array
   readonly open: Uint8Array
   readonly address: Int32Array
   readonly mtu: Int32Array
@@ -62,6 +70,8 @@ export class Ports {
     const size = capacity + 1
     this.capacity = capacity
     this.peerId = new Int32Array(size)
+    this.remotePeerId = new Int32Array(size)
+    this.link = new Int32Array(size)
     this.open = new Uint8Array(size)
     this.address = new Int32Array(size)
     this.mtu = new Int32Array(size)
@@ -91,6 +101,8 @@ export class Ports {
     this.highest = Math.max(this.highest, slot)
     this.open[slot] = 1
     this.peerId[slot] = init.peerId
+    this.remotePeerId[slot] = init.remotePeerId
+    this.link[slot] = init.link
     this.peers.set(init.peerId, slot)
     this.address[slot] = init.address
     this.sources[slot] = init.sources.length > 0 ? init.sources : undefined

@@ -3,14 +3,17 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import { type Cidr, cidrMask } from '../net/ip.ts'
 import type { DataChannelKeys, DataPlane, PortSpec } from '../vpn/data-plane.ts'
+import { isLinkId } from '../vpn/peer-ids.ts'
 import { CommandQueue } from './command-queue.ts'
 import { ControlBatchReader } from './control-batch.ts'
 import { allocateCounters, readCounters, type SwitchCounters } from './counters.ts'
 import { SwitchError } from './errors.ts'
+import { type LinkFigures, LinkStats, MAX_LINKS } from './link-stats.ts'
 import type { ListenAddress } from './listener.ts'
 import { longestPacket, type PortEvent, packSecrets, type Report, type WorkerInit } from './messages.ts'
 import type { Path } from './path.ts'
 import { MAX_PEER_ID } from './peer-index.ts'
+import type { PortInit } from './ports.ts'
 import { allocateSignals, KEY_IDS, type PortCounts, PortStats, SIGNAL } from './shared.ts'
 import { readPath } from './socket-address.ts'
 import { encodeRoutes, NEXT_HOP } from './table.ts'
@@ -35,13 +38,32 @@ export interface SwitchOptions {
   warmUp?: boolean
 }
 
+/** A backbone link's place in the switch. */
+export interface LinkSpec {
+  /** Names the link in the data packets that come by it, and in routes: of `LINK_IDS`, see peer-ids.ts. */
+  peerId: number
+  /** Names the link at its other end: what data packets that leave by it carry. */
+  remotePeerId: number
+  path: Path
+  /** Longest overlay packet at most, bytes; the path may turn out to take less. */
+  mtu: number
+}
+
+/** What is known of a link, and what passed through it since it was opened. */
+export interface SwitchLinkStats extends LinkFigures, PortCounts {}
+
 /** One entry of the forwarding table. */
 export interface SwitchRoute extends Cidr {
-  /** A session's peer id, or `tun` and `local` for this machine, or `unreachable` for what is known but away. */
+  /** A session's or link's peer id, or `tun` and `local` for this machine, or `unreachable` for what is known but away. */
   peerId: number | 'tun' | 'local' | 'unreachable'
 }
 
+/** What the two kinds of ports are opened with. */
+type PortTerms = Pick<PortInit, 'address' | 'sources' | 'pingSeconds' | 'timeoutSeconds' | 'mtu'>
+
 const DEFAULT_MAX_PORTS = 65536
+/** A link carries packets of all. */
+const ANY_SOURCE = Int32Array.of(0, 0)
 const LAST_KEY_ID = KEY_IDS - 1
 /** The thread keeps little in JavaScript's heap; without these V8 lets garbage grow to what a server process may have. */
 const HEAP_LIMITS = { maxYoungGenerationSizeMb: 6, maxOldGenerationSizeMb: 256 }
@@ -56,6 +78,8 @@ export class Switch implements DataPlane {
   onIdle: (peerId: number) => void = () => {}
   /** A port's peer says by data channel that it leaves. */
   onExit: (peerId: number) => void = () => {}
+  /** A link's probes began or ceased to be answered. Every link is down at first. */
+  onLink: (peerId: number, up: boolean) => void = () => {}
   /** A port's sending key has to be replaced soon; told once for each key. */
   onRekey: (peerId: number) => void = () => {}
   /** Something went wrong; after code `FAILED` the switch is dead. */
@@ -71,17 +95,20 @@ export class Switch implements DataPlane {
   readonly #signals: Int32Array<SharedArrayBuffer>
   readonly #counters: SharedArrayBuffer
   readonly #stats: PortStats
+  readonly #linkStats: LinkStats
   readonly #maxPorts: number
   readonly #maxMtu: number
   #stopping = false
   #closed = false
 
-  /** Open ports by peer id. */
-  readonly #ports = new Map<number, { slot: number; generation: number }>()
+  /** Open ports by peer id. `link` is a link's place among the links, 0 for a session. */
+  readonly #ports = new Map<number, { slot: number; generation: number; link: number }>()
   /** Peer ids by slot, for what the loop tells. */
   readonly #peerIds: number[] = []
   readonly #freeSlots: number[] = []
   #highestSlot = 0
+  readonly #freeLinks: number[] = []
+  #highestLink = 0
   #generation = 0
 
   private constructor(
@@ -96,6 +123,7 @@ export class Switch implements DataPlane {
     this.#signals = init.signals
     this.#counters = init.counters
     this.#stats = new PortStats(init.stats)
+    this.#linkStats = new LinkStats(init.linkStats)
     this.#maxPorts = init.maxPorts
     this.#maxMtu = longestPacket(init.mtu)
     this.addresses = ready.addresses
@@ -127,6 +155,7 @@ export class Switch implements DataPlane {
       warmUp: options.warmUp ?? true,
       signals: allocateSignals(),
       stats: PortStats.allocate(maxPorts).memory,
+      linkStats: LinkStats.allocate().memory,
       counters: allocateCounters(),
     }
     const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js'
@@ -156,7 +185,39 @@ export class Switch implements DataPlane {
 
   /** Opens a port; one that has the peer id already is closed first. At the limit of ports, tells `onError`. */
   openPort(spec: PortSpec): void {
-    const { peerId } = spec
+    this.#open(spec.peerId, spec.peerId, 0, spec.path, {
+      address: spec.address,
+      sources: Int32Array.from(spec.subnets.flatMap(({ address, length }) => [address, cidrMask(length)])),
+      pingSeconds: spec.pingSeconds,
+      timeoutSeconds: spec.timeoutSeconds,
+      mtu: Math.min(spec.mtu, this.#maxMtu),
+    })
+  }
+
+  /**
+   * Opens a backbone link; keys, moving and closing are as for ports. It is probed as soon as it has a key to send
+   * with. At the limit of ports or links, tells `onError`.
+   */
+  openLink({ peerId, remotePeerId, path, mtu }: LinkSpec): void {
+    if (!isLinkId(peerId) || !isLinkId(remotePeerId))
+      throw new RangeError(`link ids ${peerId}, ${remotePeerId}`)
+    this.closePort(peerId)
+    const link = this.#freeLinks.pop() ?? (this.#highestLink < MAX_LINKS ? ++this.#highestLink : 0)
+    if (link === 0) {
+      this.onError(new SwitchError('FULL', `all ${MAX_LINKS} links are in use; a mesh has fewer controllers`))
+      return
+    }
+    const opened = this.#open(peerId, remotePeerId, link, path, {
+      address: 0,
+      sources: ANY_SOURCE,
+      pingSeconds: 0,
+      timeoutSeconds: 0,
+      mtu: Math.min(mtu, this.#maxMtu),
+    })
+    if (!opened) this.#freeLinks.push(link)
+  }
+
+  #open(peerId: number, remotePeerId: number, link: number, path: Path, rest: PortTerms): boolean {
     if (!Number.isInteger(peerId) || peerId < 0 || peerId > MAX_PEER_ID)
       throw new RangeError(`peer id ${peerId}`)
     this.closePort(peerId)
@@ -168,27 +229,15 @@ export class Switch implements DataPlane {
           `all ${this.#maxPorts} ports are in use; let clients go to other controllers`,
         ),
       )
-      return
+      return false
     }
     const generation = ++this.#generation
-    this.#ports.set(peerId, { slot, generation })
+    this.#ports.set(peerId, { slot, generation, link })
     this.#peerIds[slot] = peerId
-    this.#queue.add({
-      type: 'open',
-      path: spec.path,
-      port: {
-        peerId,
-        slot,
-        generation,
-        socket: spec.path.socket,
-        ifindex: spec.path.ifindex,
-        address: spec.address,
-        sources: Int32Array.from(spec.subnets.flatMap(({ address, length }) => [address, cidrMask(length)])),
-        pingSeconds: spec.pingSeconds,
-        timeoutSeconds: spec.timeoutSeconds,
-        mtu: Math.min(spec.mtu, this.#maxMtu),
-      },
-    })
+    const { socket, ifindex } = path
+    const port = { ...rest, peerId, remotePeerId, link, slot, generation, socket, ifindex }
+    this.#queue.add({ type: 'open', path, port })
+    return true
   }
 
   setKey(peerId: number, keyId: number, keys: DataChannelKeys): void {
@@ -214,12 +263,22 @@ export class Switch implements DataPlane {
     if (slot !== undefined) this.#queue.add({ type: 'move', slot, path })
   }
 
+  /** As `movePort`; the path's MTU is looked for anew. */
+  moveLink(peerId: number, path: Path): void {
+    this.movePort(peerId, path)
+  }
+
   closePort(peerId: number): void {
-    const slot = this.#ports.get(peerId)?.slot
-    if (slot === undefined) return
-    this.#queue.add({ type: 'close', slot })
-    this.#freeSlots.push(slot)
+    const port = this.#ports.get(peerId)
+    if (port === undefined) return
+    this.#queue.add({ type: 'close', slot: port.slot })
+    this.#freeSlots.push(port.slot)
+    if (port.link !== 0) this.#freeLinks.push(port.link)
     this.#ports.delete(peerId)
+  }
+
+  closeLink(peerId: number): void {
+    this.closePort(peerId)
   }
 
   // --- Routes and figures
@@ -247,6 +306,14 @@ export class Switch implements DataPlane {
   portStats(peerId: number): PortCounts | undefined {
     const port = this.#ports.get(peerId)
     return port === undefined ? undefined : this.#stats.read(port.slot, port.generation)
+  }
+
+  /** What is known of a link; undefined when there is no such link. */
+  linkStats(peerId: number): SwitchLinkStats | undefined {
+    const port = this.#ports.get(peerId)
+    if (port === undefined || port.link === 0) return undefined
+    const { slot, generation, link } = port
+    return { ...this.#stats.read(slot, generation), ...this.#linkStats.read(link, generation) }
   }
 
   /** Ends the thread: what was asked before is still done. Sockets and TUN are gone when this resolves. */
@@ -298,6 +365,7 @@ export class Switch implements DataPlane {
     else if (kind === 'idle') this.onIdle(peerId)
     else if (kind === 'exit') this.onExit(peerId)
     else if (kind === 'rekey') this.onRekey(peerId)
+    else if (kind === 'up' || kind === 'down') this.onLink(peerId, kind === 'up')
   }
 
   #fail(cause: Error): void {

@@ -55,7 +55,7 @@ function bounce(listener: Listener): void {
   writePath(path, 0, { socket: 0, remote: host, port, local: host, ifindex: 0 })
   for (const slot of PORTS) {
     const times = { pingSeconds: 0, timeoutSeconds: 0 }
-    const place = { peerId: slot, slot, generation: 1, socket: 0, ifindex: 0 }
+    const place = { peerId: slot, remotePeerId: slot, link: 0, slot, generation: 1, socket: 0, ifindex: 0 }
     ports.openPort(
       { ...place, ...times, address: ADDRESSES[slot], sources: ANYTHING, mtu: PACKET_BYTES },
       path,

@@ -110,7 +110,7 @@ function commandHandler(
       const sending =
         ports.keys[slot * KEY_IDS + keyId] !== 0 && ports.sendKey[slot] === ports.keys[slot * KEY_IDS + keyId]
       dropKey(slot, keyId)
-      const key = keys.add(ports.peerId[slot], keyId, cipher, format, send, receive)
+      const key = keys.add(ports.remotePeerId[slot], keyId, cipher, format, send, receive)
       if (key === 0) {
         reporter.trouble('no room for another data-channel key')
         return

@@ -1,19 +1,37 @@
-// Peer ids: 24 bits that name a session in data packets. A late packet of a session that is over must not reach the
-// next one, so an id rests before it is given out again.
+// Peer ids: 24 bits that name a session or a backbone link in data packets. A late packet of one that is over must not
+// reach the next, so an id rests before it is given out again.
 
-const PEER_IDS = 0xffffff
+/** A range of ids, both ends included. */
+export interface PeerIdRange {
+  readonly first: number
+  readonly last: number
+}
+
+/** Ids of clients' sessions. */
+export const SESSION_IDS: PeerIdRange = { first: 0, last: 0xefffff }
+/** Ids of backbone links; the one above means "none" on the wire. */
+export const LINK_IDS: PeerIdRange = { first: 0xf00000, last: 0xfffffe }
+
 const REST_MS = 60_000
 
+/** Whether an id is a backbone link's. */
+export function isLinkId(peerId: number): boolean {
+  return peerId >= LINK_IDS.first && peerId <= LINK_IDS.last
+}
+
 export class PeerIds {
+  readonly #range: PeerIdRange
   #next: number
   readonly #resting = new Map<number, number>()
 
-  constructor(random: (size: number) => Uint8Array) {
+  /** Starts anywhere in the range. @param random makes that many random bytes @param range @default SESSION_IDS */
+  constructor(random: (size: number) => Uint8Array, range: PeerIdRange = SESSION_IDS) {
     const [a, b, c] = random(3)
-    this.#next = ((a << 16) | (b << 8) | c) % PEER_IDS
+    this.#range = range
+    this.#next = range.first + (((a << 16) | (b << 8) | c) % (range.last - range.first + 1))
   }
 
-  /** @param now ms @param inUse ids of live sessions, far fewer than there are ids */
+  /** @param now ms @param inUse ids that are in use, far fewer than there are ids */
   next(now: number, inUse: (peerId: number) => boolean): number {
     for (const [peerId, until] of this.#resting) {
       if (until > now) break
@@ -21,7 +39,7 @@ export class PeerIds {
     }
     for (;;) {
       const peerId = this.#next
-      this.#next = (this.#next + 1) % PEER_IDS
+      this.#next = peerId === this.#range.last ? this.#range.first : peerId + 1
       if (!inUse(peerId) && !this.#resting.has(peerId)) return peerId
     }
   }

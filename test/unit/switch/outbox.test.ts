@@ -42,7 +42,7 @@ async function bench(targets: number, slots = 256): Promise<Bench> {
       sources: new Int32Array(0),
       mtu: 1500,
     }
-    ports.openPort({ peerId: slot, slot, ...rest, ...times }, path, 0)
+    ports.openPort({ peerId: slot, remotePeerId: slot, link: 0, slot, ...rest, ...times }, path, 0)
   }
   return {
     outbox,
