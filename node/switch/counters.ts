@@ -83,6 +83,12 @@ export const COUNTER = {
   notForUs: 39,
   /** Dropped: an address change that was refused. */
   floatRefused: 40,
+  /** Probes and answers received by backbone links. */
+  probeRx: 41,
+  /** Probes and answers sent by backbone links. */
+  probeTx: 42,
+  /** Dropped: came by a backbone link, and the route leads back by the same. */
+  sentBack: 43,
 } as const
 
 export type CounterName = keyof typeof COUNTER

@@ -15,8 +15,10 @@ import {
 import { IcmpLimiter } from './icmp-limiter.ts'
 import { decrementTtl, destination, IPV4, source, totalLength, validate } from './ipv4.ts'
 import type { Keys } from './keys.ts'
-import type { Outbox } from './outbox.ts'
+import type { Links } from './links.ts'
+import type { PortSender } from './port-sender.ts'
 import type { Ports } from './ports.ts'
+import { isProbe } from './probe.ts'
 import { KEY_IDS } from './shared.ts'
 import { Arena } from './sys/arena.ts'
 import type { ReceiveBatch } from './sys/receive-batch.ts'
@@ -29,13 +31,13 @@ export interface Notices {
   control(socket: number, batch: ReceiveBatch, i: number, at: number, length: number): void
   floated(port: number): void
   exited(port: number): void
-  rekeyDue(port: number): void
 }
 
 export interface ForwarderParts {
   ports: Ports
   keys: Keys
-  outbox: Outbox
+  sender: PortSender
+  links: Links
   counters: Float64Array
   /** Undefined: the switch itself answers to its addresses. */
   tun: Tun | undefined
@@ -58,7 +60,8 @@ export class Forwarder {
   table = ForwardingTable.build([])
   readonly #ports: Ports
   readonly #keys: Keys
-  readonly #outbox: Outbox
+  readonly #sender: PortSender
+  readonly #links: Links
   readonly #counters: Float64Array
   readonly #tun: Tun | undefined
   readonly #notices: Notices
@@ -72,10 +75,11 @@ export class Forwarder {
   readonly #answer = new Arena(MAX_PACKET + 1)
   readonly #ping = new Arena(PING.length)
 
-  constructor({ ports, keys, outbox, counters, tun, notices, origin }: ForwarderParts) {
+  constructor({ ports, keys, sender, links, counters, tun, notices, origin }: ForwarderParts) {
     this.#ports = ports
     this.#keys = keys
-    this.#outbox = outbox
+    this.#sender = sender
+    this.#links = links
     this.#counters = counters
     this.#tun = tun
     this.#notices = notices
@@ -145,6 +149,7 @@ export class Forwarder {
         return
       }
       this.#counters[COUNTER.floated]++
+      this.#links.moved(port)
       this.#notices.floated(port)
     } else {
       this.#ports.noteLocal(port, batch)
@@ -159,7 +164,10 @@ export class Forwarder {
 
   #inTunnel(port: number, size: number): void {
     const { bytes } = this.#packet
-    if (size === PING.length && matches(bytes, PING)) {
+    if (this.#ports.link[port] !== 0) {
+      if (isProbe(this.#packet, size)) this.#links.received(port, this.#packet)
+      else this.#counters[COUNTER.notIpv4]++
+    } else if (size === PING.length && matches(bytes, PING)) {
       this.#counters[COUNTER.pingRx]++
     } else if (size > OCC_MAGIC.length && matches(bytes, OCC_MAGIC)) {
       if (bytes[OCC_MAGIC.length] === OCC_EXIT) this.#notices.exited(port)
@@ -207,6 +215,8 @@ export class Forwarder {
     if (hop >= 0) {
       const port = this.#ports.find(hop)
       if (port === 0) this.#refuse(from, ICMP_ERROR.hostUnreachable, COUNTER.unreachable)
+      // Two controllers that each hold the other for the way must not play ball with the packet.
+      else if (port === from && this.#ports.link[port] !== 0) this.#counters[COUNTER.sentBack]++
       else if (from !== NO_PORT && !decrementTtl(this.#packet.view, 0)) {
         this.#refuse(from, ICMP_ERROR.timeExceeded, COUNTER.ttlExceeded)
       } else this.#toPort(from, port, length)
@@ -224,7 +234,7 @@ export class Forwarder {
   #toPort(from: number, port: number, length: number): void {
     const mtu = this.#ports.mtu[port]
     if (length <= mtu) {
-      this.#seal(port, this.#packet, length)
+      this.#sender.send(port, this.#packet, length)
       return
     }
     const fragments = planFragments(this.#packet, 0, mtu)
@@ -234,34 +244,13 @@ export class Forwarder {
     }
     this.#counters[COUNTER.fragmented]++
     for (let i = 0; i < fragments; i++) {
-      this.#seal(port, this.#answer, writeFragment(this.#packet, 0, mtu, i, this.#answer, 0))
+      this.#sender.send(port, this.#answer, writeFragment(this.#packet, 0, mtu, i, this.#answer, 0))
     }
-  }
-
-  /** Encrypts what stands at the start of `plain` for a port. */
-  #seal(port: number, plain: Arena, length: number): boolean {
-    const key = this.#ports.sendKey[port]
-    if (key === 0) {
-      this.#counters[COUNTER.noSendKey]++
-      return false
-    }
-    const at = this.#outbox.reserve()
-    const sealed = this.#keys.seal(key, plain, 0, length, this.#outbox.arena, at)
-    if (this.#keys.rekeyDue(key)) this.#notices.rekeyDue(port)
-    if (sealed === 0) {
-      this.#counters[COUNTER.noSendKey]++
-      return false
-    }
-    this.#outbox.commit(port, sealed)
-    this.#ports.countSent(port, length)
-    this.#counters[COUNTER.txPackets]++
-    this.#counters[COUNTER.txBytes] += length
-    return true
   }
 
   /** Sends the in-tunnel ping to a port. */
   ping(port: number): void {
-    if (this.#seal(port, this.#ping, PING.length)) this.#counters[COUNTER.pingTx]++
+    if (this.#sender.send(port, this.#ping, PING.length)) this.#counters[COUNTER.pingTx]++
   }
 
   #toTun(packet: Arena, length: number): void {
@@ -302,7 +291,7 @@ export class Forwarder {
   /** Sends the answer made here back to where the packet came from, cut to that port's MTU where need be. */
   #answerTo(from: number, length: number): void {
     if (from === NO_PORT) this.#toTun(this.#answer, length)
-    else if (length <= this.#ports.mtu[from]) this.#seal(from, this.#answer, length)
+    else if (length <= this.#ports.mtu[from]) this.#sender.send(from, this.#answer, length)
     else this.#counters[COUNTER.tooBig]++
   }
 }

@@ -4,7 +4,7 @@
 import type { DirectionKey } from '../vpn/data-keys.ts'
 import type { DataFormat } from '../vpn/data-packet.ts'
 import { FORGERY_LIMIT, LAST_PACKET_ID, OPEN, REKEY_AT_USE, REKEY_PACKET_ID } from './data-limits.ts'
-import { EpochKey } from './epoch-key.ts'
+import { EPOCH_OVERHEAD, EpochKey } from './epoch-key.ts'
 import { ReplayWindows } from './replay.ts'
 import { Arena } from './sys/arena.ts'
 import { type Cipher, type CipherName, freeCipher, newCipher, open, seal, TAG_LENGTH } from './sys/cipher.ts'
@@ -233,6 +233,11 @@ export class Keys {
       at + HEADER,
     )
     return sealed ? AEAD_OVERHEAD + length : 0
+  }
+
+  /** Bytes that a packet under this key is longer by than what it carries. */
+  overhead(key: number): number {
+    return this.#epochs[key] === undefined ? AEAD_OVERHEAD : EPOCH_OVERHEAD
   }
 
   /** True once for a key that has to be replaced soon: by packet id or by what it has protected. */

@@ -5,7 +5,7 @@ import { nameLength, readName, writeName } from './socket-address.ts'
 import { Arena } from './sys/arena.ts'
 import { SysError } from './sys/error.ts'
 import { AF_INET, AF_INET6 } from './sys/family.ts'
-import { bindTo, boundAddress, closeFile, OPTION, openUdp, setOption } from './sys/socket.ts'
+import { bindTo, boundAddress, closeFile, getOption, OPTION, openUdp, setOption } from './sys/socket.ts'
 
 /** Where to listen: an IPv4 or IPv6 address in text, and a UDP port, 0 for any. */
 export interface ListenAddress {
@@ -21,6 +21,27 @@ export interface Listener extends ListenAddress {
   fd: number
   /** False once the kernel has refused to segment for this socket. */
   segmenting: boolean
+  /** How its datagrams ordinarily treat the path's MTU (IP_MTU_DISCOVER, ip(7)). */
+  mtuDiscovery: number
+}
+
+/** Datagrams are never fragmented, and the kernel's own idea of the path does not count. */
+const PMTUDISC_PROBE = 3
+/** The usual way: unfragmented as far as the kernel knows the path. */
+const PMTUDISC_WANT = 1
+
+/** Lets a socket send past the kernel's idea of the path's MTU, unfragmented, until `ordinary` is called. */
+export function probing({ fd, host }: Listener): void {
+  setOption(fd, mtuOption(host), PMTUDISC_PROBE)
+}
+
+/** Ends `probing`. */
+export function ordinary({ fd, host, mtuDiscovery }: Listener): void {
+  setOption(fd, mtuOption(host), mtuDiscovery)
+}
+
+function mtuOption(host: string): readonly [number, number] {
+  return host.includes(':') ? OPTION.ipv6MtuDiscover : OPTION.ipv4MtuDiscover
 }
 
 const name = new Arena(32)
@@ -52,7 +73,8 @@ export function listen({ host, port }: ListenAddress, segmenting: boolean): List
     // A kernel without UDP_SEGMENT would send a whole run as one datagram: ask before relying on it.
     const canSegment = segmenting && setOption(fd, OPTION.udpSegment, 0)
     if (segmenting) setOption(fd, OPTION.udpGro, 1)
-    return { fd, host: bound.ip, port: bound.port, segmenting: canSegment }
+    const mtuDiscovery = getOption(fd, mtuOption(bound.ip)) ?? PMTUDISC_WANT
+    return { fd, host: bound.ip, port: bound.port, segmenting: canSegment, mtuDiscovery }
   } catch (error) {
     if (fd >= 0) closeFile(fd)
     throw error instanceof SysError ? explain(error, host, port) : error

@@ -1,6 +1,7 @@
 // The switch's loop: waits for sockets, TUN and commands, lets the forwarder work, sends, and keeps the ports' timers.
 import { COUNTER } from './counters.ts'
 import type { Forwarder } from './forwarder.ts'
+import type { Links } from './links.ts'
 import type { Listener } from './listener.ts'
 import { Moderation } from './moderation.ts'
 import type { Outbox } from './outbox.ts'
@@ -34,6 +35,7 @@ export interface LoopParts {
   forwarder: Forwarder
   outbox: Outbox
   ports: Ports
+  links: Links
   reporter: Reporter
   signals: Int32Array<SharedArrayBuffer>
   counters: Float64Array
@@ -84,7 +86,7 @@ export class Loop {
   }
 
   #turn(): void {
-    const { ports, outbox, reporter } = this.#parts
+    const { ports, links, outbox, reporter } = this.#parts
     const bytesBefore = this.#bytes()
     let packets: number
     if (this.#delay > 0) {
@@ -93,12 +95,14 @@ export class Loop {
       this.#begin()
       packets = this.#takeAll()
     } else {
-      const wait = this.#backlog ? 0 : Math.ceil(this.#nextTimers - performance.now())
+      const deadline = Math.min(this.#nextTimers, links.deadline)
+      const wait = this.#backlog ? 0 : Math.ceil(deadline - performance.now())
       const ready = this.#poller.wait(Math.min(MAX_WAIT, Math.max(0, wait)))
       this.#begin()
       packets = this.#takeReady(ready)
     }
     if (ports.now >= this.#nextTimers) this.#timers()
+    if (ports.now >= links.deadline) links.tick(ports.now)
     outbox.flush()
     reporter.post()
     this.#delay = this.#moderation.after(packets, this.#bytes() - bytesBefore, ports.now)

@@ -86,6 +86,11 @@ export class Reporter implements Notices {
     this.#event('idle', port)
   }
 
+  /** Of a backbone link. */
+  changed(port: number, up: boolean): void {
+    this.#event(up ? 'up' : 'down', port)
+  }
+
   rekeyDue(port: number): void {
     this.#event('rekey', port)
   }

@@ -6,10 +6,14 @@ import { allocateCounters, COUNTER, counterCells } from './counters.ts'
 import { Forwarder } from './forwarder.ts'
 import { writeHeaderChecksum } from './ipv4.ts'
 import { Keys } from './keys.ts'
+import { LinkStats } from './link-stats.ts'
+import { Links } from './links.ts'
 import { type Listener, listen } from './listener.ts'
 import { Outbox } from './outbox.ts'
+import { PortSender } from './port-sender.ts'
 import { Ports } from './ports.ts'
 import { KEY_IDS, PortStats } from './shared.ts'
+import { SizeProber } from './size-prober.ts'
 import { PATH_STRIDE, writePath } from './socket-address.ts'
 import { Arena } from './sys/arena.ts'
 import { ReceiveBatch } from './sys/receive-batch.ts'
@@ -47,9 +51,13 @@ function bounce(listener: Listener): void {
   const ports = new Ports(PORTS.length, PortStats.allocate(PORTS.length), 0)
   const keys = new Keys(PORTS.length)
   const outbox = new Outbox(ports, [listener], counters, PACKET_BYTES + OVERHEAD, 64)
-  const notices = { control() {}, floated() {}, exited() {}, rekeyDue() {} }
+  const sender = new PortSender({ ports, keys, outbox, counters, rekeyDue() {} })
+  const prober = new SizeProber(ports, keys, [listener], counters, PACKET_BYTES + OVERHEAD)
+  const stats = LinkStats.allocate(0)
+  const links = new Links({ ports, sender, prober, stats, counters, changed() {} })
+  const notices = { control() {}, floated() {}, exited() {} }
   const origin = { address: ADDRESSES[1], broadcast: 0xffffffff }
-  const forwarder = new Forwarder({ ports, keys, outbox, counters, tun: undefined, notices, origin })
+  const forwarder = new Forwarder({ ports, keys, sender, links, counters, tun: undefined, notices, origin })
   const path = new Arena(PATH_STRIDE)
   const { host, port } = listener
   writePath(path, 0, { socket: 0, remote: host, port, local: host, ifindex: 0 })

@@ -7,13 +7,17 @@ import { counterCells } from './counters.ts'
 import { SwitchError } from './errors.ts'
 import { Forwarder } from './forwarder.ts'
 import { Keys } from './keys.ts'
+import { LinkStats } from './link-stats.ts'
+import { Links } from './links.ts'
 import { type Listener, listen } from './listener.ts'
 import { Loop } from './loop.ts'
 import { type Command, longestPacket, type Report, unpackSecrets, type WorkerInit } from './messages.ts'
 import { Outbox } from './outbox.ts'
+import { PortSender } from './port-sender.ts'
 import { Ports } from './ports.ts'
 import { Reporter } from './reporter.ts'
 import { KEY_IDS, PortStats, SIGNAL } from './shared.ts'
+import { SizeProber } from './size-prober.ts'
 import { PATH_STRIDE, writePath } from './socket-address.ts'
 import { Arena, freeArenas } from './sys/arena.ts'
 import { newWakeup } from './sys/poller.ts'
@@ -57,9 +61,19 @@ function run(): void {
   const outbox = new Outbox(ports, listeners, counters, longestPacket(init.mtu) + MAX_OVERHEAD)
   const reporter = new Reporter(main, ports, init.signals, counters)
   const origin = { address: init.gateway, broadcast: cidrLast(init.subnet) }
-  const forwarder = new Forwarder({ ports, keys, outbox, counters, tun, notices: reporter, origin })
+  const rekeyDue = (port: number): void => reporter.rekeyDue(port)
+  const sender = new PortSender({ ports, keys, outbox, counters, rekeyDue })
+  const links = new Links({
+    ports,
+    sender,
+    prober: new SizeProber(ports, keys, listeners, counters, longestPacket(init.mtu) + MAX_OVERHEAD),
+    stats: new LinkStats(init.linkStats),
+    counters,
+    changed: (port, up) => reporter.changed(port, up),
+  })
+  const forwarder = new Forwarder({ ports, keys, sender, links, counters, tun, notices: reporter, origin })
   const wakeup = newWakeup()
-  const commands = commandHandler(ports, keys, forwarder, outbox, reporter)
+  const commands = commandHandler({ ports, keys, links, forwarder, outbox, reporter })
   const loop = new Loop({
     listeners,
     tun,
@@ -67,6 +81,7 @@ function run(): void {
     forwarder,
     outbox,
     ports,
+    links,
     reporter,
     signals: init.signals,
     counters,
@@ -86,14 +101,17 @@ function run(): void {
   }
 }
 
+interface Commanded {
+  ports: Ports
+  keys: Keys
+  links: Links
+  forwarder: Forwarder
+  outbox: Outbox
+  reporter: Reporter
+}
+
 /** Carries out what the main thread asks for, in order. */
-function commandHandler(
-  ports: Ports,
-  keys: Keys,
-  forwarder: Forwarder,
-  outbox: Outbox,
-  reporter: Reporter,
-): () => void {
+function commandHandler({ ports, keys, links, forwarder, outbox, reporter }: Commanded): () => void {
   const control = new ControlSender(listeners, counters)
   const path = new Arena(PATH_STRIDE)
   const dropKey = (slot: number, keyId: number): void => {
@@ -126,14 +144,17 @@ function commandHandler(
       case 'open':
         if (!writePath(path, 0, command.path)) throw new TypeError(`no address: ${command.path.remote}`)
         ports.openPort(command.port, path, 0)
+        links.open(command.port.slot, command.port.generation)
         return
       case 'close':
         for (let keyId = 0; keyId < KEY_IDS; keyId++) dropKey(command.slot, keyId)
+        links.close(command.slot)
         ports.closePort(command.slot)
         return
       case 'move':
         if (!writePath(path, 0, command.path)) throw new TypeError(`no address: ${command.path.remote}`)
         ports.movePort(command.slot, command.path.socket, command.path.ifindex, path, 0)
+        links.moved(command.slot)
         return
       case 'setKey':
         setKey(command)

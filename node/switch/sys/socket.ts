@@ -7,6 +7,7 @@ const socket = libc('socket', 'int', 'int', 'int', 'int')
 const bind = libc('bind', 'int', 'int', POINTER, 'uint')
 const close = libc('close', 'int', 'int')
 const getsockname = libc('getsockname', 'int', 'int', POINTER, POINTER)
+const getsockopt = libc('getsockopt', 'int', 'int', 'int', 'int', POINTER, POINTER)
 const setsockopt = libc('setsockopt', 'int', 'int', 'int', 'int', POINTER, 'uint')
 
 const SOCK_DGRAM = 2
@@ -24,6 +25,8 @@ export const OPTION = {
   sendBufferForce: [1, 32],
   receiveBufferForce: [1, 33],
   ipv4PacketInfo: [0, 8],
+  ipv4MtuDiscover: [0, 10],
+  ipv6MtuDiscover: [41, 23],
   ipv6Only: [41, 26],
   ipv6PacketInfo: [41, 49],
   udpSegment: [17, 103],
@@ -43,6 +46,13 @@ export function openUdp(family: number): number {
 export function setOption(fd: number, option: readonly [number, number], value: number): boolean {
   scratch.words[0] = value
   return setsockopt(fd, option[0], option[1], scratch.address(0, 4), 4) === 0
+}
+
+/** An integer option's value; undefined when the kernel does not tell. */
+export function getOption(fd: number, option: readonly [number, number]): number | undefined {
+  scratch.words[1] = 4
+  const told = getsockopt(fd, option[0], option[1], scratch.address(0, 4), scratch.address(4, 4))
+  return told === 0 ? scratch.words[0] : undefined
 }
 
 /** Binds to the sockaddr of `length` bytes at `offset`. */

@@ -1,0 +1,90 @@
+// Sends a link's probes of the path's size: each as long as asked, and never fragmented.
+import { COUNTER } from './counters.ts'
+import type { Keys } from './keys.ts'
+import { type Listener, ordinary, probing } from './listener.ts'
+import type { Ports } from './ports.ts'
+import { PROBE, PROBE_LENGTH, writeProbe } from './probe.ts'
+import { controlAt, controlLength, nameLength, PATH_STRIDE } from './socket-address.ts'
+import { Arena } from './sys/arena.ts'
+import { SendBatch } from './sys/send-batch.ts'
+
+const CAPACITY = 64
+const IPV4_HEADER = 20
+const IPV6_HEADER = 40
+const UDP_HEADER = 8
+
+export class SizeProber {
+  readonly #ports: Ports
+  readonly #keys: Keys
+  readonly #listeners: readonly Listener[]
+  readonly #counters: Float64Array
+  readonly #plain: Arena
+  readonly #packets: Arena
+  readonly #stride: number
+  readonly #batch = new SendBatch(CAPACITY, CAPACITY)
+  #socket = 0
+
+  /** @param packetBytes the longest packet that is ever sent, sealed */
+  constructor(
+    ports: Ports,
+    keys: Keys,
+    listeners: readonly Listener[],
+    counters: Float64Array,
+    packetBytes: number,
+  ) {
+    this.#ports = ports
+    this.#keys = keys
+    this.#listeners = listeners
+    this.#counters = counters
+    this.#stride = (packetBytes + 63) & ~63
+    this.#plain = new Arena(this.#stride)
+    this.#packets = new Arena(this.#stride * CAPACITY)
+  }
+
+  /** What the underlay's packet is longer by than the overlay packet it carries to this port. */
+  overhead(port: number): number {
+    const ip = nameLength(this.#ports.paths, port * PATH_STRIDE) === 16 ? IPV4_HEADER : IPV6_HEADER
+    return ip + UDP_HEADER + this.#keys.overhead(this.#ports.sendKey[port])
+  }
+
+  /** Adds a probe that makes an underlay packet of `size` bytes; goes with `flush` at the latest. */
+  add(port: number, size: number, sequence: number): void {
+    const { paths, socket, sendKey } = this.#ports
+    const length = size - this.overhead(port)
+    if (sendKey[port] === 0 || length < PROBE_LENGTH || length > this.#stride) return
+    if (socket[port] !== this.#socket || !this.#batch.fits(1)) this.flush()
+    this.#socket = socket[port]
+    const at = this.#batch.messages * this.#stride
+    writeProbe(this.#plain, PROBE.askSize, size, sequence)
+    const sealed = this.#keys.seal(sendKey[port], this.#plain, 0, length, this.#packets, at)
+    if (sealed === 0) return
+    const path = port * PATH_STRIDE
+    this.#batch.begin(
+      paths,
+      path,
+      nameLength(paths, path),
+      paths,
+      controlAt(path),
+      controlLength(paths, path),
+      0,
+    )
+    this.#batch.add(this.#packets, at, sealed)
+    this.#ports.countSent(port, length)
+    this.#counters[COUNTER.probeTx]++
+  }
+
+  /** Sends what was added. What is too long for the interface, or cannot be sent else, is a probe without an answer. */
+  flush(): void {
+    const listener = this.#listeners[this.#socket]
+    if (this.#batch.messages === 0) return
+    probing(listener)
+    for (let first = 0; first < this.#batch.messages; ) {
+      const sent = this.#batch.send(listener.fd, first)
+      this.#counters[COUNTER.sendCalls]++
+      if (sent > 0) this.#counters[COUNTER.txDatagrams] += sent
+      first += Math.max(1, sent)
+    }
+    ordinary(listener)
+    this.#batch.clear()
+  }
+}
