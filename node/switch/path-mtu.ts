@@ -7,10 +7,10 @@ export const BASE_SIZE = 1280
 /** Sizes at which tunnels and access lines end. */
 const USUAL_SIZES = [1300, 1340, 1360, 1380, 1400, 1420, 1460, 1472, 1480, 1492, 1500]
 /** Sizes of one search at most. */
-const MAX_SIZES = USUAL_SIZES.length + 1
-/** Milliseconds between two searches while nothing changes; the first ones after a loss come sooner. */
-const SEARCH_INTERVAL = 10_000
-const FIRST_SEARCH_INTERVAL = 1000
+const MAX_SIZES = USUAL_SIZES.length + 2
+/** Milliseconds, at most, until larger sizes than that in use are tried again; at first they are sooner. */
+const GROW_INTERVAL = 9500
+const FIRST_GROW_INTERVAL = 1000
 /** Milliseconds between two probes of the size in use. */
 const CONFIRM_INTERVAL = 600
 /** How often a size is tried. */
@@ -33,8 +33,8 @@ export class PathMtu {
   #best = 0
   #searchedAt = Number.NEGATIVE_INFINITY
   #sentAt = 0
-  #nextSearch = Number.POSITIVE_INFINITY
-  #interval = FIRST_SEARCH_INTERVAL
+  #growAt = 0
+  #interval = FIRST_GROW_INTERVAL
   #confirmAt = 0
   #confirming = false
 
@@ -52,14 +52,14 @@ export class PathMtu {
     this.#attempts = 0
     this.#best = 0
     this.#confirming = false
-    this.#interval = FIRST_SEARCH_INTERVAL
+    this.#interval = FIRST_GROW_INTERVAL
     this.sequence = (this.sequence + 1) >>> 0
   }
 
   /** A probe was answered. Returns whether the size in use has changed. */
   answered(size: number, sequence: number): boolean {
     if (sequence !== this.sequence || !this.#isCandidate(size)) return false
-    if (size === this.size) this.#confirming = false
+    if (size >= this.size) this.#confirming = false
     if (this.#searching) this.#best = Math.max(this.#best, size)
     if (size <= this.size) return false
     this.size = size
@@ -74,37 +74,18 @@ export class PathMtu {
   tick(now: number, rtt: number, heardAt: number): number {
     const patience = Math.max(PATIENCE, 2 * rtt)
     if (!this.#searching && this.#confirming && now - this.#sentAt >= patience) this.search()
-    if (!this.#searching && this.size < this.#limit && now >= this.#nextSearch) {
-      // Only larger ones are looked for here; that the present one passes is confirmed all the time.
-      const interval = this.#interval
-      this.search()
-      this.#interval = Math.min(SEARCH_INTERVAL, interval * 2)
-      this.#best = this.size
-    }
     if (this.#searching) {
       if (this.#attempts < ATTEMPTS) return this.#attempt(now)
       if (now - this.#sentAt < patience) return 0
       this.#conclude(now, heardAt)
     }
-    if (now < this.#confirmAt) return 0
-    this.#confirmAt = now + CONFIRM_INTERVAL
-    if (this.size === BASE_SIZE) return 0
-    this.#confirming = true
-    this.#sentAt = now
-    this.sizes[0] = this.size
-    return 1
+    return now < this.#confirmAt ? 0 : this.#confirm(now)
   }
 
   #attempt(now: number): number {
     if (this.#attempts++ === 0) this.#searchedAt = now
     this.#sentAt = now
-    let count = 0
-    const floor = Math.max(this.#best, BASE_SIZE)
-    for (const size of USUAL_SIZES) {
-      if (size > floor && size < this.#limit) this.sizes[count++] = size
-    }
-    if (this.#limit > floor) this.sizes[count++] = this.#limit
-    return count
+    return this.#addAbove(Math.max(this.#best, BASE_SIZE), 0)
   }
 
   #conclude(now: number, heardAt: number): void {
@@ -114,9 +95,31 @@ export class PathMtu {
     }
     this.#searching = false
     this.size = Math.max(BASE_SIZE, this.#best)
-    this.#confirming = false
-    this.#confirmAt = now
-    this.#nextSearch = now + this.#interval
+    this.#growAt = now + this.#interval
+  }
+
+  /** The size in use, and once in a while those above it: the path may have become wider. */
+  #confirm(now: number): number {
+    this.#confirmAt = now + CONFIRM_INTERVAL
+    let count = 0
+    if (this.size > BASE_SIZE) {
+      this.sizes[count++] = this.size
+      this.#confirming = true
+      this.#sentAt = now
+    }
+    if (now < this.#growAt) return count
+    this.#interval = Math.min(GROW_INTERVAL, this.#interval * 2)
+    this.#growAt = now + this.#interval
+    return this.#addAbove(this.size, count)
+  }
+
+  /** Adds the sizes above `floor` to `sizes`, which has `count` already. */
+  #addAbove(floor: number, count: number): number {
+    for (const size of USUAL_SIZES) {
+      if (size > floor && size < this.#limit) this.sizes[count++] = size
+    }
+    if (this.#limit > floor) this.sizes[count++] = this.#limit
+    return count
   }
 
   #isCandidate(size: number): boolean {
