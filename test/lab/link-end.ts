@@ -1,0 +1,68 @@
+// One end of a backbone link on a host of the lab: a switch with a TUN and nothing but the link, its keys derived from a
+// word that both ends know. Says when the link goes up or down and when its MTU changes. `node link-end.ts JSON`.
+import { createHash } from 'node:crypto'
+import { Switch } from '../../node/switch/switch.ts'
+import { LINK_IDS } from '../../node/vpn/peer-ids.ts'
+
+export interface LinkEndInit {
+  /** 0 or 1. */
+  end: number
+  secret: string
+  /** Underlay addresses; both ends use the same UDP port. */
+  here: string
+  there: string
+  /** Overlay addresses, u32. */
+  address: number
+  other: number
+}
+
+const PORT = 1194
+const SUBNET = { address: 0x0a4d0000, length: 16 }
+const { end, secret, here, there, address, other } = JSON.parse(process.argv[2]) as LinkEndInit
+
+function direction(sender: number): { cipher: Uint8Array; hmac: Uint8Array } {
+  const derive = (what: string): Uint8Array =>
+    new Uint8Array(createHash('sha512').update(`${secret} ${what} of ${sender}`).digest())
+  return { cipher: derive('cipher'), hmac: derive('hmac') }
+}
+
+const running = await Switch.start({
+  listen: [{ host: here, port: PORT }],
+  gateway: SUBNET.address + 1,
+  address,
+  subnet: SUBNET,
+  tun: { name: 'overlay' },
+  mtu: 1420,
+})
+const peerId = LINK_IDS.first + end
+const remotePeerId = LINK_IDS.first + 1 - end
+running.onLink = (_, up) => console.log(`${up ? 'up' : 'down'} at ${Date.now()}`)
+running.onError = error => console.log(`error: ${error.message}`)
+running.openLink({
+  peerId,
+  remotePeerId,
+  path: { socket: 0, remote: there, port: PORT, local: here, ifindex: 0 },
+  mtu: 1420,
+})
+running.setKey(peerId, 0, {
+  cipher: 'AES-256-GCM',
+  format: 'aead',
+  send: direction(end),
+  receive: direction(1 - end),
+})
+running.useKey(peerId, 0)
+running.setRoutes([
+  { address, length: 32, peerId: 'tun' },
+  { address: other, length: 32, peerId },
+])
+let mtu = 0
+const watch = setInterval(() => {
+  const stats = running.linkStats(peerId)
+  if (stats === undefined || stats.mtu === mtu) return
+  mtu = stats.mtu
+  console.log(`mtu ${mtu} at ${Date.now()}`)
+}, 10)
+process.once('SIGTERM', async () => {
+  clearInterval(watch)
+  await running.stop()
+})
