@@ -20,6 +20,7 @@ const NAME_EXPRESSION = new RegExp(NAME)
 const SERIAL = '^[1-9a-f][0-9a-f]{0,39}$'
 const SERIAL_EXPRESSION = new RegExp(SERIAL)
 const CONTROLLER_ID = '^[0-9a-f]{20}$'
+const CONTROLLER_ID_EXPRESSION = new RegExp(CONTROLLER_ID)
 const CLIENT_ID = '^[0-9a-f]{16}$'
 
 const Name = Type.String({ pattern: NAME })
@@ -209,6 +210,10 @@ const validators = Object.fromEntries(
 
 export function isKind(value: unknown): value is Kind {
   return typeof value === 'string' && Object.hasOwn(SCHEMAS, value)
+}
+
+export function isControllerId(value: unknown): value is ControllerId {
+  return typeof value === 'string' && CONTROLLER_ID_EXPRESSION.test(value)
 }
 
 /** A name of a mesh, controller, client, attachment or setting: up to 63 of `a-z 0-9 . _ -`, letter or digit first. */

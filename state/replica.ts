@@ -19,6 +19,7 @@ import {
   signRecord,
 } from './record.ts'
 import { type Problem, type Recovered, recover } from './recovery.ts'
+import { SequenceSet } from './sequence-set.ts'
 import { StepQueue } from './step-queue.ts'
 import type { Damage, RecordStore } from './store.ts'
 import type { RecordTable } from './table.ts'
@@ -78,6 +79,8 @@ export class Replica {
   readonly #queue = new StepQueue()
   /** What each peer said it has accounted for. Bounded by the admitted controllers. */
   readonly #confirmed = new Map<ControllerId, Knowledge>()
+  /** What each peer said it has of this replica's own records, since. */
+  readonly #acknowledged = new Map<ControllerId, { incarnation: Incarnation; set: SequenceSet }>()
   readonly #listeners = new Set<(set: ChangeSet) => void>()
   readonly #problems: Problem[]
   #incarnation: Incarnation
@@ -200,11 +203,31 @@ export class Replica {
 
   /** How many other controllers said they have this replica's record of this sequence number. */
   holders(sequence: number): number {
-    let holders = 0
-    for (const knowledge of this.#confirmed.values()) {
-      if (sequence > 0 && knowledge.get(this.#origin)?.has(sequence)) holders++
+    if (sequence === 0) return 0
+    const holders = new Set<ControllerId>()
+    for (const [peer, knowledge] of this.#confirmed) {
+      if (knowledge.get(this.#origin)?.has(sequence)) holders.add(peer)
     }
-    return holders
+    for (const [peer, { incarnation, set }] of this.#acknowledged) {
+      if (incarnation === this.#incarnation && set.has(sequence)) holders.add(peer)
+    }
+    return holders.size
+  }
+
+  /**
+   * Takes note that a peer has these records of this replica on its disk: for receipts, which need not wait for its
+   * whole vector. False for malformed ranges.
+   */
+  confirm(peer: ControllerId, incarnation: Incarnation, ranges: readonly number[]): boolean {
+    const set = SequenceSet.from(ranges)
+    if (set === undefined) return false
+    if (peer !== this.id && this.get('controller', peer)) this.#acknowledged.set(peer, { incarnation, set })
+    return true
+  }
+
+  /** The sequence numbers of one origin that are accounted for here, as ranges. */
+  accounted(author: ControllerId, incarnation: Incarnation): number[] {
+    return this.#knowledge.get(`${author}/${incarnation}`)?.ranges() ?? []
   }
 
   /**
@@ -326,7 +349,10 @@ export class Replica {
     const peers: (Knowledge | undefined)[] = []
     for (const record of this.all('controller')) {
       const id = record.id as ControllerId
-      if (isRemoval(record)) this.#confirmed.delete(id)
+      if (isRemoval(record)) {
+        this.#confirmed.delete(id)
+        this.#acknowledged.delete(id)
+      }
       else if (id !== this.id) peers.push(this.#confirmed.get(id))
     }
     const found = collectable(this.#table.tombstones, { ours: this.#knowledge, peers, now: this.#now() })

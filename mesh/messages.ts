@@ -1,0 +1,229 @@
+// What controllers say to each other: dag-cbor arrays, the type first. Everything is hostile until read: bounds, then
+// meaning; what is malformed yields undefined and nothing is thrown.
+import { decode, encode } from '@ipld/dag-cbor'
+import { type ClientId, type ControllerId, isControllerId } from '../state/kinds.ts'
+import { type Incarnation, isIncarnation, MAX_RECORD_BYTES } from '../state/record.ts'
+import { BUCKETS } from '../state/record-hash.ts'
+import { SequenceSet } from '../state/sequence-set.ts'
+import { parseVector, type Vector } from '../state/vector.ts'
+import { MAX_FRAME_BYTES } from './transport.ts'
+
+/** Frames on the channel between two controllers; `records` and `signed` are gossiped, too. */
+export type Frame =
+  /** `sent` is the sender's clock, `echo` the last `sent` it heard from the receiver, and `held` the ms since then. */
+  | { type: 'heartbeat'; sent: number; echo: number; held: number; boot: number; version: number }
+  /** Two hashes that are equal on equal replicas. `answer`: the sender wants the receiver's. */
+  | { type: 'summary'; vectorHash: string; stateHash: string; records: number; answer: boolean }
+  | { type: 'vector'; vector: Vector; stateHash: string; answer: boolean }
+  | { type: 'delta'; records: Uint8Array[]; known: Vector; more: boolean }
+  | { type: 'buckets'; hashes: string[]; answer: boolean }
+  | { type: 'repair'; records: Uint8Array[] }
+  | { type: 'records'; records: Uint8Array[] }
+  /** The sender has on its disk these records of the receiver. */
+  | { type: 'stored'; incarnation: Incarnation; ranges: number[] }
+  /** Bytes for the backbone of the receiver. */
+  | { type: 'link'; payload: Uint8Array }
+  /** What its author signed, whoever brings it: see `Statement`. */
+  | { type: 'signed'; author: ControllerId; signature: Uint8Array; body: Uint8Array }
+
+/** What is said under a signature, so that others can pass it on. */
+export type Statement =
+  | { type: 'presence'; update: PresenceUpdate }
+  /** The author wants to be told the presence of this controller in full. */
+  | { type: 'want'; controller: ControllerId; at: number }
+  /** An operator asks the controller to end the session of a client. */
+  | { type: 'kick'; controller: ControllerId; client: ClientId; at: number }
+
+/** A change of one controller's presence from version `base` to `version`; in full, in parts, when `base` is 0. */
+export interface PresenceUpdate {
+  readonly boot: number
+  readonly base: number
+  readonly version: number
+  /** Number of this part, from 0, and of parts. */
+  readonly part: number
+  readonly parts: number
+  readonly facts: readonly [
+    version: string,
+    startedAt: number,
+    draining: boolean,
+    holdsRootKey: boolean,
+    stateHash: string,
+    records: number,
+  ]
+  readonly links: readonly (readonly [peer: ControllerId, up: boolean, rtt: number, loss: number])[]
+  readonly up: readonly (readonly [client: ClientId, since: number, remote: string])[]
+  readonly down: readonly ClientId[]
+}
+
+/** Sessions in one part of a presence in full: a part fits a gossiped frame. */
+export const PART_SESSIONS = 500
+/** Parts of one presence: sessions of one controller over that. */
+export const MAX_PARTS = 132
+const MAX_LINKS = 1024
+const MAX_RECORDS = 65_536
+const MAX_LINK_PAYLOAD = 4096
+const MAX_TIME = 2 ** 53 - 1
+
+const CLIENT_ID = /^[0-9a-f]{16}$/
+const HASH = /^[0-9a-f]{64}$/
+
+export function encodeFrame(frame: Frame): Uint8Array {
+  const { type, ...fields } = frame
+  return encode([type, fields])
+}
+
+export function decodeFrame(bytes: Uint8Array): Frame | undefined {
+  if (bytes.length > MAX_FRAME_BYTES) return undefined
+  const [type, fields] = pair(bytes)
+  if (fields === undefined) return undefined
+  return Object.hasOwn(FRAMES, type) ? FRAMES[type as Frame['type']](fields) : undefined
+}
+
+export function encodeStatement(statement: Statement): Uint8Array {
+  const { type, ...fields } = statement
+  return encode([type, fields])
+}
+
+export function decodeStatement(bytes: Uint8Array): Statement | undefined {
+  const [type, fields] = pair(bytes)
+  if (fields === undefined) return undefined
+  return Object.hasOwn(STATEMENTS, type) ? STATEMENTS[type as Statement['type']](fields) : undefined
+}
+
+type Fields = Record<string, unknown>
+
+function pair(bytes: Uint8Array): [string, Fields | undefined] {
+  try {
+    const value: unknown = decode(bytes)
+    if (!Array.isArray(value) || value.length !== 2) return ['', undefined]
+    const [type, fields] = value
+    return typeof type === 'string' && isFields(fields) ? [type, fields] : ['', undefined]
+  } catch {
+    return ['', undefined]
+  }
+}
+
+function isFields(value: unknown): value is Fields {
+  return (
+    typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array)
+  )
+}
+
+const FRAMES: { [T in Frame['type']]: (fields: Fields) => (Frame & { type: T }) | undefined } = {
+  heartbeat({ sent, echo, held, boot, version }) {
+    if (!isTime(sent) || !isTime(echo) || !isTime(held) || !isCount(boot) || !isCount(version))
+      return undefined
+    return { type: 'heartbeat', sent, echo, held, boot, version }
+  },
+  summary({ vectorHash, stateHash, records, answer }) {
+    if (!isHash(vectorHash) || !isHash(stateHash) || !isCount(records) || !isFlag(answer)) return undefined
+    return { type: 'summary', vectorHash, stateHash, records, answer }
+  },
+  vector({ vector, stateHash, answer }) {
+    if (parseVector(vector) === undefined || !isHash(stateHash) || !isFlag(answer)) return undefined
+    return { type: 'vector', vector: vector as Vector, stateHash, answer }
+  },
+  delta({ records, known, more }) {
+    if (!areRecords(records) || parseVector(known) === undefined || !isFlag(more)) return undefined
+    return { type: 'delta', records, known: known as Vector, more }
+  },
+  buckets({ hashes, answer }) {
+    if (!Array.isArray(hashes) || hashes.length !== BUCKETS || !isFlag(answer)) return undefined
+    return hashes.every(isShortText) ? { type: 'buckets', hashes, answer } : undefined
+  },
+  repair({ records }) {
+    return areRecords(records) ? { type: 'repair', records } : undefined
+  },
+  records({ records }) {
+    return areRecords(records) ? { type: 'records', records } : undefined
+  },
+  stored({ incarnation, ranges }) {
+    const set = SequenceSet.from(ranges)
+    if (!isIncarnation(incarnation) || set === undefined) return undefined
+    return { type: 'stored', incarnation, ranges: set.ranges() }
+  },
+  link({ payload }) {
+    if (!(payload instanceof Uint8Array) || payload.length > MAX_LINK_PAYLOAD) return undefined
+    return { type: 'link', payload }
+  },
+  signed({ author, signature, body }) {
+    if (!isControllerId(author) || !isBytes(signature, 64) || !(body instanceof Uint8Array)) return undefined
+    return { type: 'signed', author, signature, body }
+  },
+}
+
+const STATEMENTS: { [T in Statement['type']]: (fields: Fields) => (Statement & { type: T }) | undefined } = {
+  presence({ update }) {
+    const read = isFields(update) ? readUpdate(update) : undefined
+    return read && { type: 'presence', update: read }
+  },
+  want({ controller, at }) {
+    return isControllerId(controller) && isCount(at) ? { type: 'want', controller, at } : undefined
+  },
+  kick({ controller, client, at }) {
+    if (!isControllerId(controller) || !isClientId(client) || !isCount(at)) return undefined
+    return { type: 'kick', controller, client, at }
+  },
+}
+
+function readUpdate(fields: Fields): PresenceUpdate | undefined {
+  const { boot, base, version, part, parts, facts, links, up, down } = fields
+  if (!isCount(boot) || !isCount(base) || !isCount(version) || version < 1 || base > version) return undefined
+  if (!isCount(part) || !isCount(parts) || parts < 1 || parts > MAX_PARTS || part >= parts) return undefined
+  if (parts > 1 && base !== 0) return undefined
+  if (!areFacts(facts) || !isList(links, MAX_LINKS, isLink) || !isList(up, PART_SESSIONS, isSession))
+    return undefined
+  if (!isList(down, PART_SESSIONS, isClientId)) return undefined
+  return { boot, base, version, part, parts, facts, links, up, down }
+}
+
+type Facts = PresenceUpdate['facts']
+type Link = PresenceUpdate['links'][number]
+type Session = PresenceUpdate['up'][number]
+
+function areFacts(value: unknown): value is Facts {
+  if (!Array.isArray(value) || value.length !== 6) return false
+  const [version, startedAt, draining, holdsRootKey, stateHash, records] = value
+  return (
+    isShortText(version) &&
+    isCount(startedAt) &&
+    isFlag(draining) &&
+    isFlag(holdsRootKey) &&
+    isHash(stateHash) &&
+    isCount(records)
+  )
+}
+
+function isLink(value: unknown): value is Link {
+  if (!Array.isArray(value) || value.length !== 4) return false
+  const [peer, up, rtt, loss] = value
+  return isControllerId(peer) && isFlag(up) && isTime(rtt) && isTime(loss) && loss <= 100
+}
+
+function isSession(value: unknown): value is Session {
+  if (!Array.isArray(value) || value.length !== 3) return false
+  const [client, since, remote] = value
+  return isClientId(client) && isCount(since) && isShortText(remote)
+}
+
+function isList<T>(value: unknown, most: number, is: (item: unknown) => item is T): value is T[] {
+  return Array.isArray(value) && value.length <= most && value.every(is)
+}
+
+function areRecords(value: unknown): value is Uint8Array[] {
+  return isList(
+    value,
+    MAX_RECORDS,
+    (item): item is Uint8Array => item instanceof Uint8Array && item.length <= MAX_RECORD_BYTES,
+  )
+}
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+const isTime = (value: unknown): value is number =>
+  typeof value === 'number' && value >= 0 && value <= MAX_TIME
+const isFlag = (value: unknown): value is boolean => typeof value === 'boolean'
+const isHash = (value: unknown): value is string => typeof value === 'string' && HASH.test(value)
+const isShortText = (value: unknown): value is string => typeof value === 'string' && value.length <= 80
+const isClientId = (value: unknown): value is ClientId => typeof value === 'string' && CLIENT_ID.test(value)
+const isBytes = (value: unknown, length: number): value is Uint8Array =>
+  value instanceof Uint8Array && value.length === length

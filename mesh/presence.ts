@@ -1,0 +1,360 @@
+// Who is connected where, now: each controller tells its own sessions, and everyone keeps what all of them told, in memory.
+// The newest session of a client is the one that counts; a controller out of reach takes its sessions with it.
+import type { ClientId, ControllerId } from '../state/kinds.ts'
+import { MAX_PARTS, PART_SESSIONS, type PresenceUpdate } from './messages.ts'
+import type { PresentFacts, PresentLink, PresentSession } from './presence-types.ts'
+
+/** What one controller told of itself. */
+export interface ControllerPresence {
+  readonly controller: ControllerId
+  /** When its process started; a later one voids all before. */
+  readonly boot: number
+  readonly version: number
+  readonly facts: PresentFacts
+  readonly sessions: ReadonlyMap<ClientId, PresentSession>
+  readonly links: readonly PresentLink[]
+}
+
+export interface PresenceInit {
+  readonly id: ControllerId
+  readonly boot: number
+  /** ms since 1970 */
+  readonly now: () => number
+  readonly facts: () => PresentFacts
+  readonly isAdmitted: (id: ControllerId) => boolean
+  /** Whether a controller can be reached in any way, now. */
+  readonly isReachable: (id: ControllerId) => boolean
+}
+
+/** Sessions of one controller that are told. */
+export const MAX_TOLD_SESSIONS = PART_SESSIONS * MAX_PARTS
+
+interface Told extends ControllerPresence {
+  version: number
+  facts: PresentFacts
+  sessions: Map<ClientId, PresentSession>
+  links: readonly PresentLink[]
+}
+
+/** A presence in full that comes in parts. */
+interface Gathering {
+  readonly boot: number
+  readonly version: number
+  readonly parts: Map<number, PresenceUpdate>
+}
+
+export class Presence {
+  /** Something that `where` or `entries` tells has changed. */
+  onChange: () => void = () => {}
+  /** A session here lost its client to a newer one elsewhere. */
+  onSuperseded: (client: ClientId) => void = () => {}
+  /** There is something to `take`. */
+  onPending: () => void = () => {}
+  readonly #init: PresenceInit
+  readonly #own: Told
+  readonly #told = new Map<ControllerId, Told>()
+  readonly #gathering = new Map<ControllerId, Gathering>()
+  /** Who says to have a client, by client. */
+  readonly #holders = new Map<ClientId, Set<ControllerId>>()
+  /** Controllers whose presence here is known to be old. */
+  readonly #wanted = new Set<ControllerId>()
+  readonly #pendingUp = new Map<ClientId, PresentSession>()
+  readonly #pendingDown = new Set<ClientId>()
+  #pendingFacts = true
+
+  constructor(init: PresenceInit) {
+    this.#init = init
+    const { id, boot } = init
+    this.#own = {
+      controller: id,
+      boot,
+      version: 1,
+      facts: init.facts(),
+      sessions: new Map(),
+      links: [],
+    }
+    this.#told.set(id, this.#own)
+  }
+
+  /** What this controller told last. */
+  get own(): ControllerPresence {
+    return this.#own
+  }
+
+  // --- What happens here
+
+  /** A client connected here, just now: from now on it is here for everyone. */
+  sessionUp(client: ClientId, remote: string): PresentSession {
+    let newest = 0
+    for (const holder of this.#holders.get(client) ?? []) {
+      newest = Math.max(newest, this.#told.get(holder)!.sessions.get(client)!.since)
+    }
+    const session = { client, since: Math.max(this.#init.now(), newest + 1), remote: remote.slice(0, 80) }
+    this.#put(this.#own, session)
+    this.#pendingDown.delete(client)
+    this.#pendingUp.set(client, session)
+    this.#changed()
+    return session
+  }
+
+  /** The client has another address. */
+  sessionMoved(client: ClientId, remote: string): void {
+    const session = this.#own.sessions.get(client)
+    if (session === undefined) return
+    const moved = { ...session, remote: remote.slice(0, 80) }
+    this.#own.sessions.set(client, moved)
+    this.#pendingUp.set(client, moved)
+    this.onPending()
+  }
+
+  sessionDown(client: ClientId): void {
+    if (!this.#own.sessions.has(client)) return
+    this.#drop(this.#own, client)
+    this.#pendingUp.delete(client)
+    this.#pendingDown.add(client)
+    this.#changed()
+  }
+
+  setLinks(links: readonly PresentLink[]): void {
+    this.#own.links = links
+    this.#pendingFacts = true
+    this.#changed()
+  }
+
+  /** Tells the facts again. */
+  refresh(): void {
+    this.#pendingFacts = true
+    this.onPending()
+  }
+
+  /** What is to be told to everyone since the last call. */
+  take(): PresenceUpdate[] {
+    const updates: PresenceUpdate[] = []
+    const own = this.#own
+    own.facts = this.#init.facts()
+    while (this.#pendingUp.size > 0 || this.#pendingDown.size > 0) {
+      const up = [...this.#pendingUp.values()].slice(0, PART_SESSIONS)
+      const down = [...this.#pendingDown].slice(0, PART_SESSIONS)
+      for (const { client } of up) this.#pendingUp.delete(client)
+      for (const client of down) this.#pendingDown.delete(client)
+      const base = own.version++
+      updates.push({ ...this.#frame(), base, up: up.map(toTuple), down })
+    }
+    if (this.#pendingFacts && updates.length === 0) updates.push(this.#frame())
+    this.#pendingFacts = false
+    return updates
+  }
+
+  /** All of this controller's presence, in parts. */
+  snapshot(): PresenceUpdate[] {
+    const sessions = [...this.#own.sessions.values()].slice(0, MAX_TOLD_SESSIONS)
+    const parts = Math.max(1, Math.ceil(sessions.length / PART_SESSIONS))
+    // What waits is in it, and told once more by `take`: that changes nothing.
+    return Array.from({ length: parts }, (_, part) => ({
+      ...this.#frame(),
+      base: 0,
+      part,
+      parts,
+      up: sessions.slice(part * PART_SESSIONS, (part + 1) * PART_SESSIONS).map(toTuple),
+    }))
+  }
+
+  #frame(): PresenceUpdate {
+    const { boot, version, facts, links } = this.#own
+    return {
+      boot,
+      base: version,
+      version,
+      part: 0,
+      parts: 1,
+      facts: [
+        facts.version,
+        facts.startedAt,
+        facts.draining,
+        facts.holdsRootKey,
+        facts.stateHash,
+        facts.records,
+      ],
+      links: links.map(({ peer, up, rtt, loss }) => [peer, up, rtt, loss]),
+      up: [],
+      down: [],
+    }
+  }
+
+  // --- What others tell
+
+  /** Takes what a controller said of itself; the caller has checked that it did. */
+  receive(controller: ControllerId, update: PresenceUpdate): void {
+    const { boot, base, version } = update
+    if (controller === this.#init.id) return
+    const told = this.#told.get(controller)
+    if (told !== undefined && (boot < told.boot || (boot === told.boot && version < told.version))) return
+    if (base === 0) {
+      this.#gather(controller, update)
+    } else if (told === undefined || told.boot !== boot || told.version !== base) {
+      if (told === undefined || told.boot !== boot || told.version !== version) this.#wanted.add(controller)
+    } else {
+      this.#describe(told, update)
+      for (const client of update.down) this.#drop(told, client)
+      for (const tuple of update.up) this.#put(told, fromTuple(tuple))
+      told.version = version
+      this.#supersede(update.up.map(([client]) => client))
+      this.onChange()
+    }
+  }
+
+  /** A controller says at which version its presence is. */
+  heard(controller: ControllerId, boot: number, version: number): void {
+    const told = this.#told.get(controller)
+    if (told === undefined || told.boot < boot || (told.boot === boot && told.version < version)) {
+      this.#wanted.add(controller)
+    }
+  }
+
+  /** Whether `takeWanted` has something. */
+  get wants(): boolean {
+    return this.#wanted.size > 0
+  }
+
+  /** Controllers that have to be asked for their presence in full; each is told once until it is found missing again. */
+  takeWanted(): ControllerId[] {
+    const wanted = [...this.#wanted].filter(this.#init.isAdmitted)
+    this.#wanted.clear()
+    return wanted
+  }
+
+  #gather(controller: ControllerId, update: PresenceUpdate): void {
+    const { boot, version, part, parts } = update
+    let gathering = this.#gathering.get(controller)
+    if (gathering?.boot !== boot || gathering.version !== version) {
+      gathering = { boot, version, parts: new Map() }
+      this.#gathering.set(controller, gathering)
+    }
+    gathering.parts.set(part, update)
+    if (gathering.parts.size < parts) return
+    this.#gathering.delete(controller)
+    const old = this.#told.get(controller)
+    for (const client of [...(old?.sessions.keys() ?? [])]) this.#drop(old!, client)
+    const told: Told = {
+      controller,
+      boot,
+      version,
+      facts: factsOf(update),
+      sessions: new Map(),
+      links: linksOf(update),
+    }
+    this.#told.set(controller, told)
+    this.#wanted.delete(controller)
+    const clients: ClientId[] = []
+    for (const { up } of gathering.parts.values()) {
+      for (const tuple of up) {
+        this.#put(told, fromTuple(tuple))
+        clients.push(tuple[0])
+      }
+    }
+    this.#supersede(clients)
+    this.onChange()
+  }
+
+  #describe(told: Told, update: PresenceUpdate): void {
+    told.facts = factsOf(update)
+    told.links = linksOf(update)
+  }
+
+  // --- What follows
+
+  /** Where a client is, as far as is known here. */
+  where(client: ClientId): { controller: ControllerId; session: PresentSession } | undefined {
+    let best: { controller: ControllerId; session: PresentSession } | undefined
+    for (const controller of this.#holders.get(client) ?? []) {
+      if (!this.isLiving(controller)) continue
+      const session = this.#told.get(controller)!.sessions.get(client)!
+      if (best === undefined || isNewer(session, controller, best.session, best.controller)) {
+        best = { controller, session }
+      }
+    }
+    return best
+  }
+
+  /** Admitted and within reach, or this controller itself. */
+  isLiving(controller: ControllerId): boolean {
+    const { id, isAdmitted, isReachable } = this.#init
+    return controller === id || (isAdmitted(controller) && isReachable(controller))
+  }
+
+  /** What living controllers told, this one among them. */
+  *entries(): Iterable<ControllerPresence> {
+    for (const told of this.#told.values()) if (this.isLiving(told.controller)) yield told
+  }
+
+  /** What a controller told last, living or not. */
+  of(controller: ControllerId): ControllerPresence | undefined {
+    return this.#told.get(controller)
+  }
+
+  /** Who is admitted, or within reach, has changed. */
+  reconsider(): void {
+    for (const [controller, told] of this.#told) {
+      if (controller === this.#init.id || this.#init.isAdmitted(controller)) continue
+      for (const client of [...told.sessions.keys()]) this.#drop(told, client)
+      this.#told.delete(controller)
+      this.#gathering.delete(controller)
+    }
+    this.#supersede([...this.#own.sessions.keys()])
+    this.onChange()
+  }
+
+  #supersede(clients: readonly ClientId[]): void {
+    for (const client of clients) {
+      if (!this.#own.sessions.has(client)) continue
+      if (this.where(client)?.controller !== this.#init.id) this.onSuperseded(client)
+    }
+  }
+
+  #put(told: Told, session: PresentSession): void {
+    if (told.sessions.size >= MAX_TOLD_SESSIONS && !told.sessions.has(session.client)) return
+    told.sessions.set(session.client, session)
+    const holders = this.#holders.get(session.client)
+    if (holders === undefined) this.#holders.set(session.client, new Set([told.controller]))
+    else holders.add(told.controller)
+  }
+
+  #drop(told: Told, client: ClientId): void {
+    if (!told.sessions.delete(client)) return
+    const holders = this.#holders.get(client)
+    holders?.delete(told.controller)
+    if (holders?.size === 0) this.#holders.delete(client)
+  }
+
+  #changed(): void {
+    this.onPending()
+    this.onChange()
+  }
+}
+
+/** The newer session wins; of two admitted in the same millisecond that of the higher controller id. */
+function isNewer(
+  a: PresentSession,
+  controllerA: ControllerId,
+  b: PresentSession,
+  controllerB: ControllerId,
+): boolean {
+  return a.since > b.since || (a.since === b.since && controllerA > controllerB)
+}
+
+function factsOf({ facts }: PresenceUpdate): PresentFacts {
+  const [version, startedAt, draining, holdsRootKey, stateHash, records] = facts
+  return { version, startedAt, draining, holdsRootKey, stateHash, records }
+}
+
+function linksOf({ links }: PresenceUpdate): PresentLink[] {
+  return links.map(([peer, up, rtt, loss]) => ({ peer, up, rtt, loss }))
+}
+
+function toTuple({ client, since, remote }: PresentSession): [ClientId, number, string] {
+  return [client, since, remote]
+}
+
+function fromTuple([client, since, remote]: readonly [ClientId, number, string]): PresentSession {
+  return { client, since, remote }
+}
