@@ -1,0 +1,156 @@
+// Whole frames over a libp2p stream: four bytes of length, big-endian, then the frame. Bounded both ways.
+import type { Stream } from '@libp2p/interface'
+import { MAX_FRAME_BYTES } from '../transport.ts'
+
+const HEADER = 4
+/** Bytes that may wait to be sent. */
+export const MAX_SEND_BYTES = 16 * 2 ** 20
+/** Frames that wait for `receive` before the peer is made to wait. */
+const MAX_WAITING = 16
+
+/** One end of a stream of frames. */
+export interface FrameStream {
+  /** False when it is closed, or more waits to be sent than may. */
+  send(frame: Uint8Array): boolean
+  /** Resolves when there is room to send again. */
+  drained(): Promise<void>
+  /** The next frame; undefined at the end. */
+  receive(): Promise<Uint8Array | undefined>
+  /** Sends what waits, then ends. */
+  close(): Promise<void>
+  /** Ends at once. */
+  abort(reason: string): void
+}
+
+export class Libp2pFrameStream implements FrameStream {
+  /** Takes frames in place of `receive`, from when it is set. */
+  #onFrame: ((frame: Uint8Array) => void) | undefined
+  /** Called once, when nothing comes any more. */
+  onEnd: () => void = () => {}
+  readonly #stream: Stream
+  readonly #maxFrame: number
+  #chunks: Uint8Array[] = []
+  #size = 0
+  readonly #frames: Uint8Array[] = []
+  readonly #receivers: ((frame: Uint8Array | undefined) => void)[] = []
+  #ended = false
+
+  /** @param maxFrame bytes of a frame that the peer may send */
+  constructor(stream: Stream, maxFrame = MAX_FRAME_BYTES) {
+    this.#stream = stream
+    this.#maxFrame = maxFrame
+    // Silence is the mesh's to judge, not the stream's.
+    stream.inactivityTimeout = Number.POSITIVE_INFINITY
+    stream.addEventListener('message', ({ data }) => this.#take(data.subarray()))
+    stream.addEventListener('remoteCloseWrite', () => this.#end())
+    stream.addEventListener('close', () => this.#end())
+  }
+
+  send(frame: Uint8Array): boolean {
+    const stream = this.#stream
+    if (stream.status !== 'open' || stream.writeStatus !== 'writable') return false
+    if (stream.writeBufferLength + frame.length > MAX_SEND_BYTES) return false
+    const message = new Uint8Array(HEADER + frame.length)
+    new DataView(message.buffer).setUint32(0, frame.length)
+    message.set(frame, HEADER)
+    try {
+      stream.send(message)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  async drained(): Promise<void> {
+    while (this.#stream.status === 'open' && this.#stream.writeBufferLength > MAX_SEND_BYTES / 4) {
+      await this.#stream.onDrain().catch(() => {})
+    }
+  }
+
+  receive(): Promise<Uint8Array | undefined> {
+    const frame = this.#frames.shift()
+    if (frame !== undefined) {
+      if (this.#stream.readStatus === 'paused' && this.#frames.length < MAX_WAITING / 2) this.#stream.resume()
+      return Promise.resolve(frame)
+    }
+    if (this.#ended) return Promise.resolve(undefined)
+    return new Promise(resolve => this.#receivers.push(resolve))
+  }
+
+  /** Hands every frame over as it comes, those that wait first. */
+  handOver(onFrame: (frame: Uint8Array) => void): void {
+    this.#onFrame = onFrame
+    for (const frame of this.#frames.splice(0)) onFrame(frame)
+    if (this.#stream.readStatus === 'paused') this.#stream.resume()
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.#stream.close({ signal: AbortSignal.timeout(CLOSE_MS) })
+    } catch {
+      this.abort('it did not close in time')
+    }
+  }
+
+  abort(reason: string): void {
+    this.#stream.abort(new Error(reason))
+    this.#end()
+  }
+
+  #take(data: Uint8Array): void {
+    if (this.#ended || data.length === 0) return
+    this.#chunks.push(data)
+    this.#size += data.length
+    while (this.#size >= HEADER) {
+      const length = this.#peekLength()
+      if (length > this.#maxFrame) {
+        this.abort(`a frame of ${length} bytes`)
+        return
+      }
+      if (this.#size < HEADER + length) return
+      this.#deliver(this.#cut(HEADER + length).subarray(HEADER))
+    }
+  }
+
+  #deliver(frame: Uint8Array): void {
+    const receiver = this.#receivers.shift()
+    if (this.#onFrame) this.#onFrame(frame)
+    else if (receiver) receiver(frame)
+    else {
+      this.#frames.push(frame)
+      if (this.#frames.length >= MAX_WAITING && this.#stream.readStatus === 'readable') this.#stream.pause()
+    }
+  }
+
+  #peekLength(): number {
+    if (this.#chunks[0].length < HEADER) this.#chunks = [Buffer.concat(this.#chunks)]
+    const [first] = this.#chunks
+    return new DataView(first.buffer, first.byteOffset, HEADER).getUint32(0)
+  }
+
+  /** Takes so many bytes off the front, as memory of their own. */
+  #cut(length: number): Uint8Array {
+    const cut = new Uint8Array(length)
+    let filled = 0
+    while (filled < length) {
+      const [chunk] = this.#chunks
+      const part = chunk.subarray(0, length - filled)
+      cut.set(part, filled)
+      filled += part.length
+      if (part.length === chunk.length) this.#chunks.shift()
+      else this.#chunks[0] = chunk.subarray(part.length)
+    }
+    this.#size -= length
+    return cut
+  }
+
+  #end(): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#chunks = []
+    for (const receiver of this.#receivers.splice(0)) receiver(undefined)
+    this.onEnd()
+  }
+}
+
+const CLOSE_MS = 2000

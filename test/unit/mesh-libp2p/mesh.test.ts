@@ -1,0 +1,70 @@
+// The mesh over real libp2p on loopback.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { clientId, settingOp } from '../state/samples.ts'
+import { areConnected, areEqual, type RealNode, startMesh, startNode, until } from './world.ts'
+
+async function withMesh(count: number, work: (nodes: RealNode[]) => Promise<void>): Promise<void> {
+  const nodes = await startMesh(count)
+  try {
+    await until('all are connected', () => areConnected(nodes))
+    await until('all are equal', () => areEqual(nodes))
+    await work(nodes)
+  } finally {
+    await Promise.all(nodes.map(node => node.stop()))
+  }
+}
+
+test('three controllers find each other, and what one writes is everywhere at once', () =>
+  withMesh(3, async nodes => {
+    for (const node of nodes) {
+      const receipt = await node.replica.write([settingOp(`s${node.index}`, node.index)])
+      const late = new Promise<void>(resolve => setTimeout(resolve, 2000))
+      assert.equal(await node.core.stored(receipt, late), 2)
+      assert.ok(areEqual(nodes))
+    }
+  }))
+
+test('sessions are known everywhere, and go with their controller', () =>
+  withMesh(3, async nodes => {
+    const [a, b, c] = nodes
+    a.core.presence.sessionUp(clientId(1), '192.0.2.1:1000')
+    await until('all know', () => nodes.every(n => n.core.presence.where(clientId(1))?.controller === a.id))
+    b.core.presence.sessionUp(clientId(1), '192.0.2.1:1001')
+    await until('it moved', () => nodes.every(n => n.core.presence.where(clientId(1))?.controller === b.id))
+    await b.stop()
+    await until('b is gone', () => !c.core.isConnected(b.id) && !a.core.isConnected(b.id))
+    assert.notEqual(c.core.presence.where(clientId(1))?.controller, b.id)
+  }))
+
+test('twelve controllers on one address all gossip', { timeout: 60_000 }, () =>
+  withMesh(12, async nodes => {
+    for (const node of nodes) {
+      await node.replica.write([settingOp(`s${node.index}`, 1)])
+      await until(`the write of ${node.index} is everywhere`, () => areEqual(nodes), 1500)
+    }
+  }),
+)
+
+test('a controller of another mesh, a stranger and a removed one are turned away', async () => {
+  await withMesh(3, async nodes => {
+    const [a, b, c] = nodes
+    const stranger = await startNode(9)
+    try {
+      await stranger.replica.absorb(a.replica.missingFor(stranger.replica.vector())!)
+      await until('the stranger is refused', () => a.refused.some(text => text.startsWith(stranger.id)))
+      assert.equal(stranger.core.isConnected(a.id), false)
+    } finally {
+      await stranger.stop()
+    }
+    const value = a.replica.get('controller', c.id)!
+    await a.replica.write([{ kind: 'controller', id: c.id, value: { ...value, removedAt: Date.now() } }])
+    await until('c knows', () => c.replica.get('controller', c.id)?.removedAt !== undefined)
+    await until('c is cut off', () => !a.core.isConnected(c.id) && !b.core.isConnected(c.id))
+    await until('c is told so when it comes again', () => c.farewells.length > 0)
+    await b.replica.write([settingOp('after', 1)])
+    await until('a has it', () => a.replica.get('setting', 'after') !== undefined)
+    await new Promise(resolve => setTimeout(resolve, 300))
+    assert.equal(c.replica.get('setting', 'after'), undefined)
+  })
+})

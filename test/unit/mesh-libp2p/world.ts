@@ -1,0 +1,161 @@
+// Controllers in one process on 127.0.0.1: real libp2p, replicas in memory.
+import { randomBytes } from 'node:crypto'
+import { MeshCore, type MeshEvent } from '../../../mesh/core.ts'
+import { Libp2pTransport, type Standing } from '../../../mesh/libp2p/transport.ts'
+import type { ControllerId } from '../../../state/kinds.ts'
+import { MemoryStore } from '../../../state/memory-store.ts'
+import { encodeRecord } from '../../../state/record.ts'
+import { Replica } from '../../../state/replica.ts'
+import { Views } from '../../../state/views.ts'
+import { controllerOp, identity, MESH_ID, meshOp, trust } from '../state/samples.ts'
+
+export interface RealNode {
+  readonly index: number
+  readonly id: ControllerId
+  readonly replica: Replica
+  readonly views: Views
+  readonly core: MeshCore
+  readonly transport: Libp2pTransport
+  readonly events: MeshEvent[]
+  readonly refused: string[]
+  readonly farewells: Uint8Array[][]
+  readonly port: number
+  stop(): Promise<void>
+}
+
+export interface NodeOptions {
+  meshId?: string
+  port?: number
+  store?: MemoryStore
+}
+
+/** Ports below those that the system hands out. */
+let nextPort = 12_000 + (process.pid % 1000) * 20
+
+export async function startNode(index: number, options: NodeOptions = {}): Promise<RealNode> {
+  const { id, privateKey } = identity(index)
+  const port = options.port ?? nextPort++
+  const replica = await Replica.open({
+    store: options.store ?? new MemoryStore(),
+    identity: { id, privateKey },
+    trust,
+    now: Date.now,
+    random: randomBytes,
+  })
+  const views = new Views(replica)
+  const events: MeshEvent[] = []
+  const refused: string[] = []
+  const farewells: Uint8Array[][] = []
+  let transport: Libp2pTransport | undefined
+  const core = new MeshCore({
+    id,
+    privateKey,
+    replica,
+    views,
+    transport: {
+      send: (peer, frame) => transport?.send(peer, frame) ?? false,
+      publish: frame => transport?.publish(frame),
+      disconnect: (peer, reason) => transport?.disconnect(peer, reason),
+    },
+    now: Date.now,
+    random: randomBytes,
+    boot: Date.now(),
+    reaches: () => false,
+    facts: () => ({
+      version: 'test',
+      startedAt: 0,
+      draining: false,
+      holdsRootKey: false,
+      stateHash: replica.hash(),
+      records: replica.count,
+    }),
+  })
+  core.onEvent = event => events.push(event)
+  let timer: NodeJS.Timeout | undefined
+  const turn = () => {
+    clearTimeout(timer)
+    timer = setTimeout(turn, Math.min(100, Math.max(1, core.poll() - Date.now())))
+  }
+  core.onDeadline = turn
+  turn()
+  const standing = (peer: ControllerId): Standing => {
+    const value = replica.get('controller', peer)
+    return value === undefined ? 'unknown' : value.removedAt === undefined ? 'admitted' : 'removed'
+  }
+  transport = await Libp2pTransport.start({
+    privateKey,
+    id,
+    meshId: options.meshId ?? MESH_ID,
+    listen: [{ host: '127.0.0.1', port }],
+    handler: core,
+    peers: () =>
+      views
+        .controllers()
+        .filter(each => each.id !== id)
+        .map(each => ({ id: each.id, publicKey: each.value.publicKey, endpoints: each.value.meshEndpoints })),
+    standing,
+    farewell: peer => {
+      const record = replica.record('controller', peer)
+      return record ? [encodeRecord(record)] : []
+    },
+    onRefused: (peer, reason) => refused.push(`${peer} ${reason}`),
+    onFarewell: records => farewells.push(records),
+    now: Date.now,
+    random: Math.random,
+  })
+  const listening = transport
+  replica.onChange(() => listening.peersChanged())
+  return {
+    index,
+    id,
+    replica,
+    views,
+    core,
+    transport: listening,
+    events,
+    refused,
+    farewells,
+    port,
+    async stop() {
+      clearTimeout(timer)
+      core.onDeadline = () => {}
+      await listening.stop()
+      core.close()
+      views.close()
+      await replica.close()
+    },
+  }
+}
+
+/** Founds a mesh of so many controllers; each knows all others, nothing is connected yet. */
+export async function startMesh(count: number): Promise<RealNode[]> {
+  const ports = Array.from({ length: count }, () => nextPort++)
+  const nodes: RealNode[] = []
+  for (const [index, port] of ports.entries()) nodes.push(await startNode(index, { port }))
+  const endpoints = (index: number) => ({ meshEndpoints: [`127.0.0.1:${ports[index]}`] })
+  await nodes[0].replica.write([meshOp(), controllerOp(0, endpoints(0))])
+  for (const [index, node] of nodes.entries()) {
+    if (index === 0) continue
+    await node.replica.absorb(nodes[0].replica.missingFor(node.replica.vector())!)
+    await node.replica.write([controllerOp(index, endpoints(index))])
+  }
+  // Each tells the founder of itself, as after a join; the rest comes by anti-entropy.
+  for (const node of nodes.slice(1))
+    await nodes[0].replica.absorb(node.replica.missingFor(nodes[0].replica.vector())!)
+  return nodes
+}
+
+export async function until(what: string, holds: () => boolean, ms = 10_000): Promise<number> {
+  const start = performance.now()
+  while (!holds()) {
+    if (performance.now() - start > ms) throw new Error(`not within ${ms} ms: ${what}`)
+    await new Promise(resolve => setTimeout(resolve, 5))
+  }
+  return performance.now() - start
+}
+
+export const areEqual = (nodes: readonly RealNode[]): boolean =>
+  new Set(nodes.map(each => each.replica.hash())).size === 1
+
+export const areConnected = (nodes: readonly RealNode[]): boolean =>
+  nodes.every(node => nodes.every(other => other === node || node.core.isConnected(other.id)))
