@@ -73,3 +73,8 @@ export interface LinkPlane {
 export const LINK_IDS = { first: 0xf00000, last: 0xfffffe } as const
 /** Key ids are below this. */
 export const KEY_IDS = 8
+
+/** Whether two paths have the same ends. */
+export function samePath(a: LinkPath, b: LinkPath): boolean {
+  return a.socket === b.socket && a.remote === b.remote && a.port === b.port
+}

@@ -1,0 +1,69 @@
+// What the two ends of a backbone link say to each other on their channel.
+import { decode, encode } from '@ipld/dag-cbor'
+import { PUBLIC_KEY_BYTES } from './agreement.ts'
+
+interface KeyWords {
+  /** Names this exchange. */
+  generation: number
+  publicKey: Uint8Array
+  /** The sender's name for the link, 24 bits. */
+  port: number
+  /** Of the new key, 0 to 7. */
+  keyId: number
+  /** `host:port`, UDP: where the sender may be reached. */
+  endpoints: string[]
+}
+
+export type LinkMessage =
+  | ({ type: 'offer' } & KeyWords)
+  | ({ type: 'answer' } & KeyWords)
+  /** The offerer has the key, too: the answerer may send with it. */
+  | { type: 'confirm'; generation: number }
+  /** The sender, which does not offer, wants fresh keys. */
+  | { type: 'request' }
+
+const MAX_ENDPOINTS = 16
+const MAX_PORT = 0xfffffe
+
+export function encodeLinkMessage(message: LinkMessage): Uint8Array {
+  switch (message.type) {
+    case 'offer':
+    case 'answer': {
+      const { type, generation, publicKey, port, keyId, endpoints } = message
+      return encode([type, generation, publicKey, port, keyId, endpoints.slice(0, MAX_ENDPOINTS)])
+    }
+    case 'confirm':
+      return encode([message.type, message.generation])
+    case 'request':
+      return encode([message.type])
+  }
+}
+
+/** Undefined when malformed. Never throws. */
+export function decodeLinkMessage(bytes: Uint8Array): LinkMessage | undefined {
+  let words: unknown
+  try {
+    words = decode(bytes)
+  } catch {
+    return undefined
+  }
+  if (!Array.isArray(words)) return undefined
+  const [type, generation, publicKey, port, keyId, endpoints] = words
+  if (type === 'request') return words.length === 1 ? { type } : undefined
+  if (!isWhole(generation, Number.MAX_SAFE_INTEGER)) return undefined
+  if (type === 'confirm') return words.length === 2 ? { type, generation } : undefined
+  if ((type !== 'offer' && type !== 'answer') || words.length !== 6) return undefined
+  if (!(publicKey instanceof Uint8Array) || publicKey.length !== PUBLIC_KEY_BYTES) return undefined
+  if (!isWhole(port, MAX_PORT) || !isWhole(keyId, 7)) return undefined
+  if (!Array.isArray(endpoints) || endpoints.length > MAX_ENDPOINTS || !endpoints.every(isEndpoint))
+    return undefined
+  return { type, generation, publicKey, port, keyId, endpoints }
+}
+
+function isWhole(value: unknown, most: number): value is number {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most
+}
+
+function isEndpoint(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= 260
+}
