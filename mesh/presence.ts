@@ -116,9 +116,11 @@ export class Presence {
   }
 
   setLinks(links: readonly PresentLink[]): void {
+    const isNew = !sameUp(this.#own.links, links)
     this.#own.links = links
     this.#pendingFacts = true
-    this.#changed()
+    if (isNew) this.#changed()
+    else this.onPending()
   }
 
   /** Tells the facts again. */
@@ -194,12 +196,15 @@ export class Presence {
     } else if (told === undefined || told.boot !== boot || told.version !== base) {
       if (told === undefined || told.boot !== boot || told.version !== version) this.#wanted.add(controller)
     } else {
-      this.#describe(told, update)
+      const links = linksOf(update)
+      const isNew = !sameUp(told.links, links) || update.up.length + update.down.length > 0
+      told.facts = factsOf(update)
+      told.links = links
       for (const client of update.down) this.#drop(told, client)
       for (const tuple of update.up) this.#put(told, fromTuple(tuple))
       told.version = version
       this.#supersede(update.up.map(([client]) => client))
-      this.onChange()
+      if (isNew) this.onChange()
     }
   }
 
@@ -254,11 +259,6 @@ export class Presence {
     }
     this.#supersede(clients)
     this.onChange()
-  }
-
-  #describe(told: Told, update: PresenceUpdate): void {
-    told.facts = factsOf(update)
-    told.links = linksOf(update)
   }
 
   // --- What follows
@@ -340,6 +340,17 @@ function isNewer(
   controllerB: ControllerId,
 ): boolean {
   return a.since > b.since || (a.since === b.since && controllerA > controllerB)
+}
+
+/** Whether two tellings name the same links up: round trips alone change no way. */
+function sameUp(a: readonly PresentLink[], b: readonly PresentLink[]): boolean {
+  const up = (links: readonly PresentLink[]) =>
+    links
+      .filter(each => each.up)
+      .map(each => each.peer)
+      .sort()
+      .join()
+  return up(a) === up(b)
 }
 
 function factsOf({ facts }: PresenceUpdate): PresentFacts {

@@ -22,6 +22,16 @@ export type EventType =
   | 'route-removed'
   | 'certificate-renewed'
   | 'state-damage'
+  | 'peer-up'
+  | 'peer-down'
+  | 'peer-refused'
+  | 'link-up'
+  | 'link-down'
+  | 'controller-joined'
+  | 'controller-removed'
+  | 'controller-draining'
+  | 'controller-serving'
+  | 'clock-skew'
 
 /** An event to be: its sequence number and time are the log's to give. Never holds a secret. */
 export interface NewEvent {
@@ -76,7 +86,7 @@ export const MAX_SUBSCRIBERS = 256
  * out. Of each type this many may come at once, and this many a second.
  */
 export const PROVOKED = {
-  types: ['session-refused', 'float'] as readonly EventType[],
+  types: ['session-refused', 'float', 'peer-refused', 'clock-skew'] as readonly EventType[],
   burst: 200,
   perSecond: 10,
 }

@@ -352,8 +352,7 @@ export class Replica {
       if (isRemoval(record)) {
         this.#confirmed.delete(id)
         this.#acknowledged.delete(id)
-      }
-      else if (id !== this.id) peers.push(this.#confirmed.get(id))
+      } else if (id !== this.id) peers.push(this.#confirmed.get(id))
     }
     const found = collectable(this.#table.tombstones, { ours: this.#knowledge, peers, now: this.#now() })
     for (const record of found) batch.drop(record.kind, record.id)

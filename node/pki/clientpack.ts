@@ -53,6 +53,8 @@ export interface ClientpackRequest {
 
 /** OpenVPN 2.x refuses a configuration with more (`CONNECTION_LIST_SIZE`). */
 export const MAX_REMOTES = 64
+/** How long a handshake may take before the client goes on to the next controller. */
+const HANDSHAKE_SECONDS = 10
 
 const HOST = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,252}$/
 const PEM =
@@ -116,6 +118,8 @@ function options({ meshName, meshId, remoteRandom, timers = {} }: ClientpackRequ
     // No pause before the next controller. Only after five rounds does a pause begin, doubling up to the second value.
     `connect-retry 0 ${wholeSeconds(retrySeconds)}`,
     `server-poll-timeout ${wholeSeconds(pollSeconds)}`,
+    // A handshake whose controller dies in the midst of it: openvpn would wait for its end for a minute.
+    `hand-window ${HANDSHAKE_SECONDS}`,
     'explicit-exit-notify 1',
     ...(remoteRandom ? ['remote-random'] : []),
     'verb 3',

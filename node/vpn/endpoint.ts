@@ -214,6 +214,11 @@ export class VpnEndpoint {
     this.#draining = true
   }
 
+  /** Takes new sessions again. */
+  serve(): void {
+    this.#draining = false
+  }
+
   /** Closes everything without a word. */
   close(): void {
     for (const sessions of [...this.#bySid.values()]) for (const session of [...sessions]) session.close()

@@ -52,6 +52,7 @@ auth-nocache
 resolv-retry infinite
 connect-retry 0 1
 server-poll-timeout 1
+hand-window 10
 explicit-exit-notify 1
 verb 3
 
