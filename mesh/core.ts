@@ -273,7 +273,7 @@ export class MeshCore implements TransportHandler {
   }
 
   /** How many other controllers have a write on their disks, once all that are connected do or `timeout` resolves. */
-  stored(receipt: Receipt, timeout: Promise<void>): Promise<number> {
+  stored(receipt: Pick<Receipt, 'sequence'>, timeout: Promise<void>): Promise<number> {
     return this.#replication.stored(receipt.sequence, timeout)
   }
 

@@ -287,6 +287,11 @@ export class Presence {
     for (const told of this.#told.values()) if (this.isLiving(told.controller)) yield told
   }
 
+  /** What all controllers told last, living or not. */
+  all(): Iterable<ControllerPresence> {
+    return this.#told.values()
+  }
+
   /** What a controller told last, living or not. */
   of(controller: ControllerId): ControllerPresence | undefined {
     return this.#told.get(controller)
@@ -300,8 +305,13 @@ export class Presence {
       this.#told.delete(controller)
       this.#gathering.delete(controller)
     }
-    this.#supersede([...this.#own.sessions.keys()])
+    this.recheck()
     this.onChange()
+  }
+
+  /** Tells of sessions here that are elsewhere by now. */
+  recheck(): void {
+    this.#supersede([...this.#own.sessions.keys()])
   }
 
   #supersede(clients: readonly ClientId[]): void {

@@ -10,10 +10,17 @@ import {
   parseIpv4,
 } from '../state/address.ts'
 import { checkAddress, nextAddress } from '../state/allocator.ts'
-import { type ClientId, type ClientValue, newClientId, type Serial } from '../state/kinds.ts'
+import {
+  type ClientId,
+  type ClientValue,
+  type ControllerId,
+  newClientId,
+  type Serial,
+} from '../state/kinds.ts'
 import type { ClientView } from '../state/views.ts'
 import type { Op } from '../state/writing.ts'
 import type { Home } from './home.ts'
+import { isPackStale, packedFor, packSetting } from './pack-list.ts'
 import { issueClientCertificate } from './pki/client.ts'
 import { formatPrivateKey, newPrivateKey, publicKeyOf } from './pki/keys.ts'
 import { type AddClient, ServiceError } from './service.ts'
@@ -74,6 +81,7 @@ export class Clients {
     }
     const subnets = this.#subnets(request.subnets ?? [])
     const tags = checkTags(request.tags ?? {})
+    const prefer = this.#controllers(request.prefer ?? [])
     const id = newClientId(randomBytes)
     // The certificate names the address, so both are settled in the batch's own turn; the key is made before.
     const privateKey = newPrivateKey()
@@ -101,6 +109,8 @@ export class Clients {
           issuer: this.#home.id,
           createdAt: Date.now(),
           expiresAt: issued.notAfter,
+          ...(prefer.length > 0 ? { prefer } : {}),
+          packedFor: packedFor(this.#home),
         }
         const ops: Op[] = [
           { kind: 'client', id, value },
@@ -141,6 +151,7 @@ export class Clients {
               fingerprint: issued.fingerprint,
               issuer: this.#home.id,
               expiresAt: issued.notAfter,
+              packedFor: packedFor(this.#home),
             },
           },
           { kind: 'revocation', id: old, value: { client: id, reason: 'superseded', at: Date.now() } },
@@ -152,6 +163,28 @@ export class Clients {
     }
     if (old !== undefined) await this.#forgetSecret(old)
     return views.client(id)!
+  }
+
+  /** Keeps which controllers the client's packs are to name first; the client as it is when `names` is absent. */
+  async prefer(name: string, names: readonly string[] | undefined): Promise<ClientView> {
+    const client = this.get(name)
+    if (names === undefined) return client
+    const prefer = this.#controllers(names)
+    if (prefer.join() === (client.value.prefer ?? []).join()) return client
+    await this.#home.replica.write(() => {
+      const { prefer: _, ...value } = this.#live(name, client.id).value
+      return [{ kind: 'client', id: client.id, value: prefer.length > 0 ? { ...value, prefer } : value }]
+    })
+    return this.get(name)
+  }
+
+  /** Takes note that a client was given a pack with the controllers that there are now. */
+  async packed(client: ClientView): Promise<void> {
+    const { replica } = this.#home
+    if (!isPackStale(this.#home, client)) return
+    // A record of its own: writing the client's would undo what another controller does to it meanwhile.
+    const value = { value: packedFor(this.#home) }
+    await replica.write([{ kind: 'setting', id: packSetting(client.id), value }])
   }
 
   async setEnabled(name: string, enabled: boolean): Promise<ClientView> {
@@ -249,6 +282,16 @@ export class Clients {
   async #forgetSecret(serial: Serial): Promise<void> {
     const { directory } = this.#home
     await directory.remove(directory.clientSecret(serial))
+  }
+
+  #controllers(names: readonly string[]): ControllerId[] {
+    const known = new Map(this.#home.views.controllers().map(({ id, value }) => [value.name, id]))
+    const ids = names.map(name => {
+      const id = known.get(name)
+      if (id) return id
+      throw new ServiceError('not-found', `no controller is named ${name}; see \`overmesh controller list\``)
+    })
+    return [...new Set(ids)]
   }
 
   #subnets(texts: readonly string[]): string[] {

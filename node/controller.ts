@@ -1,21 +1,25 @@
 // Puts the parts of a running controller together, and starts and stops them in order.
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
-import { type Cidr, formatCidr, formatIpv4, parseIpv4 } from '../state/address.ts'
+import { formatCidr, formatIpv4, parseIpv4 } from '../state/address.ts'
 import { gatewayOf } from '../state/allocator.ts'
-import { parseSerial } from '../state/kinds.ts'
+import { type ClientId, parseSerial } from '../state/kinds.ts'
+import { CertificateKeeper } from './certificate-keeper.ts'
 import { Certificates } from './certificates.ts'
 import { EventFile } from './event-file.ts'
 import { EventLog } from './events.ts'
 import { Home } from './home.ts'
 import { LocalService } from './local-service.ts'
+import { MeshRuntime } from './mesh-runtime.ts'
 import { formatHostPort, parseHostPort } from './net/ip.ts'
+import { OverlayRoutes } from './overlay-routes.ts'
 import { fingerprintOf } from './pki/names.ts'
 import { DEFAULT_PORT, OVERLAY_MTU, PING_SECONDS, pushOptions, SESSION_TIMEOUT_SECONDS } from './push.ts'
-import type { ControllerService, Session } from './service.ts'
+import { removalNotice } from './removal.ts'
+import type { ControllerService } from './service.ts'
+import { listSessions } from './session-list.ts'
 import { SwitchError } from './switch/errors.ts'
-import { formatRemote } from './switch/path.ts'
-import { Switch, type SwitchRoute } from './switch/switch.ts'
+import { Switch } from './switch/switch.ts'
 import { DATA_CIPHERS } from './vpn/data-keys.ts'
 import { VpnEndpoint } from './vpn/endpoint.ts'
 import type { Applicant, ServerSession, SessionEnd, Verdict } from './vpn/session.ts'
@@ -26,6 +30,10 @@ export interface ControllerOptions {
   logger: Logger
   /** True: with a TUN interface where there is root, without where there is none; a name asks for that interface. */
   tun: boolean | string
+}
+
+export class ControllerRemovedError extends Error {
+  override name = 'ControllerRemovedError'
 }
 
 /** ms for which a handshake may take, and for which a cookie is good. */
@@ -47,27 +55,30 @@ export class Controller {
   readonly failed: Promise<Error>
   readonly #home: Home
   readonly #certificates: Certificates
+  readonly #keeper: CertificateKeeper
   readonly #events: EventLog
   readonly #logger: Logger
   readonly #tun: boolean | string
   readonly #startedAt = Date.now()
   readonly #warnings = new Map<string, string>()
+  readonly #routes: OverlayRoutes
+  /** The session that counts of each client here. */
+  readonly #sessions = new Map<ClientId, ServerSession>()
   #switch: Switch | undefined
   #endpoint: VpnEndpoint | undefined
+  #mesh: MeshRuntime | undefined
   #tls: TlsServer | undefined
   /** What `#tls` uses, to see changes. */
   #credentials = ''
   #timer: NodeJS.Timeout | undefined
   /** When `#timer` fires, ms since 1970. */
   #nextTurn = 0
-  #renewal: NodeJS.Timeout | undefined
   #stopFollowing: (() => void) | undefined
   #routesTimer: NodeJS.Timeout | undefined
   /** ms since 1970 */
   #routesSetAt = 0
-  /** Prefixes beyond the overlay's own subnet, as of this version of the records. */
-  #beyond: readonly Cidr[] = []
-  #beyondVersion = -1
+  #draining = false
+  #removed = false
   #stopping = false
   readonly #fail: (error: Error) => void
 
@@ -80,6 +91,18 @@ export class Controller {
     const { promise, resolve } = Promise.withResolvers<Error>()
     this.failed = promise
     this.#fail = resolve
+    this.#keeper = new CertificateKeeper({
+      certificates,
+      events,
+      logger: options.logger,
+      renewed: () => this.#useCertificates(),
+      warn: warning => this.#warn('renewal', warning),
+    })
+    this.#routes = new OverlayRoutes(home, {
+      session: client => this.#sessions.get(client)?.peerId,
+      controllerOf: client => this.#mesh?.core.presence.where(client)?.controller,
+      linkTo: controller => this.#mesh?.backbone.nextHop(controller)?.port,
+    })
     this.service = new LocalService({
       home,
       certificates,
@@ -88,18 +111,29 @@ export class Controller {
         startedAt: this.#startedAt,
         listen: () => this.#switch?.addresses.map(formatHostPort) ?? [],
         tun: () => this.#switch?.tun?.name ?? null,
-        sessions: () => this.#sessions(),
-        kick: id => this.#end(s => s.client === id, { kind: 'restart', target: 'same' }, 'kicked') > 0,
-        counters: () => ({ ...this.#switch?.counters(), ...this.#endpoint?.counters }),
+        sessions: () => listSessions(home, this.#sessions.values(), this.#switch, this.#mesh?.core),
+        isUp: via => this.#routes.hop(via) !== undefined,
+        kick: client => this.#kick(client),
+        drain: () => this.drain(),
+        serve: () => this.#serve(),
+        isDraining: () => this.#draining,
+        mesh: () => this.#mesh,
+        counters: () => ({
+          ...this.#switch?.counters(),
+          ...this.#endpoint?.counters,
+          ...this.#mesh?.core.counters,
+        }),
         warnings: () => [...this.#warnings.values()],
       },
     })
   }
 
-  /** Opens the data directory and takes its lock; nothing listens yet. */
+  /** Opens the data directory and takes its lock; nothing listens yet. @throws ControllerRemovedError */
   static async open(options: ControllerOptions): Promise<Controller> {
     const home = await Home.open(options.dataDir, LOCK_PATIENCE_MS)
     try {
+      const removal = removalNotice(home)
+      if (removal) throw new ControllerRemovedError(removal)
       const { logger } = options
       for (const problem of home.problems) logger.warn(problem)
       const events = new EventLog({
@@ -115,58 +149,28 @@ export class Controller {
     }
   }
 
-  /** Resolves when clients can connect. @throws SwitchError when a socket or the interface cannot be had */
+  /**
+   * Resolves when clients can connect.
+   * @throws SwitchError, MeshListenError when a socket or the interface cannot be had
+   */
   async start(): Promise<void> {
-    await this.#renewCertificates()
+    await this.#keeper.check()
     this.#tls = new TlsServer(this.#certificates.tls())
     const network = await this.#startSwitch()
     this.#switch = network
-    const endpoint = new VpnEndpoint({
-      serverKey: this.#home.tlsCryptKey,
-      tls: this.#tls,
-      plane: network,
-      settings: {
-        ciphers: DATA_CIPHERS,
-        handshakeMs: HANDSHAKE_MS,
-        renegotiationMs: this.#home.config.lifetimes.sessionKeys * 1000,
-        pingSeconds: PING_SECONDS,
-        timeoutSeconds: SESSION_TIMEOUT_SECONDS,
-        mtu: OVERLAY_MTU,
-      },
-      admit: applicant => this.#admit(applicant),
-      push: session => this.#push(session),
-      opened: session => this.#opened(session),
-      ended: (session, reason) => this.#ended(session, reason),
-      refused: (session, reason) => this.#refused(session, reason),
-      now: Date.now,
-      random: randomBytes,
-    })
+    const endpoint = this.#startEndpoint(network, this.#tls)
     this.#endpoint = endpoint
-    network.onControl = (path, packet) => {
-      endpoint.receive(path, packet)
-      this.#schedule(0)
-    }
-    network.onFloat = (peerId, path) => {
-      const session = endpoint.session(peerId)
-      if (!session) return
-      const from = session.remote
-      endpoint.portFloated(peerId, path)
-      this.#events.append({ type: 'float', client: session.name, from, to: session.remote })
-      this.#logger.info({ client: session.name, from, to: session.remote }, 'client moved')
-    }
-    network.onIdle = peerId => endpoint.portIdle(peerId)
-    network.onExit = peerId => endpoint.portExit(peerId)
-    network.onRekey = peerId => endpoint.rekeyNeeded(peerId)
-    network.onError = error => this.#switchFailed(error)
+    this.#mesh = await this.#startMesh(network)
+    this.#listen(network, endpoint, this.#mesh)
     this.#stopFollowing = this.#home.replica.onChange(() => this.#recordsChanged())
     this.#setRoutes()
     this.#schedule(0)
     const { config, mesh, controller } = this.#home
     const listen = network.addresses.map(formatHostPort)
-    const live = { listen, tun: network.tun?.name ?? null }
+    const live = { listen, mesh: this.#mesh.listening(), tun: network.tun?.name ?? null }
     this.#events.append({ type: 'controller-started', listen })
     this.#logger.info(
-      { mesh: mesh.value.name, controller: config.controller, address: controller.address, ...live },
+      { name: mesh.value.name, controller: config.controller, address: controller.address, ...live },
       'controller started',
     )
   }
@@ -175,12 +179,31 @@ export class Controller {
   async drain(): Promise<void> {
     const endpoint = this.#endpoint
     if (!endpoint) return
-    this.#events.append({ type: 'controller-stopping', message: 'draining' })
+    if (!this.#draining) {
+      this.#events.append({ type: 'controller-draining' })
+      this.#logger.info('draining: clients are sent to other controllers')
+    }
+    this.#draining = true
+    this.#warn(
+      'draining',
+      'this controller is drained and takes no clients; `overmesh drain --undo` ends that',
+    )
     endpoint.drain()
+    this.#mesh?.tell()
     this.#schedule(0)
     const until = Date.now() + DRAIN_MS
     while (!endpoint.sessions().next().done && Date.now() < until) await sleep(20)
     await sleep(FAREWELL_MS)
+  }
+
+  #serve(): void {
+    if (!this.#draining || this.#removed) return
+    this.#draining = false
+    this.#warn('draining', undefined)
+    this.#endpoint?.serve()
+    this.#mesh?.tell()
+    this.#events.append({ type: 'controller-serving' })
+    this.#logger.info('clients are taken again')
   }
 
   /** Undoes `start` and `open`, in reverse. */
@@ -188,10 +211,11 @@ export class Controller {
     if (this.#stopping) return
     this.#stopping = true
     clearTimeout(this.#timer)
-    clearTimeout(this.#renewal)
     clearTimeout(this.#routesTimer)
+    this.#keeper.stop()
     this.#stopFollowing?.()
     this.#endpoint?.close()
+    await this.#mesh?.stop()
     await this.#switch?.stop()
     if (this.#switch) this.#events.append({ type: 'controller-stopped' })
     await this.#home.close()
@@ -214,10 +238,75 @@ export class Controller {
       const asked = typeof this.#tun === 'string'
       if (asked || !(error instanceof SwitchError) || error.code !== 'TUN_UNAVAILABLE') throw error
       const warning = `no TUN interface (${error.message}); switching between clients only`
-      this.#warnings.set('tun', warning)
+      this.#warn('tun', warning)
       this.#logger.warn(warning)
       return Switch.start({ ...options, tun: false })
     }
+  }
+
+  #startEndpoint(network: Switch, tls: TlsServer): VpnEndpoint {
+    return new VpnEndpoint({
+      serverKey: this.#home.tlsCryptKey,
+      tls,
+      plane: network,
+      settings: {
+        ciphers: DATA_CIPHERS,
+        handshakeMs: HANDSHAKE_MS,
+        renegotiationMs: this.#home.config.lifetimes.sessionKeys * 1000,
+        pingSeconds: PING_SECONDS,
+        timeoutSeconds: SESSION_TIMEOUT_SECONDS,
+        mtu: OVERLAY_MTU,
+      },
+      admit: applicant => this.#admit(applicant),
+      push: session => this.#push(session),
+      opened: session => this.#opened(session),
+      ended: (session, reason) => this.#ended(session, reason),
+      refused: (session, reason) => this.#refused(session, reason),
+      now: Date.now,
+      random: randomBytes,
+    })
+  }
+
+  async #startMesh(network: Switch): Promise<MeshRuntime> {
+    const mesh = await MeshRuntime.start({
+      home: this.#home,
+      network,
+      events: this.#events,
+      logger: this.#logger,
+      startedAt: this.#startedAt,
+      isDraining: () => this.#draining,
+    })
+    mesh.onRoutes = () => this.#routesChanged()
+    mesh.core.presence.onSuperseded = client => {
+      this.#sessions.get(client)?.end({ kind: 'silent' }, 'connected to another controller')
+      this.#schedule(0)
+    }
+    mesh.core.onKick = client => void this.#kickHere(client)
+    return mesh
+  }
+
+  #listen(network: Switch, endpoint: VpnEndpoint, mesh: MeshRuntime): void {
+    network.onControl = (path, packet) => {
+      endpoint.receive(path, packet)
+      this.#schedule(0)
+    }
+    network.onFloat = (peerId, path) => {
+      if (mesh.linkFloated(peerId, path)) return
+      const session = endpoint.session(peerId)
+      if (!session) return
+      const from = session.remote
+      endpoint.portFloated(peerId, path)
+      mesh.core.presence.sessionMoved(session.client as ClientId, session.remote)
+      this.#events.append({ type: 'float', client: session.name, from, to: session.remote })
+      this.#logger.info({ client: session.name, from, to: session.remote }, 'client moved')
+    }
+    network.onIdle = peerId => endpoint.portIdle(peerId)
+    network.onExit = peerId => endpoint.portExit(peerId)
+    network.onRekey = peerId => {
+      if (!mesh.linkRekey(peerId)) endpoint.rekeyNeeded(peerId)
+    }
+    network.onLink = (peerId, up) => mesh.linkChanged(peerId, up)
+    network.onError = error => this.#switchFailed(error)
   }
 
   /** Who may come in: asked with a certificate that chains to the mesh root. */
@@ -226,32 +315,36 @@ export class Controller {
     const credential = known && this.#home.views.credential(known)
     if (!credential) return { ok: false, reason: 'this certificate has no serial number' }
     if (!credential.usable) {
-      const temporary = credential.reason === 'disabled'
+      // One that is not known may have been issued where this controller does not reach: others may know it.
+      const temporary = credential.reason === 'disabled' || credential.reason === 'unknown'
       return { ok: false, reason: credential.message, temporary }
     }
-    const { client, address, subnets } = credential
+    const { client, address } = credential
     if (client.value.fingerprint !== fingerprintOf(certificate) || client.value.name !== commonName) {
       return { ok: false, reason: 'this certificate is not the one that was issued' }
     }
-    return { ok: true, client: client.id, name: client.name, address, subnets }
+    return {
+      ok: true,
+      client: client.id,
+      name: client.name,
+      address,
+      subnets: this.#routes.behind(client.id),
+    }
   }
 
   #push(session: ServerSession): string[] {
-    const { mesh, replica, views } = this.#home
-    // Derived once for each change of the records, not for each of a thousand clients that come at once.
-    if (this.#beyondVersion !== replica.version) {
-      this.#beyondVersion = replica.version
-      this.#beyond = views.routes().flatMap(({ source, cidr }) => (source === 'address' ? [] : [cidr]))
-    }
     const own = new Set(session.subnets.map(formatCidr))
-    const routes = this.#beyond.filter(cidr => !own.has(formatCidr(cidr)))
-    const { subnet } = mesh
+    const routes = this.#routes.beyond().filter(cidr => !own.has(formatCidr(cidr)))
+    const { subnet } = this.#home.mesh
     return pushOptions({ address: session.address, subnet, gateway: gatewayOf(subnet), routes })
   }
 
   #opened(session: ServerSession): void {
     const { name, address, remote, cipher, tlsVersion, version } = session
     const facts = { client: name, address: formatIpv4(address), remote, cipher, tls: tlsVersion, version }
+    const client = session.client as ClientId
+    this.#sessions.set(client, session)
+    this.#mesh?.core.presence.sessionUp(client, remote)
     this.#events.append({ type: 'session-up', ...facts })
     this.#logger.info(facts, 'session up')
     this.#routesChanged()
@@ -259,6 +352,11 @@ export class Controller {
 
   #ended(session: ServerSession, reason: string): void {
     const facts = { client: session.name, remote: session.remote, reason }
+    const client = session.client as ClientId
+    if (this.#sessions.get(client) === session) {
+      this.#sessions.delete(client)
+      this.#mesh?.core.presence.sessionDown(client)
+    }
     this.#events.append({ type: 'session-down', ...facts })
     this.#logger.info(facts, 'session down')
     this.#routesChanged()
@@ -275,10 +373,14 @@ export class Controller {
   #recordsChanged(): void {
     const endpoint = this.#endpoint
     if (!endpoint) return
+    this.#noticeRemoval()
     for (const session of [...endpoint.sessions()]) {
       const serial = parseSerial(session.serial)
       const credential = serial && this.#home.views.credential(serial)
-      if (credential?.usable) continue
+      if (credential?.usable) {
+        this.#checkSubnets(session)
+        continue
+      }
       const reason = credential ? credential.message : 'this certificate is not known here'
       session.end({ kind: 'auth-failed', reason, temporary: credential?.reason === 'disabled' }, reason)
     }
@@ -287,65 +389,60 @@ export class Controller {
     this.#schedule(0)
   }
 
+  /** What a client's packets may come from is settled when it connects. */
+  #checkSubnets(session: ServerSession): void {
+    const text = (list: readonly Parameters<typeof formatCidr>[0][]) => list.map(formatCidr).sort().join()
+    if (text(session.subnets) === text(this.#routes.behind(session.client as ClientId))) return
+    session.end({ kind: 'restart', target: 'same' }, 'the networks behind it have changed')
+  }
+
+  /** Clients go to those controllers that are still part of the mesh. */
+  #noticeRemoval(): void {
+    const notice = this.#removed ? undefined : removalNotice(this.#home)
+    if (notice === undefined) return
+    this.#removed = true
+    this.#warn('removed', notice)
+    this.#logger.error(notice)
+    this.#events.append({ type: 'controller-removed', message: notice })
+    this.#draining = true
+    this.#endpoint?.drain()
+  }
+
   /** The first change counts at once; those that follow within a moment make one table. */
   #routesChanged(): void {
-    if (this.#routesTimer !== undefined) return
+    if (this.#routesTimer !== undefined || this.#stopping) return
     const wait = this.#routesSetAt + ROUTES_GRAIN_MS - Date.now()
     this.#routesTimer = setTimeout(
       () => {
         this.#routesTimer = undefined
         this.#routesSetAt = Date.now()
-        if (!this.#stopping) this.#setRoutes()
+        if (this.#stopping) return
+        this.#mesh?.core.presence.recheck()
+        this.#setRoutes()
       },
       Math.max(0, wait),
     )
   }
 
   #setRoutes(): void {
-    const { mesh, controller, id, views } = this.#home
-    const peers = new Map(
-      [...(this.#endpoint?.sessions() ?? [])].map(session => [session.client, session.peerId]),
-    )
-    const host = (address: number): SwitchRoute => ({ address, length: 32, peerId: 'tun' })
-    const routes = views.routes().flatMap(({ cidr, via }): SwitchRoute[] => {
-      if (via.kind === 'client') return [{ ...cidr, peerId: peers.get(via.id) ?? 'unreachable' }]
-      return via.kind === 'controller' && via.id === id ? [{ ...cidr, peerId: 'tun' }] : []
-    })
-    this.#switch?.setRoutes([
-      { ...mesh.subnet, peerId: 'unreachable' },
-      ...routes,
-      host(gatewayOf(mesh.subnet)),
-      host(parseIpv4(controller.address)!),
-    ])
+    this.#switch?.setRoutes(this.#routes.table())
   }
 
-  #sessions(): Session[] {
-    const sessions = [...(this.#endpoint?.sessions() ?? [])].map(session => {
-      const stats = this.#switch?.portStats(session.peerId)
-      return {
-        client: session.name,
-        address: formatIpv4(session.address),
-        controller: this.#home.config.controller,
-        since: new Date(session.openedAt).toISOString(),
-        remote: formatRemote(session.path),
-        rxBytes: stats?.rxBytes ?? 0,
-        txBytes: stats?.txBytes ?? 0,
-        rxPackets: stats?.rxPackets ?? 0,
-        txPackets: stats?.txPackets ?? 0,
-        lastReceived: stats?.lastReceived ? new Date(stats.lastReceived).toISOString() : null,
-        cipher: session.cipher,
-        keyDerivation: session.derivation,
-        tls: session.tlsVersion,
-        version: session.version,
-      }
-    })
-    return sessions.sort((a, b) => (a.client < b.client ? -1 : a.client > b.client ? 1 : 0))
+  /** Ends a client's session wherever it is; false when it has none. */
+  #kick(client: ClientId): boolean {
+    if (this.#kickHere(client)) return true
+    const mesh = this.#mesh
+    const where = mesh?.core.presence.where(client)
+    if (!mesh || !where || where.controller === this.#home.id) return false
+    mesh.core.kick(where.controller, client)
+    return true
   }
 
-  #end(which: (session: ServerSession) => boolean, how: SessionEnd, reason: string): number {
-    const ended = this.#endpoint?.end(which, how, reason) ?? 0
+  #kickHere(client: ClientId): boolean {
+    const how: SessionEnd = { kind: 'restart', target: 'same' }
+    const ended = this.#endpoint?.end(session => session.client === client, how, 'kicked') ?? 0
     this.#schedule(0)
-    return ended
+    return ended > 0
   }
 
   /** Runs the endpoint's timers, at the latest in `delay` ms. */
@@ -371,36 +468,16 @@ export class Controller {
     this.#tls?.setCredentials(credentials)
   }
 
-  async #renewCertificates(): Promise<void> {
-    try {
-      const { renewed, problem } = await this.#certificates.renew(Date.now())
-      for (const { certificate, expiresAt } of renewed) {
-        const facts = { certificate, expiresAt: expiresAt.toISOString() }
-        this.#events.append({ type: 'certificate-renewed', ...facts })
-        this.#logger.info(facts, 'certificate renewed')
-      }
-      this.#useCertificates()
-      if (problem && this.#warnings.get('renewal') !== problem) this.#logger.warn(problem)
-      if (problem) this.#warnings.set('renewal', problem)
-      else this.#warnings.delete('renewal')
-    } catch (error) {
-      this.#warnings.set('renewal', `a certificate could not be renewed: ${messageOf(error)}`)
-      this.#logger.error({ err: error }, 'a certificate could not be renewed')
-    }
-    if (this.#stopping) return
-    const delay = this.#certificates.nextCheck(Date.now()) - Date.now()
-    this.#renewal = setTimeout(() => void this.#renewCertificates(), Math.max(1000, delay))
+  #warn(about: string, warning: string | undefined): void {
+    if (warning === undefined) this.#warnings.delete(about)
+    else this.#warnings.set(about, warning)
   }
 
   #switchFailed(error: Error): void {
-    this.#warnings.set('switch', error.message)
+    this.#warn('switch', error.message)
     this.#logger.error({ err: error }, 'the switch reports an error')
     if (error instanceof SwitchError && error.code === 'FAILED') this.#fail(error)
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }
 
 function sleep(ms: number): Promise<void> {

@@ -21,6 +21,8 @@ export class Home {
   readonly directory: DataDirectory
   readonly config: Config
   readonly id: ControllerId
+  /** Ed25519: signs records, and is this controller in the mesh. */
+  readonly identityKey: KeyObject
   readonly replica: Replica
   readonly views: Views
   /** PEM */
@@ -36,6 +38,7 @@ export class Home {
     this.directory = parts.directory
     this.config = parts.config
     this.id = parts.id
+    this.identityKey = parts.identityKey
     this.replica = parts.replica
     this.views = parts.views
     this.rootCertificate = parts.rootCertificate
@@ -90,6 +93,7 @@ export class Home {
       directory,
       config,
       id,
+      identityKey: privateKey,
       replica,
       views,
       rootCertificate,

@@ -3,23 +3,32 @@ import packageJson from '../package.json' with { type: 'json' }
 import { formatCidr, formatIpv4 } from '../state/address.ts'
 import { gatewayOf } from '../state/allocator.ts'
 import { StateError } from '../state/errors.ts'
-import { KINDS, type Serial } from '../state/kinds.ts'
-import type { RouteEntry, Via } from '../state/routing-table.ts'
+import { type ClientId, KINDS, type Serial } from '../state/kinds.ts'
+import type { Via } from '../state/routing-table.ts'
 import type { ClientView } from '../state/views.ts'
 import type { Certificates } from './certificates.ts'
 import { Clients } from './clients.ts'
 import type { EventLog } from './events.ts'
 import type { Home } from './home.ts'
+import type { MeshRuntime } from './mesh-runtime.ts'
+import { comparePeers, listControllers, storedOn } from './mesh-view.ts'
+import { isPackStale } from './pack-list.ts'
 import { packContent } from './packs.ts'
 import { PkiError } from './pki/errors.ts'
+import { removalNotice } from './removal.ts'
+import { Routes } from './routes.ts'
 import {
   type AddClient,
+  type AddRoute,
   type Client,
   type ControllerService,
+  type Drained,
   type Event,
   type Pack,
   type PackFormat,
+  type PackOptions,
   type Route,
+  type RouteChange,
   ServiceError,
   type Session,
   type StateRecord,
@@ -32,9 +41,17 @@ export interface Live {
   startedAt: number
   listen(): string[]
   tun(): string | null
+  /** Of the whole mesh. */
   sessions(): Session[]
-  /** Ends the client's session; false when there is none. */
-  kick(clientId: string): boolean
+  /** Whether there is a way through it now. */
+  isUp(via: Via): boolean
+  /** Ends the client's session, wherever it is; false when there is none. */
+  kick(client: ClientId): boolean
+  /** Resolves when the clients are gone. */
+  drain(): Promise<void>
+  serve(): void
+  isDraining(): boolean
+  mesh(): MeshRuntime | undefined
   counters(): Record<string, number>
   warnings(): string[]
 }
@@ -51,6 +68,7 @@ export class LocalService implements ControllerService {
   readonly #certificates: Certificates
   readonly #events: EventLog
   readonly #clients: Clients
+  readonly #routes: Routes
   readonly #live: Live | undefined
 
   constructor(init: LocalServiceInit) {
@@ -59,6 +77,7 @@ export class LocalService implements ControllerService {
     this.#events = init.events
     this.#live = init.live
     this.#clients = new Clients(init.home)
+    this.#routes = new Routes(init.home)
   }
 
   get running(): boolean {
@@ -82,18 +101,13 @@ export class LocalService implements ControllerService {
         listen: live?.listen() ?? config.listen,
         public: controller.publicEndpoints,
         tun: live?.tun() ?? null,
+        meshListen: live?.mesh()?.listening() ?? [config.meshListen],
+        draining: live?.isDraining() ?? false,
         running: this.running,
       },
       stateHash,
       records: replica.count,
-      controllers: views.controllers().map(({ id: peer, value }) => ({
-        id: peer,
-        name: value.name,
-        self: peer === id,
-        link: { up: peer === id && this.running, rttMs: 0, lossPercent: 0 },
-        stateHash: peer === id ? stateHash : '',
-        behind: 0,
-      })),
+      controllers: listControllers(this.#home, live?.mesh()),
       sessions: await this.sessions(),
       routes: await this.routes(),
       attachments: [],
@@ -117,9 +131,10 @@ export class LocalService implements ControllerService {
               message: conflict.message,
             },
       ),
+      stalePacks: views.clients().flatMap(client => (this.#isPackStale(client) ? [client.name] : [])),
       certificates: await this.#certificates.status(),
       counters: live?.counters() ?? {},
-      warnings: [...problems, ...(live?.warnings() ?? [])],
+      warnings: [...problems, ...this.#removal(), ...(live?.warnings() ?? [])],
     }
   }
 
@@ -128,12 +143,11 @@ export class LocalService implements ControllerService {
   }
 
   async routes(): Promise<Route[]> {
-    const connected = new Set((await this.sessions()).map(session => session.client))
     return this.#home.views.routes().map(route => ({
       cidr: formatCidr(route.cidr),
       via: this.#viaName(route.via),
       metric: route.metric,
-      state: this.#isUp(route, connected) ? 'up' : 'down',
+      state: this.#live?.isUp(route.via) ? 'up' : 'down',
     }))
   }
 
@@ -156,9 +170,9 @@ export class LocalService implements ControllerService {
     })
   }
 
-  packClient(name: string, format: PackFormat, password?: string): Promise<Pack> {
-    return this.#writing(() => {
-      const client = this.#clients.get(name)
+  packClient(name: string, format: PackFormat, { password, prefer }: PackOptions = {}): Promise<Pack> {
+    return this.#writing(async () => {
+      const client = await this.#clients.prefer(name, prefer)
       if (this.#clients.isRevoked(client)) {
         throw new ServiceError(
           'refused',
@@ -173,7 +187,7 @@ export class LocalService implements ControllerService {
     return this.#writing(async () => {
       const client = await this.#clients.setEnabled(name, false)
       this.#events.append({ type: 'client-disabled', client: name, ...(reason ? { reason } : {}) })
-      return this.#describe(client, undefined)
+      return this.#stored(this.#describe(client, undefined))
     })
   }
 
@@ -181,7 +195,7 @@ export class LocalService implements ControllerService {
     return this.#writing(async () => {
       await this.#clients.setEnabled(name, true)
       this.#events.append({ type: 'client-enabled', client: name })
-      return this.client(name)
+      return this.#stored(await this.client(name))
     })
   }
 
@@ -189,7 +203,7 @@ export class LocalService implements ControllerService {
     return this.#writing(async () => {
       const client = await this.#clients.revoke(name, reason)
       this.#events.append({ type: 'client-revoked', client: name, ...(reason ? { reason } : {}) })
-      return this.#describe(client, undefined)
+      return this.#stored(this.#describe(client, undefined))
     })
   }
 
@@ -203,12 +217,37 @@ export class LocalService implements ControllerService {
 
   async kickClient(name: string): Promise<{ kicked: boolean }> {
     const client = this.#clients.get(name)
-    if (!this.#live) {
-      throw new ServiceError('not-running', 'no controller is running here, so no client is connected')
-    }
-    const kicked = this.#live.kick(client.id)
+    const kicked = this.#needLive().kick(client.id)
     if (kicked) this.#events.append({ type: 'client-kicked', client: name })
     return { kicked }
+  }
+
+  addRoute(route: AddRoute): Promise<RouteChange> {
+    return this.#writing(async () => {
+      const cidr = await this.#routes.add(route)
+      this.#events.append({ type: 'route-added', cidr, via: route.via })
+      return { cidr, changed: 1, storedOn: await this.#storedOn() }
+    })
+  }
+
+  removeRoute(text: string, via?: string): Promise<RouteChange> {
+    return this.#writing(async () => {
+      const { cidr, count } = await this.#routes.remove(text, via)
+      this.#events.append({ type: 'route-removed', cidr, ...(via === undefined ? {} : { via }) })
+      return { cidr, changed: count, storedOn: await this.#storedOn() }
+    })
+  }
+
+  async drain(): Promise<Drained> {
+    const live = this.#needLive()
+    await live.drain()
+    return this.#drained(live)
+  }
+
+  async serve(): Promise<Drained> {
+    const live = this.#needLive()
+    live.serve()
+    return this.#drained(live)
   }
 
   async records(kind?: string): Promise<StateRecord[]> {
@@ -238,7 +277,7 @@ export class LocalService implements ControllerService {
       stateHash: replica.hash(),
       records,
       problems: [...problems, ...faults.map(({ key, reason }) => `${key}: ${reason}`)],
-      peers: [],
+      peers: comparePeers(this.#home, this.#live?.mesh()),
     }
   }
 
@@ -253,8 +292,38 @@ export class LocalService implements ControllerService {
   async #pack(client: ClientView, format: PackFormat, password?: string): Promise<Pack> {
     const secret = await this.#clients.secret(client)
     const content = packContent(this.#home, client, secret, format, password)
+    await this.#clients.packed(client)
     const fileName = `${client.value.name}.${format}`
-    return { client: await this.client(client.name), format, fileName, content }
+    return { client: await this.#stored(await this.client(client.name)), format, fileName, content }
+  }
+
+  async #stored(client: Client): Promise<Client> {
+    return { ...client, storedOn: await this.#storedOn() }
+  }
+
+  #storedOn() {
+    return storedOn(this.#home, this.#live?.mesh())
+  }
+
+  #needLive(): Live {
+    if (this.#live) return this.#live
+    throw new ServiceError('not-running', 'no controller is running here, so no client is connected')
+  }
+
+  #drained(live: Live): Drained {
+    const own = this.#home.config.controller
+    const sessions = live.sessions().filter(({ controller }) => controller === own).length
+    return { draining: live.isDraining(), sessions }
+  }
+
+  #isPackStale(client: ClientView): boolean {
+    return !this.#clients.isRevoked(client) && isPackStale(this.#home, client)
+  }
+
+  /** A controller that runs says so itself. */
+  #removal(): string[] {
+    const notice = this.#live ? undefined : removalNotice(this.#home)
+    return notice === undefined ? [] : [notice]
   }
 
   #describe(client: ClientView, session: Session | undefined): Client {
@@ -270,6 +339,8 @@ export class LocalService implements ControllerService {
       tags: { ...value.tags },
       createdAt: new Date(value.createdAt).toISOString(),
       expiresAt: new Date(value.expiresAt).toISOString(),
+      prefer: (value.prefer ?? []).map(id => this.#home.replica.get('controller', id)?.name ?? id),
+      packStale: this.#isPackStale(client),
       session: session ?? null,
     }
   }
@@ -281,13 +352,6 @@ export class LocalService implements ControllerService {
 
   #viaName(via: Via): string {
     return via.kind === 'internet' ? via.kind : `${via.kind}:${this.#holderName(via.id)}`
-  }
-
-  #isUp(route: RouteEntry, connected: ReadonlySet<string>): boolean {
-    const { via } = route
-    if (!this.running) return false
-    if (via.kind === 'client') return connected.has(this.#holderName(via.id))
-    return via.kind === 'controller' && via.id === this.#home.id
   }
 
   /** What the records and certificates refuse, in the service's words. */

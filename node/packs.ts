@@ -3,12 +3,11 @@ import { X509Certificate } from 'node:crypto'
 import type { ClientView } from '../state/views.ts'
 import type { ClientSecret } from './clients.ts'
 import type { Home } from './home.ts'
-import { parseHostPort } from './net/ip.ts'
+import { remotesOf } from './pack-list.ts'
 import { makeArchive } from './pki/archive.ts'
-import { type ClientpackRequest, formatClientpack, MAX_REMOTES, type Remote } from './pki/clientpack.ts'
+import { type ClientpackRequest, formatClientpack } from './pki/clientpack.ts'
 import { parsePrivateKey } from './pki/keys.ts'
 import { makePkcs12 } from './pki/pkcs12.ts'
-import { DEFAULT_PORT } from './push.ts'
 import type { PackFormat } from './service.ts'
 
 /** @param password of the PKCS#12 file, none if absent */
@@ -42,25 +41,13 @@ function packRequest(home: Home, client: ClientView, secret: ClientSecret): Clie
     madeAt: Date.now(),
     expiresAt: client.value.expiresAt,
     serial: client.value.serial,
-    remotes: remotesOf(home),
+    remotes: remotesOf(home, client),
     root: rootCertificate,
     certificate: secret.certificate,
     chain: (issuer ?? controller).certificateChain,
     privateKey: secret.privateKey,
     tlsCryptV2: secret.tlsCryptV2,
   }
-}
-
-/** This controller first, then the others in the order of their ids. */
-function remotesOf(home: Home): Remote[] {
-  const others = home.views.controllers().filter(({ id }) => id !== home.id)
-  return [home.controller, ...others.map(({ value }) => value)]
-    .flatMap(({ publicEndpoints }) => publicEndpoints)
-    .slice(0, MAX_REMOTES)
-    .map(text => {
-      const { host, port } = parseHostPort(text, DEFAULT_PORT)
-      return { host, port }
-    })
 }
 
 function pkcs12(request: ClientpackRequest, password: string | undefined): Uint8Array {

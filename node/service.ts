@@ -34,6 +34,10 @@ export const Session = Type.Object({
 })
 export type Session = Static<typeof Session>
 
+/** How widely a write is kept: on this many controllers' disks when it was answered, of all in the mesh. */
+export const StoredOn = Type.Object({ controllers: Type.Integer(), of: Type.Integer() })
+export type StoredOn = Static<typeof StoredOn>
+
 /** A client and its current credential. Never holds a secret. */
 export const Client = Type.Object({
   name: Name,
@@ -46,7 +50,12 @@ export const Client = Type.Object({
   tags: Type.Record(Type.String(), Type.String()),
   createdAt: Instant('when the client was added'),
   expiresAt: Instant('when the certificate expires'),
+  prefer: Type.Array(Name, { description: 'controllers that its pack names first' }),
+  packStale: Type.Boolean({
+    description: 'its latest pack does not list the controllers that there are now',
+  }),
   session: Type.Union([Session, Type.Null()]),
+  storedOn: Type.Optional(StoredOn),
 })
 export type Client = Static<typeof Client>
 
@@ -59,6 +68,29 @@ export const Route = Type.Object({
   }),
 })
 export type Route = Static<typeof Route>
+
+export const AddRoute = Type.Object(
+  {
+    cidr: Text('prefix'),
+    via: Text('client:NAME or controller:NAME'),
+    metric: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 65_535,
+        description: 'of several ways the lowest that is up is used',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+)
+export type AddRoute = Static<typeof AddRoute>
+
+export const RouteChange = Type.Object({
+  cidr: Text('prefix'),
+  changed: Type.Integer({ description: 'routes added or removed' }),
+  storedOn: StoredOn,
+})
+export type RouteChange = Static<typeof RouteChange>
 
 export const Conflict = Type.Object({
   kind: Text('what clashes: address or name'),
@@ -73,10 +105,25 @@ export const ControllerLink = Type.Object({
   id: Text('controller id'),
   name: Name,
   self: Type.Boolean(),
-  link: Type.Object({ up: Type.Boolean(), rttMs: Type.Number(), lossPercent: Type.Number() }),
+  link: Type.Object(
+    {
+      up: Type.Boolean(),
+      rttMs: Type.Number(),
+      lossPercent: Type.Number(),
+      mtu: Type.Integer({
+        description: 'longest overlay packet that passes in one piece, bytes; 0 while down',
+      }),
+    },
+    { description: 'the backbone link to it' },
+  ),
+  connected: Type.Boolean({ description: 'records and presence are exchanged with it directly' }),
+  draining: Type.Boolean({ description: 'it takes no clients now' }),
+  holdsRootKey: Type.Boolean({ description: 'controllers can be invited there' }),
+  version: Text('version of Overmesh it runs; empty when it is not reached'),
   stateHash: Text('hash of its records'),
   behind: Type.Number({ description: 'records it is known to lack' }),
 })
+export type ControllerLink = Static<typeof ControllerLink>
 
 export const Certificate = Type.Object({
   subject: Text('common name'),
@@ -98,6 +145,8 @@ export const Status = Type.Object({
     listen: Type.Array(Text('UDP address clients reach it on')),
     public: Type.Array(Text('host:port written into clientpacks')),
     tun: Type.Union([Text('name of its TUN interface'), Type.Null()]),
+    meshListen: Type.Array(Text('TCP address other controllers reach it on')),
+    draining: Type.Boolean({ description: 'it takes no clients now' }),
     running: Type.Boolean({ description: 'false when read from the data directory of a stopped controller' }),
   }),
   stateHash: Text('equal on two controllers exactly when their records are'),
@@ -109,6 +158,7 @@ export const Status = Type.Object({
     Type.Object({ name: Name, controller: Name, state: Text('state'), since: Instant('since when') }),
   ),
   conflicts: Type.Array(Conflict),
+  stalePacks: Type.Array(Text('client whose pack does not list the controllers that there are now')),
   certificates: Type.Object({ root: Certificate, issuing: Certificate, server: Certificate }),
   counters: Type.Record(Type.String(), Type.Number(), {
     description: 'packets and events by name, dropped ones by reason',
@@ -126,10 +176,20 @@ export const AddClient = Type.Object(
     days: Type.Optional(
       Type.Integer({ minimum: 1, maximum: 36500, description: 'validity of the certificate' }),
     ),
+    prefer: Type.Optional(
+      Type.Array(Name, { maxItems: 64, description: 'controllers that it is to try first, in this order' }),
+    ),
   },
   { additionalProperties: false },
 )
 export type AddClient = Static<typeof AddClient>
+
+export interface PackOptions {
+  /** Protects a .p12. */
+  password?: string
+  /** Names of controllers that the pack is to list first; kept for later packs. */
+  prefer?: readonly string[]
+}
 
 export const PackFormat = Type.Union([Type.Literal('ovpn'), Type.Literal('p12'), Type.Literal('zip')])
 export type PackFormat = Static<typeof PackFormat>
@@ -163,6 +223,12 @@ export const Verification = Type.Object({
 })
 export type Verification = Static<typeof Verification>
 
+export const Drained = Type.Object({
+  draining: Type.Boolean(),
+  sessions: Type.Integer({ description: 'clients that are still here' }),
+})
+export type Drained = Static<typeof Drained>
+
 export const Event = Type.Object(
   { seq: Type.Number(), at: Instant('when'), type: Type.String() },
   { additionalProperties: true },
@@ -182,7 +248,7 @@ export interface ControllerService {
   clients(): Promise<Client[]>
   client(name: string): Promise<Client>
   addClient(request: AddClient): Promise<Pack>
-  packClient(name: string, format: PackFormat, password?: string): Promise<Pack>
+  packClient(name: string, format: PackFormat, options?: PackOptions): Promise<Pack>
   /** Ends the live session, if any; no new one is admitted until `enableClient`. */
   disableClient(name: string, reason?: string): Promise<Client>
   enableClient(name: string): Promise<Client>
@@ -190,8 +256,15 @@ export interface ControllerService {
   revokeClient(name: string, reason?: string): Promise<Client>
   /** A new key and certificate for the same client and address; the old pack is useless from then on. */
   rekeyClient(name: string, days?: number): Promise<Pack>
-  /** Ends the live session; the client may come back at once. */
+  /** Ends the live session, on whichever controller it is; the client may come back at once. */
   kickClient(name: string): Promise<{ kicked: boolean }>
+  addRoute(route: AddRoute): Promise<RouteChange>
+  /** Removes what was added for the prefix, all of it or that through `via`. */
+  removeRoute(cidr: string, via?: string): Promise<RouteChange>
+  /** Sends the clients of this controller to others and takes no new ones. */
+  drain(): Promise<Drained>
+  /** Takes clients again. */
+  serve(): Promise<Drained>
   records(kind?: string): Promise<StateRecord[]>
   verify(): Promise<Verification>
   /** The latest events, oldest first, at most `limit` (default 1,000). */

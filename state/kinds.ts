@@ -93,6 +93,10 @@ const Client = Type.Object(
     createdAt: Time,
     /** When the certificate ends. */
     expiresAt: Time,
+    /** Controllers that its clientpack names first. */
+    prefer: Type.Optional(Type.Array(ControllerIdText, { minItems: 1, maxItems: 64 })),
+    /** Names the list of controllers in its latest clientpack. */
+    packedFor: Type.Optional(Type.String({ pattern: '^[0-9a-f]{16}$' })),
   },
   closed,
 )

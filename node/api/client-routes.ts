@@ -27,8 +27,10 @@ export function clientRoutes(app: Api, service: ControllerService): void {
     {
       schema: { tags, summary: 'Its clientpack', params, body: PackRequest, response: responses(PackBody) },
     },
-    async request =>
-      packBody(await service.packClient(request.params.name, request.body.format, request.body.password)),
+    async request => {
+      const { format, ...options } = request.body
+      return packBody(await service.packClient(request.params.name, format, options))
+    },
   )
   app.post(
     '/v1/clients/:name/disable',

@@ -1,9 +1,12 @@
 // What a controller says about itself: status, sessions, routes, records, events, metrics.
 import { Type } from 'typebox'
 import {
+  AddRoute,
   type ControllerService,
+  Drained,
   Event,
   Route,
+  RouteChange,
   ServiceError,
   Session,
   StateRecord,
@@ -13,7 +16,7 @@ import {
 import { ErrorBody } from './errors.ts'
 import { EventFeed, MAX_FOLLOWERS } from './event-feed.ts'
 import { METRICS_TYPE, metricsText } from './metrics.ts'
-import { type Api, EventsQuery, FeedQuery, responses, StateQuery } from './schemas.ts'
+import { type Api, EventsQuery, FeedQuery, RemoveRoute, responses, StateQuery } from './schemas.ts'
 
 const tags = ['controller']
 
@@ -32,6 +35,39 @@ export function controllerRoutes(app: Api, service: ControllerService): void {
     '/v1/routes',
     { schema: { tags, summary: 'The derived routing table', response: responses(Type.Array(Route)) } },
     () => service.routes(),
+  )
+  app.post(
+    '/v1/routes',
+    { schema: { tags, summary: 'Add a route', body: AddRoute, response: responses(RouteChange) } },
+    request => service.addRoute(request.body),
+  )
+  app.post(
+    '/v1/routes/remove',
+    {
+      schema: {
+        tags,
+        summary: 'Remove routes to a prefix',
+        body: RemoveRoute,
+        response: responses(RouteChange),
+      },
+    },
+    request => service.removeRoute(request.body.cidr, request.body.via),
+  )
+  app.post(
+    '/v1/drain',
+    {
+      schema: {
+        tags,
+        summary: 'Send the clients of this controller to others, and take no new ones',
+        response: responses(Drained),
+      },
+    },
+    () => service.drain(),
+  )
+  app.post(
+    '/v1/serve',
+    { schema: { tags, summary: 'Take clients again', response: responses(Drained) } },
+    () => service.serve(),
   )
   app.get(
     '/v1/state',

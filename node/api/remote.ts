@@ -3,12 +3,16 @@ import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { createInterface } from 'node:readline'
 import type {
   AddClient,
+  AddRoute,
   Client,
   ControllerService,
+  Drained,
   Event,
   Pack,
   PackFormat,
+  PackOptions,
   Route,
+  RouteChange,
   Session,
   StateRecord,
   Status,
@@ -40,8 +44,8 @@ export class RemoteController implements ControllerService {
   clients = () => this.#get<Client[]>('/v1/clients')
   client = (name: string) => this.#get<Client>(clientPath(name))
   addClient = async (request: AddClient) => pack(await this.#post<PackBody>('/v1/clients', request))
-  packClient = async (name: string, format: PackFormat, password?: string) =>
-    pack(await this.#post<PackBody>(clientPath(name, 'pack'), { format, password }))
+  packClient = async (name: string, format: PackFormat, options: PackOptions = {}) =>
+    pack(await this.#post<PackBody>(clientPath(name, 'pack'), { format, ...options }))
   disableClient = (name: string, reason?: string) =>
     this.#post<Client>(clientPath(name, 'disable'), { reason })
   enableClient = (name: string) => this.#post<Client>(clientPath(name, 'enable'))
@@ -49,6 +53,10 @@ export class RemoteController implements ControllerService {
   rekeyClient = async (name: string, days?: number) =>
     pack(await this.#post<PackBody>(clientPath(name, 'rekey'), { days }))
   kickClient = (name: string) => this.#post<{ kicked: boolean }>(clientPath(name, 'kick'))
+  addRoute = (route: AddRoute) => this.#post<RouteChange>('/v1/routes', route)
+  removeRoute = (cidr: string, via?: string) => this.#post<RouteChange>('/v1/routes/remove', { cidr, via })
+  drain = () => this.#post<Drained>('/v1/drain')
+  serve = () => this.#post<Drained>('/v1/serve')
   records = (kind?: string) => this.#get<StateRecord[]>('/v1/state', { kind })
   verify = () => this.#get<Verification>('/v1/state/verify')
   events = (limit?: number) => this.#get<Event[]>('/v1/events', { limit })

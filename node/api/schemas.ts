@@ -31,6 +31,17 @@ export const PackRequest = Type.Object(
     password: Type.Optional(
       Type.String({ minLength: 1, maxLength: 255, description: 'protects a .p12, nothing else' }),
     ),
+    prefer: Type.Optional(
+      Type.Array(Name, { maxItems: 64, description: 'controllers to list first, from now on' }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+export const RemoveRoute = Type.Object(
+  {
+    cidr: Type.String({ maxLength: 64, description: 'prefix' }),
+    via: Type.Optional(Type.String({ maxLength: 100, description: 'only the route through this' })),
   },
   { additionalProperties: false },
 )

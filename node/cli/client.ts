@@ -8,10 +8,11 @@ import { example } from './help.ts'
 import type { Column } from './output.ts'
 import { intoFile } from './output-file.ts'
 import { readSecret } from './secret.ts'
-import { formatBytes, formatExpiry, formatSince } from './text.ts'
+import { formatBytes, formatExpiry, formatSince, formatStored } from './text.ts'
 
 const FORMATS = ['ovpn', 'p12', 'zip'] as const
 const clientName = readName('the client name')
+const preferred = repeated('--prefer', readName('--prefer'))
 
 interface PackOptions {
   out?: string
@@ -41,15 +42,18 @@ function addCommand(client: Command): void {
     )
     .option('--tag <key=value>', 'a note kept with the client; repeat for more', readTags('--tag'))
     .option('--days <n>', 'validity of its certificate', readInteger('--days', 1, 36500))
+    .option('--prefer <name>', 'controller that it is to try first; repeat for more', preferred)
     .option('--out <file>', 'write the clientpack there (mode 0600) instead of standard output')
     .option('--force', 'replace that file if it exists')
     .addHelpText('after', example('overmesh client add web --tag site=berlin --out web.ovpn'))
     .action(async (name: string, options: AddOptions, command: Command) => {
       const context = Context.of(command)
-      const { ip, subnet: subnets, tag: tags, days } = options
+      const { ip, subnet: subnets, tag: tags, days, prefer } = options
       await deliver(context, options, `get it with \`overmesh client pack ${name}\``, service =>
-        service.addClient({ name, ip, subnets, tags, days }),
-      ).then(pack => context.output.note(`client ${name} has address ${pack.client.address}`))
+        service.addClient({ name, ip, subnets, tags, days, prefer }),
+      ).then(({ client: { address, storedOn } }) =>
+        context.output.note(`client ${name} has address ${address}${formatStored(storedOn)}`),
+      )
     })
 }
 
@@ -58,6 +62,7 @@ interface AddOptions extends PackOptions {
   subnet?: string[]
   tag?: Record<string, string>
   days?: number
+  prefer?: string[]
 }
 
 function listCommand(client: Command): void {
@@ -86,6 +91,7 @@ const COLUMNS: Column<Client>[] = [
     value: clientState,
     style: client => (client.revoked || !client.enabled ? 'red' : client.session ? 'green' : 'dim'),
   },
+  { title: 'ON', value: client => client.session?.controller ?? '' },
   { title: 'FROM', value: client => client.session?.remote ?? '' },
   { title: 'SUBNETS', value: client => client.subnets.join(' ') },
   { title: 'EXPIRES', value: client => formatExpiry(client.expiresAt) },
@@ -117,13 +123,16 @@ function showClient({ output }: Context, client: Client): void {
       ['issuer', client.issuer],
       ['created', client.createdAt],
       ['expires', formatExpiry(client.expiresAt)],
+      ['prefers', client.prefer.join(' ')],
+      ['clientpack', client.packStale ? STALE : 'lists the controllers that there are'],
       [
         'session',
         session
           ? `on ${session.controller} from ${session.remote}, for ${formatSince(session.since)}`
           : 'none',
       ],
-      ...(session
+      // Of a session elsewhere its controller knows more.
+      ...(session && session.cipher !== ''
         ? ([
             ['traffic', `received ${formatBytes(session.rxBytes)}, sent ${formatBytes(session.txBytes)}`],
             ['protocol', `${session.tls}, ${session.cipher}, ${session.keyDerivation}`],
@@ -133,6 +142,8 @@ function showClient({ output }: Context, client: Client): void {
     ])
   })
 }
+
+const STALE = 'made before the controllers changed; make it again with `overmesh client pack`'
 
 function packCommand(client: Command): void {
   client
@@ -147,16 +158,17 @@ function packCommand(client: Command): void {
       readChoice<PackFormat>('--format', FORMATS),
       'ovpn',
     )
+    .option('--prefer <name>', 'controller to list first, from now on; repeat for more', preferred)
     .option('--password-file <file>', 'for p12: its first line protects the file (- reads standard input)')
     .addHelpText('after', example('overmesh client pack web --format zip --out web.zip'))
     .action(
       async (
         name: string,
-        options: PackOptions & { format: PackFormat; passwordFile?: string },
+        options: PackOptions & { format: PackFormat; passwordFile?: string; prefer?: string[] },
         command: Command,
       ) => {
         const context = Context.of(command)
-        const { format, passwordFile, out } = options
+        const { format, passwordFile, out, prefer } = options
         if (passwordFile !== undefined && format !== 'p12') {
           throw new UsageError('--password-file protects a .p12 only; add --format p12')
         }
@@ -166,7 +178,7 @@ function packCommand(client: Command): void {
         const password =
           passwordFile === undefined ? undefined : await readSecret(passwordFile, 'the password')
         await deliver(context, options, 'try again with another file', service =>
-          service.packClient(name, format, password),
+          service.packClient(name, format, { password, prefer }),
         )
       },
     )
@@ -189,7 +201,9 @@ function accessCommands(client: Command): void {
     command.action(async (target: string, options: { reason?: string }, self: Command) => {
       const context = Context.of(self)
       const result = await context.withService(service => act(service, target, options.reason))
-      context.output.result(result, () => context.output.line(`client ${target} is ${done}`))
+      context.output.result(result, () =>
+        context.output.line(`client ${target} is ${done}${formatStored(result.storedOn)}`),
+      )
     })
   }
   simple(
@@ -238,10 +252,13 @@ function rekeyCommand(client: Command): void {
     .addHelpText('after', example('overmesh client rekey web --out web.ovpn --force'))
     .action(async (name: string, options: PackOptions & { days?: number }, command: Command) => {
       const context = Context.of(command)
-      await deliver(context, options, `get it with \`overmesh client pack ${name}\``, service =>
-        service.rekeyClient(name, options.days),
+      const { client: rekeyed } = await deliver(
+        context,
+        options,
+        `get it with \`overmesh client pack ${name}\``,
+        service => service.rekeyClient(name, options.days),
       )
-      context.output.note(`client ${name} has a new key`)
+      context.output.note(`client ${name} has a new key${formatStored(rekeyed.storedOn)}`)
     })
 }
 

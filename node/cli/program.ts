@@ -6,10 +6,12 @@ import { Command, CommanderError } from 'commander'
 import { authorityCommands } from './authority.ts'
 import { clientCommands } from './client.ts'
 import { doctorCommand } from './doctor.ts'
+import { drainCommand } from './drain.ts'
 import { UsageError } from './errors.ts'
 import { eventsCommand } from './events.ts'
 import { initCommand } from './init.ts'
 import { probeCommand } from './probe.ts'
+import { routeCommands } from './route.ts'
 import { stateCommands } from './state.ts'
 import { statusCommands } from './status.ts'
 import { upCommand } from './up.ts'
@@ -28,6 +30,8 @@ export function buildProgram(): Command {
   upCommand(program)
   clientCommands(program)
   statusCommands(program)
+  routeCommands(program)
+  drainCommand(program)
   eventsCommand(program)
   stateCommands(program)
   probeCommand(program)

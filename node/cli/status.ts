@@ -1,6 +1,6 @@
 // overmesh status, sessions, routes: what is, now.
 import type { Command } from 'commander'
-import type { Route, Session, Status } from '../service.ts'
+import type { Session, Status } from '../service.ts'
 import { Context } from './context.ts'
 import { example } from './help.ts'
 import type { Column, Output } from './output.ts'
@@ -29,20 +29,6 @@ export function statusCommands(program: Command): void {
       const none = running ? 'no client is connected' : `no controller is running on ${context.dataDir}`
       context.output.result(sessions, () => context.output.table(SESSION_COLUMNS, sessions, none))
     })
-  routesCommand(program.command('routes'), 'overmesh routes')
-  const route = program.command('route').description('routes of the overlay')
-  routesCommand(route.command('list'), 'overmesh route list')
-}
-
-function routesCommand(command: Command, usage: string): void {
-  command
-    .description('the derived routing table')
-    .addHelpText('after', example(usage))
-    .action(async (_options: unknown, self: Command) => {
-      const context = Context.of(self)
-      const routes = await context.withService(service => service.routes())
-      context.output.result(routes, () => context.output.table(ROUTE_COLUMNS, routes, 'no routes'))
-    })
 }
 
 export const SESSION_COLUMNS: Column<Session>[] = [
@@ -57,13 +43,6 @@ export const SESSION_COLUMNS: Column<Session>[] = [
   { title: 'SOFTWARE', value: session => session.version },
 ]
 
-const ROUTE_COLUMNS: Column<Route>[] = [
-  { title: 'CIDR', value: route => route.cidr },
-  { title: 'VIA', value: route => route.via },
-  { title: 'METRIC', value: route => String(route.metric), align: 'right' },
-  { title: 'STATE', value: route => route.state, style: route => (route.state === 'up' ? 'green' : 'dim') },
-]
-
 /** The whole status as a person reads it. */
 export function printStatus(output: Output, status: Status): void {
   const { mesh, controller, certificates } = status
@@ -76,7 +55,7 @@ export function printStatus(output: Output, status: Status): void {
         : `${controller.name}, not running (this is what its data directory says)`,
     ],
     ['address', `${controller.address}, gateway ${controller.gateway}`],
-    ['listens on', controller.listen.join(' ')],
+    ['listens on', `${controller.listen.join(' ')} (UDP), ${controller.meshListen.join(' ')} (TCP)`],
     ['clients dial', controller.public.join(' ')],
     ['interface', controller.tun ?? 'none: it switches between clients only'],
     ['records', `${status.records}, state ${status.stateHash}`],
@@ -102,7 +81,15 @@ export function printStatus(output: Output, status: Status): void {
     output.line()
     output.table(COUNTER_COLUMNS, counters, '')
   }
-  const notices = [...status.conflicts.map(conflict => conflict.message), ...status.warnings]
+  const { stalePacks } = status
+  const stale =
+    stalePacks.length === 0
+      ? []
+      : [
+          `${stalePacks.length} clientpacks were made before the controllers changed (${stalePacks.slice(0, 5).join(', ')}` +
+            `${stalePacks.length > 5 ? ', …' : ''}); they still work, \`overmesh client pack\` makes them anew`,
+        ]
+  const notices = [...status.conflicts.map(conflict => conflict.message), ...stale, ...status.warnings]
   if (notices.length > 0) output.line()
   for (const notice of notices) output.line(`${output.paint('yellow', 'attention:')} ${printable(notice)}`)
 }
@@ -114,9 +101,19 @@ const CONTROLLER_COLUMNS: Column<Status['controllers'][number]>[] = [
     value: peer => (peer.link.up ? 'up' : 'down'),
     style: peer => (peer.link.up ? 'green' : 'red'),
   },
-  { title: 'RTT', value: peer => `${peer.link.rttMs.toFixed(1)} ms`, align: 'right' },
-  { title: 'LOSS', value: peer => `${peer.link.lossPercent.toFixed(1)} %`, align: 'right' },
-  { title: 'STATE', value: peer => peer.stateHash },
+  {
+    title: 'RTT',
+    value: peer => (peer.link.up ? `${peer.link.rttMs.toFixed(1)} ms` : ''),
+    align: 'right',
+  },
+  {
+    title: 'LOSS',
+    value: peer => (peer.link.up ? `${peer.link.lossPercent.toFixed(1)} %` : ''),
+    align: 'right',
+  },
+  { title: 'RECORDS', value: peer => (peer.connected ? 'exchanged' : 'cut off') },
+  { title: 'CLIENTS', value: peer => (peer.draining ? 'drained' : peer.version === '' ? '' : 'taken') },
+  { title: 'STATE', value: peer => peer.stateHash.slice(0, 16) },
   { title: 'BEHIND', value: peer => String(peer.behind), align: 'right' },
 ]
 

@@ -57,3 +57,9 @@ export function formatExpiry(instant: string, now = Date.now()): string {
   const distance = days < 0 ? 'expired' : days === 0 ? 'today' : `in ${days}d`
   return `${instant.slice(0, 10)} (${distance})`
 }
+
+/** On how many controllers a write is; nothing in a mesh of one. */
+export function formatStored(storedOn: { controllers: number; of: number } | undefined): string {
+  if (storedOn === undefined || storedOn.of < 2) return ''
+  return `; stored on ${storedOn.controllers} of ${storedOn.of} controllers`
+}

@@ -1,11 +1,13 @@
 // A controller in memory: enough of one to test the API and the command line against.
 import {
   type AddClient,
+  type AddRoute,
   type Client,
   type ControllerService,
   type Event,
   type Pack,
   type PackFormat,
+  type PackOptions,
   ServiceError,
   type Session,
   type Status,
@@ -47,6 +49,8 @@ export class FakeService implements ControllerService {
       listen: ['127.0.0.1:1194'],
       public: ['vpn.example.org:1194'],
       tun: null,
+      meshListen: ['127.0.0.1:4001'],
+      draining: false,
       running: true,
     },
     stateHash: 'abc123',
@@ -56,7 +60,11 @@ export class FakeService implements ControllerService {
         id: 'controller-id',
         name: 'alpha',
         self: true,
-        link: { up: true, rttMs: 0, lossPercent: 0 },
+        link: { up: true, rttMs: 0, lossPercent: 0, mtu: 0 },
+        connected: true,
+        draining: false,
+        holdsRootKey: true,
+        version: '0.1.0',
         stateHash: 'abc123',
         behind: 0,
       },
@@ -65,6 +73,7 @@ export class FakeService implements ControllerService {
     routes: await this.routes(),
     attachments: [],
     conflicts: [],
+    stalePacks: [],
     certificates: {
       root: certificate('mesh root', false),
       issuing: certificate('alpha issuing', true),
@@ -96,8 +105,8 @@ export class FakeService implements ControllerService {
     this.all.set(request.name, client)
     return fakePack(client, 'ovpn')
   }
-  packClient = async (name: string, format: PackFormat, password?: string) => {
-    this.calls.push(['packClient', name, format, password])
+  packClient = async (name: string, format: PackFormat, options: PackOptions = {}) => {
+    this.calls.push(['packClient', name, format, options])
     return fakePack(await this.client(name), format)
   }
   disableClient = async (name: string, reason?: string) => {
@@ -114,6 +123,16 @@ export class FakeService implements ControllerService {
     return fakePack(await this.client(name), 'ovpn')
   }
   kickClient = async (name: string) => ({ kicked: (await this.client(name)).session !== null })
+  addRoute = async (route: AddRoute) => {
+    this.calls.push(['addRoute', route])
+    return { cidr: route.cidr, changed: 1, storedOn: { controllers: 2, of: 3 } }
+  }
+  removeRoute = async (cidr: string, via?: string) => {
+    this.calls.push(['removeRoute', cidr, via])
+    return { cidr, changed: 2, storedOn: { controllers: 2, of: 3 } }
+  }
+  drain = async () => ({ draining: true, sessions: 0 })
+  serve = async () => ({ draining: false, sessions: 0 })
   records = async (kind?: string) =>
     ['client', 'setting']
       .filter(each => kind === undefined || each === kind)
@@ -165,6 +184,8 @@ function fakeClient(name: string, address: string): Client {
     tags: {},
     createdAt: '2026-01-02T03:04:05.678Z',
     expiresAt: '2036-01-02T03:04:05.678Z',
+    prefer: [],
+    packStale: false,
     session: null,
   }
 }

@@ -42,7 +42,7 @@ test('tables are aligned, and plain in a pipe', async () => {
   web.session = { ...fakeSession(web), version: 'evil\u001b[2J\u202etxt' }
   await using served = await Served.open(service)
   const list = (await served.run('client', 'list')).stdout.trimEnd().split('\n')
-  assert.match(list[0], /^NAME +ADDRESS +STATE +FROM +SUBNETS +EXPIRES +TAGS$/)
+  assert.match(list[0], /^NAME +ADDRESS +STATE +ON +FROM +SUBNETS +EXPIRES +TAGS$/)
   const column = list[0].indexOf('ADDRESS')
   for (const line of list.slice(1)) assert.match(line.slice(column - 2), /^ {2}10\.77/)
   const sessions = await served.run('sessions')
@@ -133,7 +133,7 @@ test('a p12 password comes from a file, not from arguments', async () => {
     ...'client pack web --format p12 --password-file pass --out web.p12'.split(' '),
   )
   assert.equal(packed.code, 0, packed.stderr)
-  assert.deepEqual(service.calls[0], ['packClient', 'web', 'p12', 'open sesame'])
+  assert.deepEqual(service.calls[0], ['packClient', 'web', 'p12', { password: 'open sesame' }])
   const missing = await served.run(
     ...'client pack web --format p12 --password-file nope --out x.p12'.split(' '),
   )

@@ -1,0 +1,66 @@
+// The mesh as an operator asks about it: the other controllers, how far they are, and where a write is kept.
+import type { Home } from './home.ts'
+import type { MeshRuntime } from './mesh-runtime.ts'
+import type { ControllerLink, StoredOn, Verification } from './service.ts'
+
+/** ms that a write waits for the controllers that are connected to say that they have it. */
+const STORED_MS = 500
+
+/** Every controller of the mesh, this one too. @param mesh undefined when no controller runs */
+export function listControllers(
+  { id, views, replica }: Home,
+  mesh: MeshRuntime | undefined,
+): ControllerLink[] {
+  const links = new Map(mesh?.links().map(link => [link.peer, link]))
+  const peers = new Map(mesh?.peers().map(peer => [peer.id, peer]))
+  return views.controllers().map(({ id: controller, value }) => {
+    const self = controller === id
+    const link = links.get(controller)
+    const peer = peers.get(controller)
+    const presence = mesh?.core.presence
+    const facts = presence?.isLiving(controller) ? presence.of(controller)?.facts : undefined
+    return {
+      id: controller,
+      name: value.name,
+      self,
+      link: {
+        up: self ? mesh !== undefined : (link?.up ?? false),
+        rttMs: link?.up ? round(link.rttMs) : 0,
+        lossPercent: self ? 0 : (link?.lossPercent ?? (mesh ? 100 : 0)),
+        mtu: link?.up ? link.mtu : 0,
+      },
+      connected: self ? mesh !== undefined : (peer?.connected ?? false),
+      draining: facts?.draining ?? false,
+      holdsRootKey: facts?.holdsRootKey ?? false,
+      version: facts?.version ?? '',
+      stateHash: self ? replica.hash() : (peer?.stateHash ?? ''),
+      behind: peer?.behind ?? 0,
+    }
+  })
+}
+
+/** How the peers' records compare with those here. */
+export function comparePeers(home: Home, mesh: MeshRuntime | undefined): Verification['peers'] {
+  const stateHash = home.replica.hash()
+  return listControllers(home, mesh)
+    .filter(({ self }) => !self)
+    .map(peer => ({ name: peer.name, stateHash: peer.stateHash, equal: peer.stateHash === stateHash }))
+}
+
+/** On how many of the mesh's controllers the latest write is on disk, this one among them. */
+export async function storedOn({ views, replica }: Home, mesh: MeshRuntime | undefined): Promise<StoredOn> {
+  const of = views.controllers().length
+  const { sequence } = replica
+  if (mesh === undefined) return { controllers: 1, of }
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const timer = setTimeout(resolve, STORED_MS)
+  try {
+    const others = await mesh.core.stored({ sequence }, promise)
+    return { controllers: Math.min(of, 1 + others), of }
+  } finally {
+    clearTimeout(timer)
+    resolve()
+  }
+}
+
+const round = (value: number): number => Math.round(value * 1000) / 1000
