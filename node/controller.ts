@@ -4,11 +4,13 @@ import type { Logger } from 'pino'
 import { formatCidr, formatIpv4, parseIpv4 } from '../state/address.ts'
 import { gatewayOf } from '../state/allocator.ts'
 import { type ClientId, parseSerial } from '../state/kinds.ts'
+import { Admission } from './admission.ts'
 import { CertificateKeeper } from './certificate-keeper.ts'
 import { Certificates } from './certificates.ts'
 import { EventFile } from './event-file.ts'
 import { EventLog } from './events.ts'
 import { Home } from './home.ts'
+import { Invites } from './invites.ts'
 import { LocalService } from './local-service.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
 import { formatHostPort, parseHostPort } from './net/ip.ts'
@@ -30,6 +32,13 @@ export interface ControllerOptions {
   logger: Logger
   /** True: with a TUN interface where there is root, without where there is none; a name asks for that interface. */
   tun: boolean | string
+}
+
+interface Parts {
+  home: Home
+  certificates: Certificates
+  events: EventLog
+  invites: Invites
 }
 
 export class ControllerRemovedError extends Error {
@@ -57,6 +66,7 @@ export class Controller {
   readonly #certificates: Certificates
   readonly #keeper: CertificateKeeper
   readonly #events: EventLog
+  readonly #invites: Invites
   readonly #logger: Logger
   readonly #tun: boolean | string
   readonly #startedAt = Date.now()
@@ -82,8 +92,10 @@ export class Controller {
   #stopping = false
   readonly #fail: (error: Error) => void
 
-  private constructor(home: Home, certificates: Certificates, events: EventLog, options: ControllerOptions) {
+  private constructor(parts: Parts, options: ControllerOptions) {
+    const { home, certificates, events, invites } = parts
     this.#home = home
+    this.#invites = invites
     this.#certificates = certificates
     this.#events = events
     this.#logger = options.logger
@@ -107,6 +119,7 @@ export class Controller {
       home,
       certificates,
       events,
+      invites,
       live: {
         startedAt: this.#startedAt,
         listen: () => this.#switch?.addresses.map(formatHostPort) ?? [],
@@ -142,7 +155,9 @@ export class Controller {
         onProblem: error => logger.warn({ err: error }, 'an event could not be kept'),
       })
       for (const problem of home.problems) events.append({ type: 'state-damage', message: problem })
-      return new Controller(home, await Certificates.open(home), events, options)
+      const certificates = await Certificates.open(home)
+      const invites = await Invites.open(home.directory)
+      return new Controller({ home, certificates, events, invites }, options)
     } catch (error) {
       await home.close()
       throw error
@@ -275,6 +290,19 @@ export class Controller {
       logger: this.#logger,
       startedAt: this.#startedAt,
       isDraining: () => this.#draining,
+      joins: new Admission({
+        home: this.#home,
+        invites: this.#invites,
+        now: Date.now,
+        joined: (_id, controller) => {
+          this.#events.append({ type: 'controller-joined', controller })
+          this.#logger.info({ controller }, 'a controller joined the mesh')
+        },
+        refused: (peer, reason) => {
+          const recorded = this.#events.append({ type: 'peer-refused', controller: peer, reason })
+          if (recorded) this.#logger.warn({ controller: peer, reason }, 'a join was refused')
+        },
+      }),
     })
     mesh.onRoutes = () => this.#routesChanged()
     mesh.core.presence.onSuperseded = client => {

@@ -7,6 +7,7 @@
 //   pki/                   mesh root's certificate; issuing CA and server certificate of this controller with their keys
 //   secrets/               keys shared by the controllers of the mesh
 //   clients/SERIAL.json    private half of a credential issued here
+//   invites/ID.json        an invitation that was not used yet; its secret is not there
 //   state/                 LevelDB: the replica
 //   run/api.sock           socket of the running controller
 import { randomBytes } from 'node:crypto'
@@ -95,6 +96,29 @@ export class DataDirectory {
   }
   clientSecret(serial: string): string {
     return join(this.root, 'clients', `${serial}.json`)
+  }
+
+  get invites(): string {
+    return join(this.root, 'invites')
+  }
+  invite(id: string): string {
+    return join(this.invites, `${id}.json`)
+  }
+
+  /** Top-level paths of all that may be in it but for the configuration. */
+  everything(): string[] {
+    const names = [
+      'identity.key',
+      'authority',
+      'pki',
+      'secrets',
+      'clients',
+      'invites',
+      'state',
+      'events.jsonl',
+      'run',
+    ]
+    return names.map(name => join(this.root, name))
   }
 
   /** Reads and checks the configuration. @throws DataDirectoryError that says what to do. */
@@ -196,12 +220,7 @@ export class DataDirectory {
       await rm(temporary, { force: true })
       throw error
     }
-    const directory = await open(dirname(path), 'r')
-    try {
-      await directory.sync()
-    } finally {
-      await directory.close()
-    }
+    await syncDirectory(dirname(path))
   }
 
   async remove(path: string): Promise<void> {
@@ -256,6 +275,15 @@ export class DataDirectory {
       `cannot use ${this.root} (${reason}); run as its owner, or choose another with --data`,
       { cause: error },
     )
+  }
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, 'r')
+  try {
+    await directory.sync()
+  } finally {
+    await directory.close()
   }
 }
 

@@ -27,6 +27,7 @@ export type EventType =
   | 'peer-refused'
   | 'link-up'
   | 'link-down'
+  | 'controller-invited'
   | 'controller-joined'
   | 'controller-removed'
   | 'controller-draining'

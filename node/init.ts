@@ -1,6 +1,5 @@
 // A new mesh and its first controller, in an empty data directory.
 import { createPublicKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
-import { networkInterfaces } from 'node:os'
 import { cidrHasHostBits, formatCidr, formatIpv4, parseCidr } from '../state/address.ts'
 import {
   type AddressView,
@@ -15,7 +14,8 @@ import { LevelStore } from '../state/level-store.ts'
 import { rawPublicKey } from '../state/record.ts'
 import { Replica } from '../state/replica.ts'
 import { CONFIG_VERSION, type Config, DataDirectory } from './data-directory.ts'
-import { formatHostPort, parseHostPort } from './net/ip.ts'
+import { meshEndpointsOf, publicEndpointsOf } from './mesh-endpoints.ts'
+import { parseHostPort } from './net/ip.ts'
 import { createMeshRoot, issueIssuingCa } from './pki/authority.ts'
 import { formatPrivateKey, newPrivateKey, publicKeyOf } from './pki/keys.ts'
 import { fingerprintOf } from './pki/names.ts'
@@ -63,7 +63,7 @@ export async function initMesh(request: InitRequest): Promise<InitResult> {
     if (!isName(name))
       throw new ServiceError('invalid', `"${name}" is no name; use a-z, 0-9, "-", "." and "_"`)
   }
-  const publicEndpoints = publicEndpointsOf(request)
+  const publicEndpoints = publicEndpointsOf(request.public, request.listen)
   const directory = new DataDirectory(request.dataDir)
   await directory.claim()
 
@@ -141,7 +141,7 @@ export async function initMesh(request: InitRequest): Promise<InitResult> {
           certificateChain: issuing.pem,
           address,
           publicEndpoints,
-          meshEndpoints: [],
+          meshEndpoints: meshEndpointsOf(request.meshListen, publicEndpoints),
           joinedAt: now,
         },
       },
@@ -182,22 +182,6 @@ function readSubnet(text: string) {
   const problem = subnetProblem(subnet)
   if (problem) throw new ServiceError('invalid', problem)
   return subnet
-}
-
-/** As told; else where it listens; else the machine's first address that is not loopback. */
-function publicEndpointsOf(request: InitRequest): string[] {
-  if (request.public.length > 0) {
-    return request.public.map(text => formatHostPort(parseHostPort(text, DEFAULT_PORT)))
-  }
-  return request.listen.map(text => {
-    const { host, port } = parseHostPort(text, DEFAULT_PORT)
-    if (host !== '0.0.0.0' && host !== '::') return formatHostPort({ host, port })
-    const family = host === '::' ? 'IPv6' : 'IPv4'
-    const own = Object.values(networkInterfaces())
-      .flatMap(addresses => addresses ?? [])
-      .find(address => address.family === family && !address.internal && !address.address.startsWith('fe80'))
-    return formatHostPort({ host: own?.address ?? (family === 'IPv6' ? '::1' : '127.0.0.1'), port })
-  })
 }
 
 function pem(key: KeyObject): string {

@@ -10,8 +10,10 @@ import type { Certificates } from './certificates.ts'
 import { Clients } from './clients.ts'
 import type { EventLog } from './events.ts'
 import type { Home } from './home.ts'
+import { Invites } from './invites.ts'
+import { Membership } from './membership.ts'
 import type { MeshRuntime } from './mesh-runtime.ts'
-import { comparePeers, listControllers, storedOn } from './mesh-view.ts'
+import { comparePeers, listControllers, listEntries, storedOn } from './mesh-view.ts'
 import { isPackStale } from './pack-list.ts'
 import { packContent } from './packs.ts'
 import { PkiError } from './pki/errors.ts'
@@ -35,6 +37,7 @@ import {
   type Status,
   type Verification,
 } from './service.ts'
+import type { ControllerEntry, Invitation, Removal } from './service-membership.ts'
 
 /** The running part of a controller, as its service sees it. */
 export interface Live {
@@ -60,8 +63,12 @@ export interface LocalServiceInit {
   home: Home
   certificates: Certificates
   events: EventLog
+  /** Those that the running controller knows of. */
+  invites?: Invites
   live?: Live
 }
+
+const DEFAULT_INVITE_SECONDS = 3600
 
 export class LocalService implements ControllerService {
   readonly #home: Home
@@ -69,6 +76,7 @@ export class LocalService implements ControllerService {
   readonly #events: EventLog
   readonly #clients: Clients
   readonly #routes: Routes
+  readonly #membership: Membership
   readonly #live: Live | undefined
 
   constructor(init: LocalServiceInit) {
@@ -78,6 +86,10 @@ export class LocalService implements ControllerService {
     this.#live = init.live
     this.#clients = new Clients(init.home)
     this.#routes = new Routes(init.home)
+    this.#membership = new Membership(
+      init.home,
+      async () => init.invites ?? Invites.open(init.home.directory),
+    )
   }
 
   get running(): boolean {
@@ -248,6 +260,48 @@ export class LocalService implements ControllerService {
     const live = this.#needLive()
     live.serve()
     return this.#drained(live)
+  }
+
+  invite(ttlSeconds = DEFAULT_INVITE_SECONDS): Promise<Invitation> {
+    return this.#writing(async () => {
+      const { token, expiresAt, endpoints } = await this.#membership.invite(ttlSeconds)
+      const until = new Date(expiresAt).toISOString()
+      this.#events.append({ type: 'controller-invited', until })
+      return { token, expiresAt: until, endpoints }
+    })
+  }
+
+  async controllers(all = false): Promise<ControllerEntry[]> {
+    const removed = all ? this.#membership.removed() : []
+    return listEntries(this.#home, this.#live?.mesh(), removed)
+  }
+
+  removeController(name: string): Promise<Removal> {
+    return this.#writing(async () => {
+      const clients = await this.#membership.remove(name)
+      this.#events.append({ type: 'controller-removed', controller: name })
+      return { controller: name, clients, storedOn: await this.#storedOn() }
+    })
+  }
+
+  leave(): Promise<Removal> {
+    return this.#writing(async () => {
+      const live = this.#needLive()
+      const { controller } = this.#home.config
+      if (
+        !live
+          .mesh()
+          ?.peers()
+          .some(({ connected }) => connected)
+      ) {
+        throw new ServiceError(
+          'refused',
+          `no other controller is reached now, and none would know; try again, or run \`overmesh controller remove ${controller}\` on another`,
+        )
+      }
+      const clients = await this.#membership.leave()
+      return { controller, clients, storedOn: await this.#storedOn() }
+    })
   }
 
   async records(kind?: string): Promise<StateRecord[]> {

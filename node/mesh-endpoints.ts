@@ -12,11 +12,23 @@ const MAX_ADDRESSES = 4
 const isAny = (host: string): boolean => host === '0.0.0.0' || host === '::'
 
 /** The machine's first address of a family that is not loopback. */
-export function ownAddress(family: 'IPv4' | 'IPv6'): string {
+function ownAddress(family: 'IPv4' | 'IPv6'): string {
   const own = Object.values(networkInterfaces())
     .flatMap(addresses => addresses ?? [])
     .find(each => each.family === family && !each.internal && !each.address.startsWith('fe80'))
   return own?.address ?? (family === 'IPv6' ? '::1' : '127.0.0.1')
+}
+
+/**
+ * `host:port`, UDP, that clients and other controllers dial: as told; else where it listens; else the machine's first
+ * address that is not loopback.
+ */
+export function publicEndpointsOf(told: readonly string[], listen: readonly string[]): string[] {
+  if (told.length > 0) return told.map(text => formatHostPort(parseHostPort(text, DEFAULT_PORT)))
+  return listen.map(text => {
+    const { host, port } = parseHostPort(text, DEFAULT_PORT)
+    return formatHostPort({ host: isAny(host) ? ownAddress(host === '::' ? 'IPv6' : 'IPv4') : host, port })
+  })
 }
 
 /**
@@ -26,6 +38,8 @@ export function ownAddress(family: 'IPv4' | 'IPv6'): string {
  */
 export function meshEndpointsOf(meshListen: string, publicEndpoints: readonly string[]): string[] {
   const { host, port } = parseHostPort(meshListen, DEFAULT_MESH_PORT, 0)
+  // The system is to choose: that is known once it has.
+  if (port === 0) return []
   if (!isAny(host)) return [formatHostPort({ host, port })]
   const hosts = publicEndpoints.map(text => parseHostPort(text, DEFAULT_PORT).host)
   if (hosts.length === 0) hosts.push(ownAddress(host === '::' ? 'IPv6' : 'IPv4'))

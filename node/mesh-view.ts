@@ -1,7 +1,9 @@
 // The mesh as an operator asks about it: the other controllers, how far they are, and where a write is kept.
+import type { ControllerId, ControllerValue } from '../state/kinds.ts'
 import type { Home } from './home.ts'
 import type { MeshRuntime } from './mesh-runtime.ts'
 import type { ControllerLink, StoredOn, Verification } from './service.ts'
+import type { ControllerEntry } from './service-membership.ts'
 
 /** ms that a write waits for the controllers that are connected to say that they have it. */
 const STORED_MS = 500
@@ -37,6 +39,39 @@ export function listControllers(
       behind: peer?.behind ?? 0,
     }
   })
+}
+
+/** The controllers as they are registered, with those of `removed` at the end. */
+export function listEntries(
+  home: Home,
+  mesh: MeshRuntime | undefined,
+  removed: readonly { id: ControllerId; value: ControllerValue; by: ControllerId }[],
+): ControllerEntry[] {
+  const { replica } = home
+  const seen = new Map(listControllers(home, mesh).map(each => [each.id, each]))
+  const entry = (id: ControllerId, value: ControllerValue, by?: ControllerId): ControllerEntry => {
+    const now = seen.get(id)
+    return {
+      id,
+      name: value.name,
+      self: id === home.id,
+      address: value.address,
+      public: value.publicEndpoints,
+      mesh: value.meshEndpoints,
+      joinedAt: new Date(value.joinedAt).toISOString(),
+      up: now !== undefined && (now.connected || now.link.up),
+      behind: now?.behind ?? 0,
+      draining: now?.draining ?? false,
+      holdsRootKey: now?.holdsRootKey ?? false,
+      version: now?.version ?? '',
+      removedAt: value.removedAt === undefined ? null : new Date(value.removedAt).toISOString(),
+      removedBy: by === undefined ? null : (replica.get('controller', by)?.name ?? by),
+    }
+  }
+  return [
+    ...home.views.controllers().map(({ id, value }) => entry(id, value)),
+    ...removed.map(({ id, value, by }) => entry(id, value, by)),
+  ]
 }
 
 /** How the peers' records compare with those here. */

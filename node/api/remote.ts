@@ -19,6 +19,7 @@ import type {
   Verification,
 } from '../service.ts'
 import { ServiceError } from '../service-error.ts'
+import type { ControllerEntry, Invitation, Removal } from '../service-membership.ts'
 import type { ErrorBody } from './errors.ts'
 import type { FeedEnd } from './event-feed.ts'
 import type { PackBody } from './schemas.ts'
@@ -57,6 +58,11 @@ export class RemoteController implements ControllerService {
   removeRoute = (cidr: string, via?: string) => this.#post<RouteChange>('/v1/routes/remove', { cidr, via })
   drain = () => this.#post<Drained>('/v1/drain')
   serve = () => this.#post<Drained>('/v1/serve')
+  invite = (ttlSeconds?: number) => this.#post<Invitation>('/v1/invites', { ttlSeconds })
+  controllers = (all?: boolean) => this.#get<ControllerEntry[]>('/v1/controllers', all ? { all: 'true' } : {})
+  removeController = (name: string) =>
+    this.#post<Removal>(`/v1/controllers/${encodeURIComponent(name)}/remove`)
+  leave = () => this.#post<Removal>('/v1/leave')
   records = (kind?: string) => this.#get<StateRecord[]>('/v1/state', { kind })
   verify = () => this.#get<Verification>('/v1/state/verify')
   events = (limit?: number) => this.#get<Event[]>('/v1/events', { limit })

@@ -46,6 +46,11 @@ export const RemoveRoute = Type.Object(
   { additionalProperties: false },
 )
 
+export const ControllersQuery = Type.Object(
+  { all: Type.Optional(Type.Boolean({ description: 'those that were removed, too' })) },
+  { additionalProperties: false },
+)
+
 export const RekeyRequest = Type.Object(
   { days: Type.Optional(Type.Integer({ minimum: 1, maximum: 36500 })) },
   { additionalProperties: false },

@@ -9,6 +9,7 @@ import type { ControllerService } from '../service.ts'
 import { clientRoutes } from './client-routes.ts'
 import { controllerRoutes } from './controller-routes.ts'
 import { refusal, refuse } from './errors.ts'
+import { membershipRoutes } from './membership-routes.ts'
 import type { Api } from './schemas.ts'
 import { claimSocket } from './socket.ts'
 
@@ -74,6 +75,7 @@ export async function buildApi({ service, logger }: ApiInit): Promise<Api> {
   })
   clientRoutes(app, service)
   controllerRoutes(app, service)
+  membershipRoutes(app, service)
   app.get('/openapi.json', { schema: { hide: true, response: { 200: Type.Unknown() } } }, () => app.swagger())
   await app.ready()
   return app

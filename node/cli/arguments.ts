@@ -49,6 +49,19 @@ export function readInteger(option: string, min: number, max: number): Reader<nu
   }
 }
 
+/** A duration such as `90s`, `30m`, `1h` or `2d`, in seconds. */
+export function readDuration(option: string, max: number): Reader<number> {
+  return text => {
+    const [, digits, unit = 's'] = /^(\d{1,9})([smhd])?$/.exec(text) ?? []
+    const seconds = Number(digits) * { s: 1, m: 60, h: 3600, d: 86_400 }[unit as 's' | 'm' | 'h' | 'd']
+    if (seconds >= 1 && seconds <= max) return seconds
+    const most = `${Math.floor(max / 86_400)}d`
+    throw new UsageError(
+      `${option}: '${text}' is not a duration up to ${most}; write it as 90s, 30m, 1h or 2d`,
+    )
+  }
+}
+
 /** A number of seconds above 0, with decimals, up to `max`. */
 export function readSeconds(option: string, max: number): Reader<number> {
   return text => {

@@ -7,6 +7,7 @@ import { CommandError, UsageError } from './errors.ts'
 import { example } from './help.ts'
 import type { Column } from './output.ts'
 import { intoFile } from './output-file.ts'
+import { reissueCommand } from './reissue.ts'
 import { readSecret } from './secret.ts'
 import { formatBytes, formatExpiry, formatSince, formatStored } from './text.ts'
 
@@ -27,6 +28,7 @@ export function clientCommands(program: Command): void {
   packCommand(client)
   accessCommands(client)
   rekeyCommand(client)
+  reissueCommand(client)
 }
 
 function addCommand(client: Command): void {

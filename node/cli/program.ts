@@ -5,11 +5,14 @@ import { dirname, join } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { authorityCommands } from './authority.ts'
 import { clientCommands } from './client.ts'
+import { controllerCommands } from './controller.ts'
 import { doctorCommand } from './doctor.ts'
 import { drainCommand } from './drain.ts'
 import { UsageError } from './errors.ts'
 import { eventsCommand } from './events.ts'
 import { initCommand } from './init.ts'
+import { inviteCommand } from './invite.ts'
+import { joinCommand } from './join.ts'
 import { probeCommand } from './probe.ts'
 import { routeCommands } from './route.ts'
 import { stateCommands } from './state.ts'
@@ -28,10 +31,13 @@ export function buildProgram(): Command {
     .configureOutput({ writeErr: () => {}, outputError: () => {} })
   initCommand(program)
   upCommand(program)
+  inviteCommand(program)
+  joinCommand(program)
+  controllerCommands(program)
+  drainCommand(program)
   clientCommands(program)
   statusCommands(program)
   routeCommands(program)
-  drainCommand(program)
   eventsCommand(program)
   stateCommands(program)
   probeCommand(program)

@@ -131,6 +131,17 @@ export class FakeService implements ControllerService {
     this.calls.push(['removeRoute', cidr, via])
     return { cidr, changed: 2, storedOn: { controllers: 2, of: 3 } }
   }
+  invite = async (ttlSeconds = 3600) => {
+    this.calls.push(['invite', ttlSeconds])
+    return { token: 'om1-token', expiresAt: '2026-01-02T04:04:05.678Z', endpoints: ['192.0.2.1:4001'] }
+  }
+  controllers = async () => []
+  removeController = async (name: string) => ({
+    controller: name,
+    clients: ['web'],
+    storedOn: { controllers: 2, of: 2 },
+  })
+  leave = async () => ({ controller: 'alpha', clients: [], storedOn: { controllers: 2, of: 2 } })
   drain = async () => ({ draining: true, sessions: 0 })
   serve = async () => ({ draining: false, sessions: 0 })
   records = async (kind?: string) =>

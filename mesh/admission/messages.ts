@@ -1,0 +1,139 @@
+// What a newcomer and the controller that invited it say to each other: dag-cbor arrays, strictly read. What is
+// malformed yields undefined and nothing is thrown.
+import { decode, encode } from '@ipld/dag-cbor'
+import { isName } from '../../state/kinds.ts'
+import { MAX_RECORD_BYTES } from '../../state/record.ts'
+import { parseVector, type Vector } from '../../state/vector.ts'
+import { MAX_FRAME_BYTES } from '../transport.ts'
+import { INVITE_ID_BYTES } from './token.ts'
+
+export const JOIN_VERSION = 1
+
+/** Seconds for which certificates of the mesh are good, and session keys. */
+export interface Lifetimes {
+  readonly issuing: number
+  readonly server: number
+  readonly client: number
+  readonly sessionKeys: number
+}
+
+export interface JoinRequest {
+  readonly type: 'join'
+  readonly version: number
+  readonly inviteId: Uint8Array
+  /** See `proveInvited`. */
+  readonly proof: Uint8Array
+  /** The newcomer's clock, ms since 1970. */
+  readonly now: number
+  /** The name it wants. */
+  readonly name: string
+  /** DER of the EC P-256 key that it wants an issuing certificate for. */
+  readonly publicKey: Uint8Array
+  /** See `provePossession`. */
+  readonly possession: Uint8Array
+}
+
+export interface Admission {
+  readonly type: 'admitted'
+  readonly meshId: string
+  /** PEM */
+  readonly rootCertificate: string
+  /** PEM, of the newcomer's issuing CA. */
+  readonly issuingCertificate: string
+  /** PEM: the tls-crypt-v2 server key that the controllers of the mesh share. */
+  readonly tlsCryptKey: string
+  readonly lifetimes: Lifetimes
+}
+
+export type JoinMessage =
+  | JoinRequest
+  | Admission
+  | { type: 'refused'; reason: string }
+  /** The newcomer has this; it is sent what it lacks. */
+  | { type: 'vector'; vector: Vector }
+  | { type: 'delta'; records: Uint8Array[]; known: Vector; more: boolean }
+  /** The newcomer's own records. */
+  | { type: 'own'; records: Uint8Array[] }
+  | { type: 'welcome' }
+
+const MAX_TEXT = 32_768
+const MAX_REASON = 400
+const MAX_KEY = 256
+const MAX_RECORDS = 65_536
+const MAX_OWN = 16
+
+export function encodeJoinMessage(message: JoinMessage): Uint8Array {
+  const { type, ...fields } = message
+  return encode([type, fields])
+}
+
+export function decodeJoinMessage(bytes: Uint8Array | undefined): JoinMessage | undefined {
+  if (bytes === undefined || bytes.length > MAX_FRAME_BYTES) return undefined
+  let value: unknown
+  try {
+    value = decode(bytes)
+  } catch {
+    return undefined
+  }
+  if (!Array.isArray(value) || value.length !== 2) return undefined
+  const [type, fields] = value
+  if (typeof type !== 'string' || !Object.hasOwn(READERS, type) || !isFields(fields)) return undefined
+  return READERS[type as JoinMessage['type']](fields)
+}
+
+type Fields = Record<string, unknown>
+
+const READERS: { [T in JoinMessage['type']]: (fields: Fields) => (JoinMessage & { type: T }) | undefined } = {
+  join({ version, inviteId, proof, now, name, publicKey, possession }) {
+    if (!isCount(version) || !isBytes(inviteId, INVITE_ID_BYTES) || !isBytes(proof, 32)) return undefined
+    if (!isCount(now) || typeof name !== 'string' || !isName(name)) return undefined
+    if (!isShort(publicKey) || !isShort(possession)) return undefined
+    return { type: 'join', version, inviteId, proof, now, name, publicKey, possession }
+  },
+  admitted({ meshId, rootCertificate, issuingCertificate, tlsCryptKey, lifetimes }) {
+    if (!isText(meshId) || !isText(rootCertificate) || !isText(issuingCertificate)) return undefined
+    if (!isText(tlsCryptKey) || !isFields(lifetimes)) return undefined
+    const { issuing, server, client, sessionKeys } = lifetimes
+    if (!isCount(issuing) || !isCount(server) || !isCount(client) || !isCount(sessionKeys)) return undefined
+    const read = { issuing, server, client, sessionKeys }
+    return { type: 'admitted', meshId, rootCertificate, issuingCertificate, tlsCryptKey, lifetimes: read }
+  },
+  refused({ reason }) {
+    return isText(reason) ? { type: 'refused', reason: reason.slice(0, MAX_REASON) } : undefined
+  },
+  vector({ vector }) {
+    return parseVector(vector) ? { type: 'vector', vector: vector as Vector } : undefined
+  },
+  delta({ records, known, more }) {
+    if (!areRecords(records, MAX_RECORDS) || !parseVector(known) || typeof more !== 'boolean')
+      return undefined
+    return { type: 'delta', records, known: known as Vector, more }
+  },
+  own({ records }) {
+    return areRecords(records, MAX_OWN) ? { type: 'own', records } : undefined
+  },
+  welcome() {
+    return { type: 'welcome' }
+  },
+}
+
+function isFields(value: unknown): value is Fields {
+  return (
+    typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Uint8Array)
+  )
+}
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+const isText = (value: unknown): value is string => typeof value === 'string' && value.length <= MAX_TEXT
+const isBytes = (value: unknown, length: number): value is Uint8Array =>
+  value instanceof Uint8Array && value.length === length
+const isShort = (value: unknown): value is Uint8Array =>
+  value instanceof Uint8Array && value.length > 0 && value.length <= MAX_KEY
+
+function areRecords(value: unknown, most: number): value is Uint8Array[] {
+  return (
+    Array.isArray(value) &&
+    value.length <= most &&
+    value.every(each => each instanceof Uint8Array && each.length <= MAX_RECORD_BYTES)
+  )
+}

@@ -1,0 +1,83 @@
+// overmesh controller …, leave: who is a controller of the mesh.
+import type { Command } from 'commander'
+import type { ControllerEntry, Removal } from '../service-membership.ts'
+import { readName } from './arguments.ts'
+import { Context } from './context.ts'
+import { example } from './help.ts'
+import type { Column, Output } from './output.ts'
+import { formatStored } from './text.ts'
+
+export function controllerCommands(program: Command): void {
+  const controller = program.command('controller').description('the controllers of the mesh')
+  controller
+    .command('list')
+    .description('all controllers')
+    .option('--all', 'those that were removed, too')
+    .addHelpText('after', example('overmesh controller list'))
+    .action(async ({ all }: { all?: boolean }, command: Command) => {
+      const context = Context.of(command)
+      const { entries, running } = await context.withService(async service => ({
+        entries: await service.controllers(all),
+        running: service.running,
+      }))
+      context.output.result(entries, () => {
+        context.output.table(COLUMNS, entries, '')
+        if (!running) context.output.note('no controller is running here, so which ones are up is not known')
+      })
+    })
+  controller
+    .command('remove')
+    .description('take another controller out of the mesh for good')
+    .argument('<name>', 'name of the controller', readName('the controller name'))
+    .addHelpText('after', example('overmesh controller remove berlin'))
+    .action(async (name: string, _options: unknown, command: Command) => {
+      const context = Context.of(command)
+      const removal = await context.withService(service => service.removeController(name))
+      context.output.result(removal, () => printRemoval(context.output, removal, 'was removed'))
+    })
+  program
+    .command('leave')
+    .description('take this controller out of the mesh for good; its clients go to the others')
+    .addHelpText('after', example('overmesh leave'))
+    .action(async (_options: unknown, command: Command) => {
+      const context = Context.of(command)
+      const remote = await context.needRunning()
+      const removal = await remote.leave()
+      context.output.result(removal, () => {
+        printRemoval(context.output, removal, 'has left the mesh')
+        context.output.note(
+          'its process and data directory are of no more use: stop the one, remove the other',
+        )
+      })
+    })
+}
+
+function printRemoval(output: Output, { controller, clients, storedOn }: Removal, done: string): void {
+  output.line(`controller ${controller} ${done}${formatStored(storedOn)}`)
+  if (clients.length === 0) return
+  const shown = clients.slice(0, 20).join(', ')
+  const more = clients.length > 20 ? `, and ${clients.length - 20} more` : ''
+  output.line(`it issued the credentials of ${clients.length} clients, which end with it: ${shown}${more}`)
+  output.note(`give them new ones with \`overmesh client reissue --issuer ${controller} --out-dir DIR\``)
+}
+
+const COLUMNS: Column<ControllerEntry>[] = [
+  { title: 'NAME', value: entry => (entry.self ? `${entry.name} (this one)` : entry.name) },
+  {
+    title: 'STATE',
+    value: stateOf,
+    style: entry => (entry.removedAt !== null ? 'red' : entry.up ? 'green' : 'dim'),
+  },
+  { title: 'ADDRESS', value: entry => entry.address },
+  { title: 'CLIENTS DIAL', value: entry => entry.public.join(' ') },
+  { title: 'PEERS DIAL', value: entry => entry.mesh.join(' ') },
+  { title: 'BEHIND', value: entry => String(entry.behind), align: 'right' },
+  { title: 'ROOT KEY', value: entry => (entry.holdsRootKey ? 'here' : '') },
+  { title: 'JOINED', value: entry => entry.joinedAt.slice(0, 10) },
+]
+
+function stateOf(entry: ControllerEntry): string {
+  if (entry.removedAt !== null) return `removed by ${entry.removedBy}`
+  if (!entry.up) return 'away'
+  return entry.draining ? 'drained' : 'up'
+}

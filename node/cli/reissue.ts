@@ -1,0 +1,62 @@
+// overmesh client reissue: new credentials for all clients of one controller, after it was removed.
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Command } from 'commander'
+import { Context } from './context.ts'
+import { CommandError, UsageError } from './errors.ts'
+import { example } from './help.ts'
+import { OutputFile } from './output-file.ts'
+
+interface ReissueOptions {
+  issuer: string
+  outDir: string
+  force?: boolean
+}
+
+export function reissueCommand(client: Command): void {
+  client
+    .command('reissue')
+    .description('give every client whose credential a controller issued a new one, as after its removal')
+    .requiredOption('--issuer <name>', 'controller that issued the present ones')
+    .requiredOption('--out-dir <dir>', 'where the clientpacks go, each as NAME.ovpn (mode 0600)')
+    .option('--force', 'replace files that exist')
+    .addHelpText('after', example('overmesh client reissue --issuer berlin --out-dir packs'))
+    .action(async ({ issuer, outDir, force = false }: ReissueOptions, command: Command) => {
+      if (outDir === '') throw new UsageError('--out-dir is empty; give a directory')
+      const context = Context.of(command)
+      const written = await context.withService(async service => {
+        const all = await service.controllers(true)
+        if (!all.some(each => each.name === issuer)) {
+          throw new CommandError(
+            `no controller is or was named ${issuer}; see \`overmesh controller list --all\``,
+          )
+        }
+        const names = (await service.clients())
+          .filter(each => !each.revoked && each.issuer === issuer)
+          .map(({ name }) => name)
+        if (names.length > 0) await mkdir(outDir, { recursive: true, mode: 0o700 })
+        const files: { client: string; file: string }[] = []
+        // One after the other, so that whatever stops it can be put right and the rest done by the same command.
+        for (const name of names) {
+          const file = join(outDir, `${name}.ovpn`)
+          const output = await OutputFile.reserve(file, force)
+          try {
+            await output.write((await service.rekeyClient(name)).content)
+          } catch (error) {
+            await output.discard()
+            throw error
+          }
+          files.push({ client: name, file })
+        }
+        return files
+      })
+      context.output.result(written, () => {
+        for (const { client: owner, file } of written) context.output.line(`${owner}  ${file}`)
+        context.output.note(
+          written.length === 0
+            ? `no client has a credential that ${issuer} issued`
+            : `${written.length} clients have new credentials; the packs hold private keys, hand them over safely`,
+        )
+      })
+    })
+}

@@ -1,0 +1,308 @@
+// A machine becomes a controller of a mesh that it was invited to: the newcomer's end of the join.
+import {
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  X509Certificate,
+} from 'node:crypto'
+import { rm } from 'node:fs/promises'
+import {
+  decodeJoinMessage,
+  encodeJoinMessage,
+  JOIN_VERSION,
+  type JoinMessage,
+} from '../mesh/admission/messages.ts'
+import { inviteKey, proveInvited, provePossession } from '../mesh/admission/proof.ts'
+import { type InviteToken, parseToken, TokenError } from '../mesh/admission/token.ts'
+import { dialJoin, type JoinConnection } from '../mesh/libp2p/dial-join.ts'
+import type { FrameStream } from '../mesh/libp2p/frame-stream.ts'
+import { formatIpv4 } from '../state/address.ts'
+import { gatewayOf, nextAddress } from '../state/allocator.ts'
+import { certificateTrust } from '../state/authority.ts'
+import { type ControllerId, controllerIdOf, isName } from '../state/kinds.ts'
+import { LevelStore } from '../state/level-store.ts'
+import { encodeRecord, rawPublicKey } from '../state/record.ts'
+import { Replica } from '../state/replica.ts'
+import { Views } from '../state/views.ts'
+import { CONFIG_VERSION, DataDirectory } from './data-directory.ts'
+import type { InitResult } from './init.ts'
+import { meshEndpointsOf, publicEndpointsOf } from './mesh-endpoints.ts'
+import { parseHostPort } from './net/ip.ts'
+import { formatPrivateKey, newPrivateKey } from './pki/keys.ts'
+import { issueServerCertificate } from './pki/server.ts'
+import { DEFAULT_PORT } from './push.ts'
+import { ServiceError } from './service-error.ts'
+import { parseTlsCryptV2ServerKey } from './vpn/static-key.ts'
+
+export interface JoinRequest {
+  dataDir: string
+  token: string
+  /** Name of this controller. */
+  controller: string
+  /** `host[:port]`, UDP. */
+  public: readonly string[]
+  /** `host:port`, UDP. */
+  listen: readonly string[]
+  /** `host:port`, TCP. */
+  meshListen: string
+}
+
+export interface JoinResult extends InitResult {
+  meshName: string
+  subnet: string
+  /** Records that the mesh has. */
+  records: number
+}
+
+/** ms to reach the controller that invited, and for each of its answers. */
+const DIAL_MS = 10_000
+const ANSWER_MS = 60_000
+
+/**
+ * @throws ServiceError that says why not; the data directory is empty then
+ * @throws DataDirectoryError when it is not empty; nothing in it is touched
+ */
+export async function joinMesh(request: JoinRequest): Promise<JoinResult> {
+  if (!isName(request.controller)) {
+    throw new ServiceError('invalid', `"${request.controller}" is no name; use a-z, 0-9, "-", "." and "_"`)
+  }
+  const token = readToken(request.token)
+  const publicEndpoints = publicEndpointsOf(request.public, request.listen)
+  const directory = new DataDirectory(request.dataDir)
+  await directory.claim()
+  const identity = generateKeyPairSync('ed25519')
+  const connection = await dial(token, identity.privateKey)
+  try {
+    return await join({ request, token, publicEndpoints, directory, identity, stream: connection.stream })
+  } catch (error) {
+    // Nothing of it is of any use without the mesh.
+    for (const path of directory.everything()) await rm(path, { recursive: true, force: true })
+    throw error
+  } finally {
+    await connection.close()
+  }
+}
+
+interface Join {
+  request: JoinRequest
+  token: InviteToken
+  publicEndpoints: string[]
+  directory: DataDirectory
+  identity: { privateKey: KeyObject; publicKey: KeyObject }
+  stream: FrameStream
+}
+
+async function join(parts: Join): Promise<JoinResult> {
+  const { request, token, directory, identity, stream } = parts
+  const publicKey = rawPublicKey(identity.publicKey)
+  const id = controllerIdOf(publicKey)
+  const issuingKey = newPrivateKey()
+  say(stream, {
+    type: 'join',
+    version: JOIN_VERSION,
+    inviteId: token.inviteId,
+    proof: proveInvited(inviteKey(token.secret), publicKey, token.inviter),
+    now: Date.now(),
+    name: request.controller,
+    publicKey: createPublicKey(issuingKey).export({ type: 'spki', format: 'der' }),
+    possession: provePossession(issuingKey, publicKey, token.inviter),
+  })
+  const admitted = await hear(stream, 'admitted')
+  const issuing = check(token, admitted, id, issuingKey)
+  await directory.write(directory.identityKey, pem(identity.privateKey))
+  await directory.write(directory.rootCertificate, admitted.rootCertificate)
+  await directory.write(directory.issuingKey, formatPrivateKey(issuingKey))
+  await directory.write(directory.issuingCertificate, admitted.issuingCertificate)
+  await directory.write(directory.tlsCryptKey, admitted.tlsCryptKey)
+
+  const store = await LevelStore.open(directory.state, { create: true })
+  const replica = await Replica.open({
+    store,
+    identity: { id, privateKey: identity.privateKey },
+    trust: certificateTrust(admitted.rootCertificate),
+    now: Date.now,
+    random: randomBytes,
+  })
+  try {
+    await fetchRecords(stream, replica)
+    const facts = await introduce(parts, replica, id, admitted.issuingCertificate)
+    const serverKey = newPrivateKey()
+    const server = issueServerCertificate(
+      { certificate: issuing, privateKey: issuingKey },
+      {
+        meshName: facts.meshName,
+        meshId: facts.meshId,
+        controllerName: request.controller,
+        publicKey: createPublicKey(serverKey),
+        hosts: parts.publicEndpoints.map(endpoint => parseHostPort(endpoint, DEFAULT_PORT).host),
+        now: Date.now(),
+        lifetime: admitted.lifetimes.server,
+      },
+    )
+    await directory.write(directory.serverKey, formatPrivateKey(serverKey))
+    await directory.write(directory.serverCertificate, server.pem)
+    await hear(stream, 'welcome')
+    // Last: a directory without it was never used.
+    await directory.writeConfig({
+      version: CONFIG_VERSION,
+      controller: request.controller,
+      controllerId: id,
+      listen: [...request.listen],
+      meshListen: request.meshListen,
+      lifetimes: admitted.lifetimes,
+    })
+    return { ...facts, controllerId: id, public: parts.publicEndpoints, records: replica.count }
+  } finally {
+    await replica.close()
+  }
+}
+
+/** The controller that answered must be of the mesh that the token is for. */
+function check(
+  token: InviteToken,
+  admitted: JoinMessage & { type: 'admitted' },
+  id: ControllerId,
+  issuingKey: KeyObject,
+): X509Certificate {
+  try {
+    const root = new X509Certificate(admitted.rootCertificate)
+    const fingerprint = Buffer.from(root.fingerprint256.replaceAll(':', ''), 'hex')
+    const issuing = new X509Certificate(admitted.issuingCertificate)
+    const isGood =
+      fingerprint.equals(token.rootFingerprint) &&
+      admitted.meshId === token.meshId &&
+      issuing.ca &&
+      issuing.checkIssued(root) &&
+      issuing.verify(root.publicKey) &&
+      issuing.checkPrivateKey(issuingKey) &&
+      (issuing.subjectAltName ?? '').split(', ').includes(`URI:overmesh:controller:${id}`) &&
+      parseTlsCryptV2ServerKey(admitted.tlsCryptKey) !== undefined
+    if (isGood) return issuing
+  } catch {
+    // Said below.
+  }
+  throw new ServiceError('refused', 'the controller that answered is not of the mesh that the token is for')
+}
+
+async function fetchRecords(stream: FrameStream, replica: Replica): Promise<void> {
+  for (;;) {
+    say(stream, { type: 'vector', vector: replica.vector() })
+    const delta = await hear(stream, 'delta')
+    await replica.absorb(delta)
+    if (!delta.more) return
+  }
+}
+
+/** Writes this controller's own records, and tells them. */
+async function introduce(
+  { request, publicEndpoints, identity, stream }: Join,
+  replica: Replica,
+  id: ControllerId,
+  certificateChain: string,
+) {
+  const views = new Views(replica)
+  try {
+    const mesh = views.mesh()
+    const addresses = views.addresses()
+    if (mesh === undefined || addresses === undefined) {
+      throw new ServiceError('failed', 'the controller that answered sent no records of its mesh')
+    }
+    const allocation = nextAddress({ ...addresses, controllers: [...addresses.controllers, id] }, id)
+    if (!allocation.ok) throw new ServiceError('refused', allocation.message)
+    const address = formatIpv4(allocation.address)
+    await replica.write([
+      {
+        kind: 'controller',
+        id,
+        value: {
+          name: request.controller,
+          publicKey: Buffer.from(rawPublicKey(identity.publicKey)).toString('hex'),
+          certificateChain,
+          address,
+          publicEndpoints,
+          meshEndpoints: meshEndpointsOf(request.meshListen, publicEndpoints),
+          joinedAt: Date.now(),
+        },
+      },
+      { kind: 'lease', id: address, value: { holder: id, holderKind: 'controller' } },
+    ])
+    const own = [replica.record('controller', id)!, replica.record('lease', address)!]
+    say(stream, { type: 'own', records: own.map(encodeRecord) })
+    return {
+      meshId: mesh.id,
+      meshName: mesh.value.name,
+      subnet: mesh.value.subnet,
+      gateway: formatIpv4(gatewayOf(mesh.subnet)),
+      address,
+    }
+  } finally {
+    views.close()
+  }
+}
+
+function readToken(text: string): InviteToken {
+  try {
+    const token = parseToken(text)
+    if (Date.now() < token.expiresAt) return token
+    throw new TokenError(
+      `the token expired at ${new Date(token.expiresAt).toISOString()}; ask for a new one with \`overmesh invite\``,
+    )
+  } catch (error) {
+    if (error instanceof TokenError) throw new ServiceError('invalid', error.message)
+    throw error
+  }
+}
+
+async function dial(token: InviteToken, privateKey: KeyObject): Promise<JoinConnection> {
+  try {
+    return await dialJoin({
+      privateKey,
+      endpoints: token.endpoints,
+      publicKey: token.inviter,
+      timeoutMs: DIAL_MS,
+    })
+  } catch (error) {
+    throw new ServiceError(
+      'failed',
+      `the controller that invited does not let this machine in at ${token.endpoints.join(' or ')} (TCP): it must run, ` +
+        'be reachable there, and know the token still; otherwise ask for a new one',
+      { cause: error },
+    )
+  }
+}
+
+function say(stream: FrameStream, message: JoinMessage): void {
+  if (!stream.send(encodeJoinMessage(message))) throw ended()
+}
+
+async function hear<T extends JoinMessage['type']>(
+  stream: FrameStream,
+  type: T,
+): Promise<JoinMessage & { type: T }> {
+  const { promise, resolve } = Promise.withResolvers<undefined>()
+  const timer = setTimeout(() => resolve(undefined), ANSWER_MS)
+  try {
+    const frame = await Promise.race([stream.receive(), promise])
+    if (frame === undefined) throw ended()
+    const message = decodeJoinMessage(frame)
+    if (message?.type === 'refused') throw new ServiceError('refused', message.reason)
+    if (message?.type !== type)
+      throw new ServiceError('failed', 'the controller that answered speaks another version')
+    return message as JoinMessage & { type: T }
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function ended(): ServiceError {
+  return new ServiceError(
+    'failed',
+    'the connection to the controller that invited ended before the join was complete; if `overmesh controller list` ' +
+      'there shows this controller, remove it; then join with a new token',
+  )
+}
+
+function pem(key: KeyObject): string {
+  return key.export({ type: 'pkcs8', format: 'pem' }) as string
+}

@@ -1,0 +1,120 @@
+// Who is a controller of the mesh: inviting one, and taking one out for good.
+import { X509Certificate } from 'node:crypto'
+import { formatToken, MAX_TOKEN_ENDPOINTS } from '../mesh/admission/token.ts'
+import type { ControllerId, ControllerValue } from '../state/kinds.ts'
+import { rawPublicKey } from '../state/record.ts'
+import type { Home } from './home.ts'
+import type { Invites } from './invites.ts'
+import { ServiceError } from './service-error.ts'
+
+export interface Invitation {
+  token: string
+  /** ms since 1970 */
+  expiresAt: number
+  endpoints: string[]
+}
+
+export class Membership {
+  readonly #home: Home
+  readonly #invites: () => Promise<Invites>
+
+  constructor(home: Home, invites: () => Promise<Invites>) {
+    this.#home = home
+    this.#invites = invites
+  }
+
+  /** @throws ServiceError refused where the key of the mesh root is not */
+  async invite(ttlSeconds: number): Promise<Invitation> {
+    const { directory, controller, mesh, identityKey, rootCertificate } = this.#home
+    if ((await directory.readIfThere(directory.rootKey)) === undefined) {
+      throw new ServiceError(
+        'refused',
+        'the key of the mesh root, which admits controllers, is not here; invite on the controller that has it, or ' +
+          'bring it with `overmesh authority import`',
+      )
+    }
+    const endpoints = controller.meshEndpoints.slice(0, MAX_TOKEN_ENDPOINTS)
+    if (endpoints.length === 0) {
+      throw new ServiceError(
+        'refused',
+        'this controller has not run yet, so where it listens is not known; start it first',
+      )
+    }
+    const { id, secret, expiresAt } = await (await this.#invites()).add(Date.now(), ttlSeconds * 1000)
+    const root = new X509Certificate(rootCertificate)
+    const token = formatToken({
+      meshId: mesh.id,
+      endpoints,
+      rootFingerprint: Buffer.from(root.fingerprint256.replaceAll(':', ''), 'hex'),
+      inviter: rawPublicKey(identityKey),
+      inviteId: id,
+      secret,
+      expiresAt,
+    })
+    return { token, expiresAt, endpoints }
+  }
+
+  /** Takes another controller out for good. Names of the clients that lose their credential by it. */
+  async remove(name: string): Promise<string[]> {
+    const { views, id } = this.#home
+    const found = views.controllers().find(({ value }) => value.name === name)
+    if (!found) {
+      const gone = this.removed().some(({ value }) => value.name === name)
+      throw new ServiceError(
+        'not-found',
+        gone
+          ? `controller ${name} was removed already`
+          : `no controller is named ${name}; see \`overmesh controller list\``,
+      )
+    }
+    if (found.id === id) {
+      throw new ServiceError('refused', `${name} is this controller; take it out with \`overmesh leave\``)
+    }
+    await this.#writeRemoval(found.id)
+    return this.issuedBy(found.id)
+  }
+
+  /** Takes this controller out for good. @throws ServiceError refused for the last one */
+  async leave(): Promise<string[]> {
+    const { views, id, config } = this.#home
+    if (!views.isAdmitted(id))
+      throw new ServiceError('refused', 'this controller is not part of the mesh any more')
+    if (views.controllers().length === 1) {
+      throw new ServiceError(
+        'refused',
+        `${config.controller} is the only controller of the mesh; to end the mesh, stop it and remove its data directory`,
+      )
+    }
+    await this.#writeRemoval(id)
+    return this.issuedBy(id)
+  }
+
+  /** Controllers that were taken out. */
+  removed(): { id: ControllerId; value: ControllerValue; by: ControllerId }[] {
+    return [...this.#home.replica.all('controller')].flatMap(({ id, value, author }) =>
+      value.removedAt === undefined ? [] : [{ id: id as ControllerId, value, by: author }],
+    )
+  }
+
+  /** Clients, not revoked, whose credential a controller issued. */
+  issuedBy(controller: ControllerId): string[] {
+    const { views, replica } = this.#home
+    return views
+      .clients()
+      .filter(
+        ({ value }) => value.issuer === controller && replica.get('revocation', value.serial) === undefined,
+      )
+      .map(({ name }) => name)
+  }
+
+  async #writeRemoval(id: ControllerId): Promise<void> {
+    const { replica } = this.#home
+    await replica.write(() => {
+      const value = replica.get('controller', id)
+      if (value === undefined || value.removedAt !== undefined) {
+        throw new ServiceError('refused', 'it was removed meanwhile')
+      }
+      return [{ kind: 'controller', id, value: { ...value, removedAt: Date.now() } }]
+    })
+  }
+}
