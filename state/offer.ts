@@ -1,5 +1,5 @@
 // What one replica has that another lacks.
-import { encodeRecord, recordKey, type StateRecord } from './record.ts'
+import { encodeRecord, originOf, recordKey, type StateRecord } from './record.ts'
 import { BUCKETS, bucketOf } from './record-hash.ts'
 import type { RecordTable } from './table.ts'
 import { type Knowledge, toVector, type Vector } from './vector.ts'
@@ -14,19 +14,29 @@ export interface Delta {
 }
 
 /**
- * The records another replica lacks, each origin's in the order they were written, so that what was sent so far can be
- * claimed as known. At least one record is sent, whatever its size.
+ * The records another replica lacks: those of controllers first, since nothing of an author can be judged without its
+ * own; then each origin's in the order they were written, so that what was sent so far can be claimed as known. At least
+ * one record is sent, whatever its size.
  */
 export function offer(table: RecordTable, ours: Knowledge, theirs: Knowledge, maxBytes: number): Delta {
   const records: Uint8Array[] = []
   const known: Knowledge = new Map()
   let bytes = 0
+  for (const { record } of table.all('controller')) {
+    if (theirs.get(originOf(record))?.has(record.sequence)) continue
+    const encoded = encodeRecord(record)
+    if (bytes > 0 && bytes + encoded.length > maxBytes) return { records, known: {}, more: true }
+    bytes += encoded.length
+    records.push(encoded)
+  }
   const origins = new Set([...table.origins, ...ours.keys()])
   for (const origin of [...origins].sort()) {
     const has = theirs.get(origin)
     const accounted = ours.get(origin)
     const missing: StateRecord[] = []
-    for (const [sequence, { record }] of table.ofOrigin(origin)) if (!has?.has(sequence)) missing.push(record)
+    for (const [sequence, { record }] of table.ofOrigin(origin)) {
+      if (record.kind !== 'controller' && !has?.has(sequence)) missing.push(record)
+    }
     missing.sort((a, b) => a.sequence - b.sequence)
     for (const record of missing) {
       const encoded = encodeRecord(record)

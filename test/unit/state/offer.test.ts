@@ -1,0 +1,55 @@
+// What one replica offers another that has nothing yet.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { decodeRecord } from '../../../state/record.ts'
+import { controllerOp, exchange, foundMesh, openReplica, pull, settingOp } from './samples.ts'
+
+/** Rounds beyond it would go on for ever. */
+const ENOUGH = 100
+
+function kindOf(bytes: Uint8Array): string {
+  const decoded = decodeRecord(bytes)
+  return decoded.ok ? decoded.record.kind : 'unreadable'
+}
+
+test('controllers come first, so that what their authors wrote can be judged as it comes', async () => {
+  const founder = await foundMesh()
+  const other = await openReplica(1)
+  await pull(other.replica, founder.replica)
+  await other.replica.write([controllerOp(1)])
+  await exchange(founder.replica, other.replica)
+  for (const { replica } of [founder, other]) {
+    await replica.write(
+      Array.from({ length: 100 }, (_, i) => settingOp(`${replica.id.slice(0, 4)}.${i}`, 'x'.repeat(500))),
+    )
+  }
+  // Their own records are now the last that they wrote.
+  const moved = { meshEndpoints: ['192.0.2.99:4001'] }
+  await founder.replica.write([controllerOp(0, moved)])
+  await other.replica.write([controllerOp(1, moved)])
+  await exchange(founder.replica, other.replica)
+
+  const newcomer = await openReplica(2)
+  for (let round = 1; ; round++) {
+    assert.ok(round < ENOUGH, 'it does not end')
+    const delta = founder.replica.missingFor(newcomer.replica.vector(), 4096)!
+    if (round === 1) assert.deepEqual(delta.records.slice(0, 2).map(kindOf), ['controller', 'controller'])
+    for (const { outcome } of await newcomer.replica.absorb(delta)) assert.equal(outcome, 'merged')
+    if (!delta.more) break
+  }
+  assert.equal(newcomer.replica.held, 0)
+  assert.equal(newcomer.replica.hash(), founder.replica.hash())
+})
+
+test('more controllers than fit into one answer come in several', async () => {
+  const founder = await foundMesh()
+  for (let i = 1; i < 20; i++) {
+    const each = await openReplica(i)
+    await pull(each.replica, founder.replica)
+    await each.replica.write([controllerOp(i)])
+    await exchange(founder.replica, each.replica)
+  }
+  const newcomer = await openReplica(20)
+  assert.ok((await pull(newcomer.replica, founder.replica, 1500)) > 3)
+  assert.equal(newcomer.replica.hash(), founder.replica.hash())
+})
