@@ -24,10 +24,11 @@ export class DemoClient {
     this.#pack = pack
   }
 
-  /** Adds a client at a controller; its clientpack is beside the controller's data. */
+  /** Adds a client that prefers this controller; its clientpack is beside the controller's data. */
   static async add(controller: DemoController, name: string): Promise<DemoClient> {
     const packFile = join(dirname(controller.dataDir), `${name}.ovpn`)
-    const client = JSON.parse(await controller.run('client', 'add', name, '--out', packFile, '--json'))
+    const words = ['client', 'add', name, '--prefer', controller.name, '--out', packFile, '--json']
+    const client = JSON.parse(await controller.run(...words))
     return new DemoClient(name, client.address, packFile, await readFile(packFile, 'utf8'))
   }
 
@@ -40,6 +41,11 @@ export class DemoClient {
       interval: INTERVAL,
       identifier: 1,
     })
+  }
+
+  /** Of the controller it is connected to, `HOST:PORT`; undefined while it is not. */
+  get remote(): string | undefined {
+    return this.#prober?.state === 'connected' ? this.#prober.connection?.remote : undefined
   }
 
   get state(): string {

@@ -22,10 +22,11 @@ export interface DemoControllerInit {
   /** Of the whole demonstration. */
   directory: string
   name: string
-  mesh: string
-  subnet: string
   signal: AbortSignal
 }
+
+/** How a controller comes to its mesh: it founds one, or one that runs lets it in. */
+export type DemoMesh = { name: string; subnet: string } | { joins: DemoController }
 
 export class DemoController {
   readonly name: string
@@ -33,48 +34,68 @@ export class DemoController {
   /** UDP address of clients. */
   readonly listen: string
   readonly service: RemoteController
-  readonly #child: ChildProcess
-  readonly #gone: Promise<void>
+  readonly #init: DemoControllerInit
+  #child: ChildProcess | undefined
+  #gone: Promise<void> = Promise.resolve()
 
-  private constructor(name: string, dataDir: string, listen: string, child: ChildProcess) {
-    this.name = name
-    this.dataDir = dataDir
+  private constructor(init: DemoControllerInit, listen: string) {
+    this.name = init.name
+    this.dataDir = join(init.directory, init.name)
     this.listen = listen
-    this.service = new RemoteController(apiSocketPath(dataDir))
-    this.#child = child
-    this.#gone = new Promise(resolve => child.once('exit', () => resolve()))
+    this.service = new RemoteController(apiSocketPath(this.dataDir))
+    this.#init = init
     // Whatever ends this process ends the controller with it.
-    process.once('exit', () => child.kill('SIGKILL'))
+    process.once('exit', () => this.#child?.kill('SIGKILL'))
   }
 
-  /** Makes a mesh and runs its controller until it is ready. @throws {CommandError} with the end of its log */
-  static async start({ directory, name, mesh, subnet, signal }: DemoControllerInit): Promise<DemoController> {
-    const dataDir = join(directory, name)
-    const logFile = join(directory, `${name}.log`)
-    const listen = `127.0.0.1:${await freeUdpPort()}`
-    const meshListen = `127.0.0.1:${await freeTcpPort()}`
-    const init = ['init', '--name', mesh, '--subnet', subnet, '--controller', name]
-    await overmesh(dataDir, [...init, '--listen', listen, '--public', listen, '--mesh-listen', meshListen])
+  /** Makes a controller, of a mesh of its own or of another's, and runs it until it is ready. @throws {CommandError} */
+  static async start(init: DemoControllerInit, mesh: DemoMesh): Promise<DemoController> {
+    const controller = new DemoController(init, `127.0.0.1:${await freeUdpPort()}`)
+    const addresses = ['--listen', controller.listen, '--public', controller.listen]
+    addresses.push('--mesh-listen', `127.0.0.1:${await freeTcpPort()}`, '--controller', init.name)
+    if ('joins' in mesh) {
+      const token = (await mesh.joins.run('invite')).trimEnd().split('\n').at(-1)!
+      await controller.run('join', token, ...addresses)
+    } else {
+      await controller.run('init', '--name', mesh.name, '--subnet', mesh.subnet, ...addresses)
+    }
+    await controller.up()
+    return controller
+  }
+
+  get running(): boolean {
+    return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
+  /** Runs it until it is ready. @throws {CommandError} with the end of its log */
+  async up(): Promise<void> {
+    const logFile = join(this.#init.directory, `${this.name}.log`)
     const log = openSync(logFile, 'a', 0o600)
     // In a process group of its own: Ctrl-C reaches this process alone, which then ends the others in order.
-    const child = spawn(process.execPath, [LAUNCHER, '--data', dataDir, 'up', '--no-tun'], {
+    const child = spawn(process.execPath, [LAUNCHER, '--data', this.dataDir, 'up', '--no-tun'], {
       stdio: ['pipe', 'pipe', log],
       detached: true,
     })
     // Not 'ignore': where a container keeps /dev/null from others than root, that would fail.
     child.stdin?.end()
     closeSync(log)
-    const controller = new DemoController(name, dataDir, listen, child)
+    this.#child = child
+    this.#gone = new Promise(resolve => child.once('exit', () => resolve()))
     try {
-      await ready(child, signal)
+      await ready(child, this.#init.signal)
     } catch (error) {
-      await controller.stop()
+      await this.stop()
       const last = (await readFile(logFile, 'utf8')).trimEnd().split('\n').at(-1)
       throw new CommandError(
-        `controller ${name} did not start (${(error as Error).message}); its log says: ${last}`,
+        `controller ${this.name} did not start (${(error as Error).message}); its log says: ${last}`,
       )
     }
-    return controller
+  }
+
+  /** Ends it without warning, as a machine that loses its power. */
+  async kill(): Promise<void> {
+    this.#child?.kill('SIGKILL')
+    await this.#gone
   }
 
   /** A command of its operator; its standard output. */
@@ -84,11 +105,12 @@ export class DemoController {
 
   /** Ends it and waits for its end; false when it had to be killed. */
   async stop(): Promise<boolean> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return true
-    this.#child.kill('SIGTERM')
+    const child = this.#child
+    if (!child || !this.running) return true
+    child.kill('SIGTERM')
     let killed = false
     const timer = setTimeout(() => {
-      killed = this.#child.kill('SIGKILL')
+      killed = child.kill('SIGKILL')
     }, STOP_LIMIT)
     await this.#gone
     clearTimeout(timer)

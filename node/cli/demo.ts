@@ -1,9 +1,10 @@
-// `npm run mesh`: see the product work, without root. A controller and its clients on 127.0.0.1, through the real
-// commands: init, up, client add; the clients are probes that ping each other through the controller.
+// `npm run mesh`: see the product work, without root. Three controllers and their clients on 127.0.0.1, through the real
+// commands: init, invite, join, up, client add; the clients are probes that ping each other through the mesh.
 import { rm } from 'node:fs/promises'
 import { readSeconds } from './arguments.ts'
 import { DemoClient } from './demo-client.ts'
 import { DemoController, makeDirectory } from './demo-controller.ts'
+import { DemoKeys } from './demo-keys.ts'
 import { DemoScreen } from './demo-screen.ts'
 import { reportError, UsageError } from './errors.ts'
 import { Output } from './output.ts'
@@ -11,8 +12,8 @@ import { untilInterrupted } from './signals.ts'
 
 const MESH = 'demo'
 const SUBNET = '10.77.0.0/16'
-const CONTROLLERS = ['alpha']
-const CLIENTS = ['anna', 'ben']
+const CONTROLLERS = ['alpha', 'beta', 'gamma']
+const CLIENTS = ['anna', 'ben', 'carl']
 /** Between two looks at the mesh, ms: on a terminal, and in a log that somebody reads later. */
 const REFRESH = { terminal: 1000, log: 5000 }
 
@@ -24,10 +25,13 @@ async function demo(seconds: number): Promise<boolean> {
   const directory = await makeDirectory(line => output.line(line))
   const controllers: DemoController[] = []
   const clients: DemoClient[] = []
+  let keys: DemoKeys | undefined
   try {
     for (const name of CONTROLLERS) {
-      output.line(`starting controller ${name}`)
-      controllers.push(await DemoController.start({ directory, name, mesh: MESH, subnet: SUBNET, signal }))
+      const [founder] = controllers
+      output.line(founder ? `${name} joins by an invitation of ${founder.name}` : `${name} founds the mesh`)
+      const mesh = founder ? { joins: founder } : { name: MESH, subnet: SUBNET }
+      controllers.push(await DemoController.start({ directory, name, signal }, mesh))
     }
     for (const [index, name] of CLIENTS.entries()) {
       clients.push(await DemoClient.add(controllers[index % controllers.length], name))
@@ -35,6 +39,13 @@ async function demo(seconds: number): Promise<boolean> {
     for (const [index, client] of clients.entries()) client.connect(clients[(index + 1) % clients.length])
     introduce(output, controllers, clients)
     const screen = new DemoScreen(output)
+    const say = (line: string) => screen.say(line)
+    keys = new DemoKeys({
+      controllers,
+      first: clients[0],
+      say,
+      interrupt: () => process.kill(process.pid, 'SIGINT'),
+    })
     const end = performance.now() + seconds * 1000
     while (!signal.aborted && performance.now() < end) {
       await sleep(output.interactive ? REFRESH.terminal : REFRESH.log, signal)
@@ -46,6 +57,7 @@ async function demo(seconds: number): Promise<boolean> {
     if (signal.aborted) return true
     throw error
   } finally {
+    await keys?.close()
     output.line('stopping')
     await Promise.allSettled(clients.map(client => client.close()))
     const stopped = await Promise.all(controllers.map(controller => controller.stop()))
@@ -58,9 +70,7 @@ async function demo(seconds: number): Promise<boolean> {
 function introduce(output: Output, controllers: DemoController[], clients: DemoClient[]): void {
   const [{ dataDir }] = controllers
   output.line()
-  output.line(
-    `Mesh ${MESH} (${SUBNET}) is up: ${controllers.length} controller(s), ${clients.length} clients.`,
-  )
+  output.line(`Mesh ${MESH} (${SUBNET}) is up: ${controllers.length} controllers, ${clients.length} clients.`)
   output.facts([
     ...controllers.map((each): [string, string] => [each.name, `${each.listen}, data in ${each.dataDir}`]),
     ...clients.map((each): [string, string] => [each.name, `${each.address}, clientpack ${each.packFile}`]),
@@ -71,6 +81,7 @@ function introduce(output: Output, controllers: DemoController[], clients: DemoC
   output.line(`  npx overmesh --data ${dataDir} client add me --out me.ovpn && sudo openvpn --config me.ovpn`)
   output.line(`  ping ${clients[0].address}`)
   output.line()
+  output.line(`Press k to kill the controller that ${clients[0].name} is on, and again to bring it back.`)
   output.line('Ctrl-C ends everything.')
   output.line()
 }
