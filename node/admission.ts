@@ -6,16 +6,20 @@ import {
   JOIN_VERSION,
   type JoinMessage,
   type JoinRequest,
+  MAX_NEWCOMER_FRAME_BYTES,
+  MAX_REQUEST_BYTES,
+  type SpokenMessage,
 } from '../mesh/admission/messages.ts'
 import { isInvited, possesses } from '../mesh/admission/proof.ts'
 import type { FrameStream } from '../mesh/libp2p/frame-stream.ts'
 import type { JoinHandler } from '../mesh/libp2p/transport.ts'
 import { type ControllerId, controllerIdOf } from '../state/kinds.ts'
-import { rawPublicKey } from '../state/record.ts'
+import { decodeRecord, rawPublicKey } from '../state/record.ts'
 import type { Home } from './home.ts'
 import type { Invites } from './invites.ts'
 import { issueIssuingCa } from './pki/authority.ts'
-import { parsePrivateKey } from './pki/keys.ts'
+import { PkiError } from './pki/errors.ts'
+import { checkKeyOf, parsePrivateKey } from './pki/keys.ts'
 
 export interface AdmissionInit {
   home: Home
@@ -23,16 +27,16 @@ export interface AdmissionInit {
   /** ms since 1970 */
   now: () => number
   joined: (id: ControllerId, name: string) => void
+  /** Somebody was turned away, or broke off once it had the invitation. */
   refused: (id: ControllerId, reason: string) => void
 }
 
 /** Clocks that differ by more, ms, would make certificates and records that others do not believe. */
 const MAX_SKEW_MS = 60_000
+/** ms for whoever knocks to say what it wants. */
+const REQUEST_MS = 10_000
 /** Bytes of records in one message. */
 const DELTA_BYTES = 2 ** 20
-/** Attempts that failed, in so many ms, after which nobody is listened to for a while. */
-const MAX_FAILURES = 20
-const FAILURES_MS = 60_000
 
 const USED = 'the token was used already, and is good once; ask for a new one'
 
@@ -41,44 +45,62 @@ class Refusal extends Error {
   override name = 'Refusal'
 }
 
+/** The newcomer went away. */
+class Gone extends Error {
+  override name = 'Gone'
+}
+
+/** What a newcomer is given that makes it a controller. */
+type Grant = JoinMessage & { type: 'admitted' }
+
 export class Admission implements JoinHandler {
   readonly #init: AdmissionInit
-  #failures = 0
-  #failuresSince = 0
+  /** Names of those that are joining now. */
+  readonly #names = new Set<string>()
 
   constructor(init: AdmissionInit) {
     this.#init = init
   }
 
+  /** Nobody is kept out for what others did: a secret cannot be guessed, and turning away costs next to nothing. */
   open(): boolean {
     const { home, invites, now } = this.#init
-    return invites.any(now()) && home.views.isAdmitted(home.id) && !this.#isBusyRefusing()
+    return invites.any(now()) && home.views.isAdmitted(home.id)
   }
 
   async serve(stream: FrameStream, publicKey: Uint8Array): Promise<void> {
     const id = controllerIdOf(publicKey)
+    let request: JoinRequest | undefined
     try {
-      const request = await expect(stream, 'join')
+      request = await hearRequest(stream)
       const issuingKey = this.#check(request, publicKey)
-      await this.#admit(stream, request, id, issuingKey)
-      await this.#give(stream, id)
+      this.#names.add(request.name)
+      try {
+        await this.#admit(stream, request, id, issuingKey)
+      } finally {
+        this.#names.delete(request.name)
+      }
       this.#init.joined(id, request.name)
     } catch (error) {
-      if (!(error instanceof Refusal)) throw error
-      this.#count()
-      this.#init.refused(id, error.message)
-      say(stream, { type: 'refused', reason: error.message })
+      // Somebody who came and went without a word is none of the operator's business.
+      if (error instanceof Gone && request === undefined) return
+      this.#turnAway(stream, id, error)
     }
+  }
+
+  #turnAway(stream: FrameStream, id: ControllerId, error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error)
+    this.#init.refused(id, message)
+    const reason =
+      error instanceof Refusal ? message : 'something failed on the controller that invited; see its log'
+    stream.send(encodeJoinMessage({ type: 'refused', reason }))
   }
 
   /** The public half of the newcomer's issuing key. @throws Refusal */
   #check(request: JoinRequest, joiner: Uint8Array): KeyObject {
     const { home, invites, now } = this.#init
-    if (request.version !== JOIN_VERSION) {
-      throw new Refusal('the two run versions of Overmesh that do not join each other; upgrade the older one')
-    }
     const inviter = rawPublicKey(home.identityKey)
-    const invite = invites.get(Buffer.from(request.inviteId).toString('hex'))
+    const invite = invites.get(idOf(request))
     // Of the second it is not said that the first was right.
     if (invite === undefined || !isInvited(invite.key, request.proof, joiner, inviter)) {
       throw new Refusal('the token is not good here; ask for a new one')
@@ -88,14 +110,19 @@ export class Admission implements JoinHandler {
       const at = new Date(invite.expiresAt).toISOString()
       throw new Refusal(`the token expired at ${at}; ask for a new one`)
     }
-    const skew = request.now - now()
-    if (Math.abs(skew) > MAX_SKEW_MS) {
+    if (Math.abs(request.now - now()) > MAX_SKEW_MS) {
       const [theirs, ours] = [request.now, now()].map(ms => new Date(ms).toISOString())
       throw new Refusal(`the clocks differ: ${theirs} there, ${ours} here; set them (NTP) and try again`)
     }
+    if (!home.views.isAdmitted(home.id)) {
+      throw new Refusal(
+        'the controller that invited is not part of the mesh any more; ask for a token of another',
+      )
+    }
     this.#checkName(request.name)
-    const known = home.replica.get('controller', controllerIdOf(joiner))
-    if (known) throw new Refusal('a controller with this key was here before; join with a new data directory')
+    if (home.replica.get('controller', controllerIdOf(joiner))) {
+      throw new Refusal('a controller with this key was here before; join with a new data directory')
+    }
     const key = readKey(request.publicKey)
     if (key === undefined || !possesses(key, request.possession, joiner, inviter)) {
       throw new Refusal('the issuing key is not one, or not its own')
@@ -107,92 +134,140 @@ export class Admission implements JoinHandler {
     if (this.#init.home.views.controllers().some(({ value }) => value.name === name)) {
       throw new Refusal(`a controller named ${name} is in the mesh already; give another with --controller`)
     }
+    if (this.#names.has(name)) {
+      throw new Refusal(`another machine is joining as ${name}; give another name with --controller`)
+    }
   }
 
-  /** Uses the invitation up, then hands over certificate, keys and records. */
+  /** Uses the invitation up, hands over certificate, keys and records, and takes the newcomer's own. */
   async #admit(
     stream: FrameStream,
     request: JoinRequest,
     id: ControllerId,
     publicKey: KeyObject,
   ): Promise<void> {
-    const { home, invites, now } = this.#init
-    const { directory, config, mesh, rootCertificate, replica } = home
+    const grant = await this.#grant(request, id, publicKey)
+    // On disk before the certificate leaves. What failed until here costs no invitation.
+    if (!(await this.#init.invites.take(idOf(request)))) throw new Refusal(USED)
+    try {
+      await say(stream, grant)
+      await this.#giveRecords(stream)
+      await this.#takeRecords(stream, request, id)
+    } catch (error) {
+      if (!(error instanceof Gone)) throw error
+      throw new Gone(`the join of ${request.name} broke off; the token is used up, invite it anew`)
+    }
+  }
+
+  /** @throws Refusal when this controller cannot admit anyone */
+  async #grant(request: JoinRequest, id: ControllerId, publicKey: KeyObject): Promise<Grant> {
+    const { directory, config, mesh, rootCertificate } = this.#init.home
     const rootKey = await directory.readIfThere(directory.rootKey)
     if (rootKey === undefined) {
       throw new Refusal(
         'the key of the mesh root is not on that controller any more; bring it back, or invite elsewhere',
       )
     }
-    if (!(await invites.take(Buffer.from(request.inviteId).toString('hex')))) {
-      throw new Refusal(USED)
+    try {
+      const certificate = new X509Certificate(rootCertificate)
+      const privateKey = parsePrivateKey(rootKey)
+      checkKeyOf(certificate, privateKey, 'the mesh root')
+      const issued = issueIssuingCa(
+        { certificate, privateKey },
+        {
+          controllerId: id,
+          controllerName: request.name,
+          publicKey,
+          now: this.#init.now(),
+          lifetime: config.lifetimes.issuing,
+        },
+      )
+      return {
+        type: 'admitted',
+        meshId: mesh.id,
+        rootCertificate,
+        issuingCertificate: issued.pem,
+        tlsCryptKey: await directory.read(directory.tlsCryptKey),
+        lifetimes: config.lifetimes,
+      }
+    } catch (error) {
+      if (error instanceof PkiError)
+        throw new Refusal(`that controller cannot admit anyone: ${error.message}`)
+      throw error
     }
-    const { pem } = issueIssuingCa(
-      { certificate: new X509Certificate(rootCertificate), privateKey: parsePrivateKey(rootKey) },
-      {
-        controllerId: id,
-        controllerName: request.name,
-        publicKey,
-        now: now(),
-        lifetime: config.lifetimes.issuing,
-      },
-    )
-    say(stream, {
-      type: 'admitted',
-      meshId: mesh.id,
-      rootCertificate,
-      issuingCertificate: pem,
-      tlsCryptKey: await directory.read(directory.tlsCryptKey),
-      lifetimes: config.lifetimes,
-    })
+  }
+
+  async #giveRecords(stream: FrameStream): Promise<void> {
     for (;;) {
-      const { vector } = await expect(stream, 'vector')
-      const delta = replica.missingFor(vector, DELTA_BYTES)!
-      say(stream, { type: 'delta', records: [...delta.records], known: delta.known, more: delta.more })
-      if (!delta.more) return
+      const { vector } = await hear(stream, 'vector')
+      const { records, known, more } = this.#init.home.replica.missingFor(vector, DELTA_BYTES)!
+      await say(stream, { type: 'delta', records: [...records], known, more })
+      if (!more) return
     }
   }
 
   /** Takes the newcomer's own records: from then on it is admitted. */
-  async #give(stream: FrameStream, id: ControllerId): Promise<void> {
-    const { home } = this.#init
-    const { records } = await expect(stream, 'own')
-    for (const outcome of await home.replica.receive(records)) {
+  async #takeRecords(stream: FrameStream, { name }: JoinRequest, id: ControllerId): Promise<void> {
+    const { replica, views } = this.#init.home
+    const { records } = await hear(stream, 'own')
+    if (!records.every(bytes => isOwn(bytes, id, name))) {
+      throw new Refusal('its records are of something else than itself')
+    }
+    for (const outcome of await replica.receive(records)) {
       if (outcome.outcome === 'refused') throw new Refusal(`its records are not good: ${outcome.reason}`)
     }
-    if (!home.views.isAdmitted(id)) throw new Refusal('its records do not make it a controller')
-    say(stream, { type: 'welcome' })
-    await stream.drained()
-  }
-
-  #count(): void {
-    const now = this.#init.now()
-    if (now - this.#failuresSince > FAILURES_MS) {
-      this.#failures = 0
-      this.#failuresSince = now
-    }
-    this.#failures++
-  }
-
-  #isBusyRefusing(): boolean {
-    return this.#failures >= MAX_FAILURES && this.#init.now() - this.#failuresSince <= FAILURES_MS
+    if (!views.isAdmitted(id)) throw new Refusal('its records do not make it a controller')
+    await say(stream, { type: 'welcome' })
   }
 }
 
-function say(stream: FrameStream, message: JoinMessage): void {
-  if (!stream.send(encodeJoinMessage(message))) throw new Error('the connection ended')
+const idOf = ({ inviteId }: JoinRequest): string => Buffer.from(inviteId).toString('hex')
+
+/** What a newcomer may write before it is one of the mesh: who it is, and its address. */
+function isOwn(bytes: Uint8Array, id: ControllerId, name: string): boolean {
+  const decoded = decodeRecord(bytes)
+  if (!decoded.ok || decoded.record.author !== id) return false
+  const { record } = decoded
+  if (record.kind === 'lease') return record.value?.holder === id
+  if (record.kind !== 'controller' || record.id !== id) return false
+  return record.value?.name === name && record.value.removedAt === undefined
 }
 
-async function expect<T extends JoinMessage['type']>(
+async function hearRequest(stream: FrameStream): Promise<JoinRequest> {
+  const timer = setTimeout(() => stream.abort('it did not say what it wants'), REQUEST_MS)
+  try {
+    const frame = await stream.receive()
+    if (frame === undefined) throw new Gone('the connection ended')
+    const message = decodeJoinMessage(frame, MAX_REQUEST_BYTES)
+    if (message?.type === 'join') return message
+    if (message?.type !== 'foreign') throw new Refusal(STRANGE)
+    throw new Refusal(
+      `the two run versions of Overmesh that do not join each other (${message.version} there, ${JOIN_VERSION} here); ` +
+        'upgrade the older one',
+    )
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Resolves when there is room for more. */
+async function say(stream: FrameStream, message: SpokenMessage): Promise<void> {
+  if (!stream.send(encodeJoinMessage(message))) throw new Gone('the connection ended')
+  await stream.drained()
+}
+
+async function hear<T extends JoinMessage['type']>(
   stream: FrameStream,
   type: T,
 ): Promise<JoinMessage & { type: T }> {
   const frame = await stream.receive()
-  if (frame === undefined) throw new Error('the connection ended')
-  const message = decodeJoinMessage(frame)
-  if (message?.type !== type) throw new Refusal('it does not speak as a newcomer does')
+  if (frame === undefined) throw new Gone('the connection ended')
+  const message = decodeJoinMessage(frame, MAX_NEWCOMER_FRAME_BYTES)
+  if (message?.type !== type) throw new Refusal(STRANGE)
   return message as JoinMessage & { type: T }
 }
+
+const STRANGE = 'it does not speak as a newcomer does'
 
 function readKey(der: Uint8Array): KeyObject | undefined {
   try {

@@ -133,8 +133,8 @@ export class DataDirectory {
       if (entries.length === 0) throw this.#missing()
       throw new DataDirectoryError(
         'INCOMPLETE',
-        `${this.root} has files but no config.json; if an init was cut short here, nothing in it was ever used: ` +
-          'move the directory away and run init again',
+        `${this.root} has files but no config.json; if an init or join was cut short here, nothing in it was ever used: ` +
+          'move the directory away and begin again',
       )
     }
     const config = parseJson(text)

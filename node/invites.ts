@@ -25,7 +25,11 @@ export interface NewInvite {
   readonly expiresAt: number
 }
 
+/** Open at once. */
 export const MAX_INVITES = 100
+/** Kept of those that are over, and for how long, ms. */
+const MAX_OVER = 1000
+const KEPT_MS = 86_400_000
 const ID = /^[0-9a-f]{16}$/
 
 export class Invites {
@@ -58,7 +62,8 @@ export class Invites {
   /** @throws ServiceError when too many are open */
   async add(now: number, ttlMs: number): Promise<NewInvite> {
     await this.#sweep(now)
-    if ([...this.#open.values()].filter(({ used }) => !used).length >= MAX_INVITES) {
+    const open = [...this.#open.values()].filter(({ used, expiresAt }) => !used && expiresAt > now)
+    if (open.length >= MAX_INVITES) {
       throw new ServiceError(
         'refused',
         `${MAX_INVITES} invitations are open already; they end by themselves when their time is over`,
@@ -93,17 +98,18 @@ export class Invites {
     await this.#directory.write(this.#directory.invite(id), `${JSON.stringify(kept)}\n`)
   }
 
+  /** Those that are over stay for a while, so that who comes late or twice is told so. */
   async #sweep(now: number): Promise<void> {
-    for (const { id, expiresAt } of [...this.#open.values()]) {
-      // A day longer, so that who comes late is told that it is late.
-      if (now < expiresAt + DAY_MS) continue
+    const over = [...this.#open.values()]
+      .filter(({ used, expiresAt }) => used || expiresAt <= now)
+      .sort((a, b) => b.expiresAt - a.expiresAt)
+    for (const [place, { id, expiresAt }] of over.entries()) {
+      if (place < MAX_OVER && now < expiresAt + KEPT_MS) continue
       this.#open.delete(id)
       await this.#directory.remove(this.#directory.invite(id))
     }
   }
 }
-
-const DAY_MS = 86_400_000
 
 function read(id: string, text: string): Invite | undefined {
   try {

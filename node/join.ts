@@ -12,10 +12,11 @@ import {
   encodeJoinMessage,
   JOIN_VERSION,
   type JoinMessage,
+  type SpokenMessage,
 } from '../mesh/admission/messages.ts'
 import { inviteKey, proveInvited, provePossession } from '../mesh/admission/proof.ts'
 import { type InviteToken, parseToken, TokenError } from '../mesh/admission/token.ts'
-import { dialJoin, type JoinConnection } from '../mesh/libp2p/dial-join.ts'
+import { DialJoinError, dialJoin, type JoinConnection } from '../mesh/libp2p/dial-join.ts'
 import type { FrameStream } from '../mesh/libp2p/frame-stream.ts'
 import { formatIpv4 } from '../state/address.ts'
 import { gatewayOf, nextAddress } from '../state/allocator.ts'
@@ -46,6 +47,8 @@ export interface JoinRequest {
   listen: readonly string[]
   /** `host:port`, TCP. */
   meshListen: string
+  /** What is being done now, for a person. */
+  onProgress?: (doing: string) => void
 }
 
 export interface JoinResult extends InitResult {
@@ -55,7 +58,7 @@ export interface JoinResult extends InitResult {
   records: number
 }
 
-/** ms to reach the controller that invited, and for each of its answers. */
+/** ms to reach the controller that invited at each endpoint, and for each of its answers. */
 const DIAL_MS = 10_000
 const ANSWER_MS = 60_000
 
@@ -72,6 +75,7 @@ export async function joinMesh(request: JoinRequest): Promise<JoinResult> {
   const directory = new DataDirectory(request.dataDir)
   await directory.claim()
   const identity = generateKeyPairSync('ed25519')
+  request.onProgress?.(`dialling ${token.endpoints.join(', ')}`)
   const connection = await dial(token, identity.privateKey)
   try {
     return await join({ request, token, publicEndpoints, directory, identity, stream: connection.stream })
@@ -125,7 +129,9 @@ async function join(parts: Join): Promise<JoinResult> {
     random: randomBytes,
   })
   try {
+    request.onProgress?.('fetching the records of the mesh')
     await fetchRecords(stream, replica)
+    request.onProgress?.(`${replica.count} records are here; telling the mesh of this controller`)
     const facts = await introduce(parts, replica, id, admitted.issuingCertificate)
     const serverKey = newPrivateKey()
     const server = issueServerCertificate(
@@ -263,16 +269,17 @@ async function dial(token: InviteToken, privateKey: KeyObject): Promise<JoinConn
       timeoutMs: DIAL_MS,
     })
   } catch (error) {
+    if (!(error instanceof DialJoinError)) throw error
     throw new ServiceError(
       'failed',
-      `the controller that invited does not let this machine in at ${token.endpoints.join(' or ')} (TCP): it must run, ` +
-        'be reachable there, and know the token still; otherwise ask for a new one',
+      `the controller that invited is not reached at ${error.message}, over TCP; it must run, be reachable there, and ` +
+        'know the token still',
       { cause: error },
     )
   }
 }
 
-function say(stream: FrameStream, message: JoinMessage): void {
+function say(stream: FrameStream, message: SpokenMessage): void {
   if (!stream.send(encodeJoinMessage(message))) throw ended()
 }
 

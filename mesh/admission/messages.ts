@@ -47,6 +47,8 @@ export interface Admission {
 
 export type JoinMessage =
   | JoinRequest
+  /** A request in the words of another version of the protocol: all that is understood of it. */
+  | { type: 'foreign'; version: number }
   | Admission
   | { type: 'refused'; reason: string }
   /** The newcomer has this; it is sent what it lacks. */
@@ -56,19 +58,35 @@ export type JoinMessage =
   | { type: 'own'; records: Uint8Array[] }
   | { type: 'welcome' }
 
+/** What is said in this version. */
+export type SpokenMessage = Exclude<JoinMessage, { type: 'foreign' }>
+
+/** Longest request, bytes: it comes from whoever knocks. */
+export const MAX_REQUEST_BYTES = 4096
+/** Longest frame of a newcomer that was let in, bytes: what it has accounted for of all origins. */
+export const MAX_NEWCOMER_FRAME_BYTES = 2 ** 19
+
 const MAX_TEXT = 32_768
 const MAX_REASON = 400
 const MAX_KEY = 256
 const MAX_RECORDS = 65_536
 const MAX_OWN = 16
+/** Seconds. */
+const MIN_SESSION_KEYS = 4
+/** The latest time that a Date holds, ms since 1970. */
+const MAX_TIME = 8.64e15
 
-export function encodeJoinMessage(message: JoinMessage): Uint8Array {
+export function encodeJoinMessage(message: SpokenMessage): Uint8Array {
   const { type, ...fields } = message
   return encode([type, fields])
 }
 
-export function decodeJoinMessage(bytes: Uint8Array | undefined): JoinMessage | undefined {
-  if (bytes === undefined || bytes.length > MAX_FRAME_BYTES) return undefined
+/** @param maxBytes longest that is looked at */
+export function decodeJoinMessage(
+  bytes: Uint8Array | undefined,
+  maxBytes = MAX_FRAME_BYTES,
+): JoinMessage | undefined {
+  if (bytes === undefined || bytes.length > maxBytes) return undefined
   let value: unknown
   try {
     value = decode(bytes)
@@ -78,44 +96,49 @@ export function decodeJoinMessage(bytes: Uint8Array | undefined): JoinMessage | 
   if (!Array.isArray(value) || value.length !== 2) return undefined
   const [type, fields] = value
   if (typeof type !== 'string' || !Object.hasOwn(READERS, type) || !isFields(fields)) return undefined
-  return READERS[type as JoinMessage['type']](fields)
+  const { version } = fields
+  if (type === 'join' && isCount(version) && version !== JOIN_VERSION) return { type: 'foreign', version }
+  return READERS[type as SpokenMessage['type']](fields)
 }
 
 type Fields = Record<string, unknown>
 
-const READERS: { [T in JoinMessage['type']]: (fields: Fields) => (JoinMessage & { type: T }) | undefined } = {
-  join({ version, inviteId, proof, now, name, publicKey, possession }) {
-    if (!isCount(version) || !isBytes(inviteId, INVITE_ID_BYTES) || !isBytes(proof, 32)) return undefined
-    if (!isCount(now) || typeof name !== 'string' || !isName(name)) return undefined
-    if (!isShort(publicKey) || !isShort(possession)) return undefined
-    return { type: 'join', version, inviteId, proof, now, name, publicKey, possession }
-  },
-  admitted({ meshId, rootCertificate, issuingCertificate, tlsCryptKey, lifetimes }) {
-    if (!isText(meshId) || !isText(rootCertificate) || !isText(issuingCertificate)) return undefined
-    if (!isText(tlsCryptKey) || !isFields(lifetimes)) return undefined
-    const { issuing, server, client, sessionKeys } = lifetimes
-    if (!isCount(issuing) || !isCount(server) || !isCount(client) || !isCount(sessionKeys)) return undefined
-    const read = { issuing, server, client, sessionKeys }
-    return { type: 'admitted', meshId, rootCertificate, issuingCertificate, tlsCryptKey, lifetimes: read }
-  },
-  refused({ reason }) {
-    return isText(reason) ? { type: 'refused', reason: reason.slice(0, MAX_REASON) } : undefined
-  },
-  vector({ vector }) {
-    return parseVector(vector) ? { type: 'vector', vector: vector as Vector } : undefined
-  },
-  delta({ records, known, more }) {
-    if (!areRecords(records, MAX_RECORDS) || !parseVector(known) || typeof more !== 'boolean')
-      return undefined
-    return { type: 'delta', records, known: known as Vector, more }
-  },
-  own({ records }) {
-    return areRecords(records, MAX_OWN) ? { type: 'own', records } : undefined
-  },
-  welcome() {
-    return { type: 'welcome' }
-  },
-}
+const READERS: { [T in SpokenMessage['type']]: (fields: Fields) => (JoinMessage & { type: T }) | undefined } =
+  {
+    join({ version, inviteId, proof, now, name, publicKey, possession }) {
+      if (version !== JOIN_VERSION || !isBytes(inviteId, INVITE_ID_BYTES) || !isBytes(proof, 32))
+        return undefined
+      if (!isTime(now) || typeof name !== 'string' || !isName(name)) return undefined
+      if (!isShort(publicKey) || !isShort(possession)) return undefined
+      return { type: 'join', version, inviteId, proof, now, name, publicKey, possession }
+    },
+    admitted({ meshId, rootCertificate, issuingCertificate, tlsCryptKey, lifetimes }) {
+      if (!isText(meshId) || !isText(rootCertificate) || !isText(issuingCertificate)) return undefined
+      if (!isText(tlsCryptKey) || !isFields(lifetimes)) return undefined
+      const { issuing, server, client, sessionKeys } = lifetimes
+      if (!isSpan(issuing, 1) || !isSpan(server, 1) || !isSpan(client, 1)) return undefined
+      if (!isSpan(sessionKeys, MIN_SESSION_KEYS)) return undefined
+      const read = { issuing, server, client, sessionKeys }
+      return { type: 'admitted', meshId, rootCertificate, issuingCertificate, tlsCryptKey, lifetimes: read }
+    },
+    refused({ reason }) {
+      return isText(reason) ? { type: 'refused', reason: reason.slice(0, MAX_REASON) } : undefined
+    },
+    vector({ vector }) {
+      return parseVector(vector) ? { type: 'vector', vector: vector as Vector } : undefined
+    },
+    delta({ records, known, more }) {
+      if (!areRecords(records, MAX_RECORDS) || !parseVector(known) || typeof more !== 'boolean')
+        return undefined
+      return { type: 'delta', records, known: known as Vector, more }
+    },
+    own({ records }) {
+      return areRecords(records, MAX_OWN) ? { type: 'own', records } : undefined
+    },
+    welcome() {
+      return { type: 'welcome' }
+    },
+  }
 
 function isFields(value: unknown): value is Fields {
   return (
@@ -124,6 +147,8 @@ function isFields(value: unknown): value is Fields {
 }
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+const isTime = (value: unknown): value is number => isCount(value) && value <= MAX_TIME
+const isSpan = (value: unknown, least: number): value is number => isCount(value) && value >= least
 const isText = (value: unknown): value is string => typeof value === 'string' && value.length <= MAX_TEXT
 const isBytes = (value: unknown, length: number): value is Uint8Array =>
   value instanceof Uint8Array && value.length === length

@@ -32,6 +32,10 @@ const KEY_BYTES = 32
 export const MAX_TOKEN_ENDPOINTS = 8
 /** Eight long host names fit. */
 const MAX_TOKEN_LENGTH = 4096
+/** What else may be pasted in its place is not read further. */
+const MAX_TEXT_LENGTH = 65_536
+/** The latest time that a Date holds, ms since 1970. */
+const MAX_TIME = 8.64e15
 const MESH_ID = /^[0-9a-f]{16,40}$/
 
 export function formatToken(token: InviteToken): string {
@@ -50,13 +54,9 @@ export function formatToken(token: InviteToken): string {
 
 /** @throws TokenError that says what is wrong with the text */
 export function parseToken(text: string): InviteToken {
+  if (text.length > MAX_TEXT_LENGTH) throw foreign(text.slice(0, MAX_TEXT_LENGTH))
   const trimmed = text.trim()
-  if (!trimmed.startsWith(PREFIX)) {
-    const kind = /^om\d+-/.test(trimmed)
-      ? 'is of another version of Overmesh'
-      : 'is no token of `overmesh invite`'
-    throw new TokenError(`this ${kind}; ask for a new one`)
-  }
+  if (!trimmed.startsWith(PREFIX)) throw foreign(trimmed)
   const coded = trimmed.slice(PREFIX.length)
   if (trimmed.length > MAX_TOKEN_LENGTH || !/^[A-Za-z0-9_-]+$/.test(coded)) throw damaged()
   const bytes = Buffer.from(coded, 'base64url')
@@ -81,7 +81,7 @@ function read(body: Uint8Array): InviteToken | undefined {
   if (typeof meshId !== 'string' || !MESH_ID.test(meshId) || !areEndpoints(endpoints)) return undefined
   if (!isBytes(rootFingerprint, 32) || !isBytes(inviter, KEY_BYTES)) return undefined
   if (!isBytes(inviteId, INVITE_ID_BYTES) || !isBytes(secret, SECRET_BYTES)) return undefined
-  if (!Number.isSafeInteger(expiresAt) || expiresAt < 0) return undefined
+  if (!Number.isSafeInteger(expiresAt) || expiresAt < 0 || expiresAt > MAX_TIME) return undefined
   return { meshId, endpoints, rootFingerprint, inviter, inviteId, secret, expiresAt }
 }
 
@@ -99,6 +99,24 @@ function areEndpoints(value: unknown): value is string[] {
 
 function checksum(body: Uint8Array): Buffer {
   return createHash('sha256').update(body).digest().subarray(0, CHECKSUM_BYTES)
+}
+
+/** What was given in place of a token. */
+function foreign(text: string): TokenError {
+  if (text === '') return new TokenError('the token is empty; paste the line that `overmesh invite` printed')
+  if (/^om\d+-/.test(text)) {
+    return new TokenError(
+      'the token is of another version of Overmesh; upgrade the older of the two, then ask for a new token',
+    )
+  }
+  if (/<(ca|cert|key|tls-crypt-v2)>|-----BEGIN |^client$/m.test(text) || /\.ovpn$/.test(text)) {
+    return new TokenError(
+      'that is a clientpack, which is for an OpenVPN client; a controller joins with a token of `overmesh invite`',
+    )
+  }
+  return new TokenError(
+    'that is no token, which begins with "om1-"; paste the whole line that `overmesh invite` printed',
+  )
 }
 
 function damaged(): TokenError {

@@ -4,6 +4,7 @@ import type { KeyObject } from 'node:crypto'
 import { TopicValidatorResult } from '@libp2p/gossipsub'
 import type { Connection, PeerId, Stream } from '@libp2p/interface'
 import type { ControllerId } from '../../state/kinds.ts'
+import { MAX_NEWCOMER_FRAME_BYTES } from '../admission/messages.ts'
 import type { Transport, TransportHandler } from '../transport.ts'
 import { Dialer } from './dialer.ts'
 import { dialAddresses, formatEndpoint, type HostPort, readEndpoint } from './endpoints.ts'
@@ -64,8 +65,8 @@ const GREETING_MS = 5000
 const JOIN_MS = 120_000
 /** ms that someone who is not admitted may stay without joining. */
 const STRANGER_MS = 10_000
-/** Newcomers served at once. */
-const MAX_JOINS = 4
+/** Newcomers served at once: whoever can reach the port may try to take all places. */
+const MAX_JOINS = 16
 const STOP_MS = 2000
 
 export class Libp2pTransport implements Transport {
@@ -77,7 +78,8 @@ export class Libp2pTransport implements Transport {
   readonly #greeting = new Set<ControllerId>()
   #node!: MeshNode
   #timer: NodeJS.Timeout | undefined
-  #joining = 0
+  /** Over which newcomers are served. */
+  readonly #joining = new Set<Connection>()
   #stopped = false
 
   private constructor(init: Libp2pTransportInit) {
@@ -223,7 +225,7 @@ export class Libp2pTransport implements Transport {
     const id = controllerOf(connection.remotePeer)
     if (id === undefined || this.#standing(connection.remotePeer) !== 'admitted') {
       const timer = setTimeout(() => {
-        if (this.#joining === 0) cut(connection, 'nothing to do here')
+        if (!this.#joining.has(connection)) cut(connection, 'nothing to do here')
       }, STRANGER_MS)
       timer.unref()
       return
@@ -319,20 +321,20 @@ export class Libp2pTransport implements Transport {
   async #join(raw: Stream, connection: Connection): Promise<void> {
     const key = publicKeyOf(connection.remotePeer)
     const { joins, onRefused } = this.#init
-    if (!joins?.open() || key === undefined || this.#joining >= MAX_JOINS) {
+    if (!joins?.open() || key === undefined || this.#joining.size >= MAX_JOINS) {
       raw.abort(new Error('nobody is invited'))
       if (key) onRefused(controllerOf(connection.remotePeer)!, 'it wants to join, and nobody is invited')
       return
     }
-    const stream = new Libp2pFrameStream(raw)
-    this.#joining++
+    const stream = new Libp2pFrameStream(raw, MAX_NEWCOMER_FRAME_BYTES)
+    this.#joining.add(connection)
     try {
       await within(JOIN_MS, joins.serve(stream, key))
       await stream.close()
     } catch {
       stream.abort('the join failed')
     } finally {
-      this.#joining--
+      this.#joining.delete(connection)
       // As an admitted controller it comes anew.
       setTimeout(() => void connection.close().catch(() => {}), 500).unref()
     }
