@@ -264,7 +264,8 @@ export class LocalService implements ControllerService {
 
   invite(ttlSeconds = DEFAULT_INVITE_SECONDS): Promise<Invitation> {
     return this.#writing(async () => {
-      const { token, expiresAt, endpoints } = await this.#membership.invite(ttlSeconds)
+      const holders = (await this.controllers()).flatMap(each => (each.holdsRootKey ? [each.name] : []))
+      const { token, expiresAt, endpoints } = await this.#membership.invite(ttlSeconds, holders)
       const until = new Date(expiresAt).toISOString()
       this.#events.append({ type: 'controller-invited', until })
       return { token, expiresAt: until, endpoints }

@@ -23,14 +23,17 @@ export class Membership {
     this.#invites = invites
   }
 
-  /** @throws ServiceError refused where the key of the mesh root is not */
-  async invite(ttlSeconds: number): Promise<Invitation> {
+  /**
+   * @param holders names of other controllers that are known to have the key of the mesh root
+   * @throws ServiceError refused where that key is not
+   */
+  async invite(ttlSeconds: number, holders: readonly string[] = []): Promise<Invitation> {
     const { directory, controller, mesh, identityKey, rootCertificate } = this.#home
     if ((await directory.readIfThere(directory.rootKey)) === undefined) {
       throw new ServiceError(
         'refused',
-        'the key of the mesh root, which admits controllers, is not here; invite on the controller that has it, or ' +
-          'bring it with `overmesh authority import`',
+        `the key of the mesh root, which admits controllers, is not here; invite on ${holders.join(' or ') || 'the controller that has it'}, ` +
+          'or bring it with `overmesh authority import`',
       )
     }
     const endpoints = controller.meshEndpoints.slice(0, MAX_TOKEN_ENDPOINTS)
