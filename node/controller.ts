@@ -15,6 +15,7 @@ import { LocalService } from './local-service.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
 import { formatHostPort, parseHostPort } from './net/ip.ts'
 import { OverlayRoutes } from './overlay-routes.ts'
+import { dialledEndpoints } from './pack-list.ts'
 import { fingerprintOf } from './pki/names.ts'
 import { DEFAULT_PORT, OVERLAY_MTU, PING_SECONDS, pushOptions, SESSION_TIMEOUT_SECONDS } from './push.ts'
 import { removalNotice } from './removal.ts'
@@ -24,6 +25,7 @@ import { SwitchError } from './switch/errors.ts'
 import { Switch } from './switch/switch.ts'
 import { DATA_CIPHERS } from './vpn/data-keys.ts'
 import { VpnEndpoint } from './vpn/endpoint.ts'
+import { remotesOptions } from './vpn/pushed-options.ts'
 import type { Applicant, ServerSession, SessionEnd, Verdict } from './vpn/session.ts'
 import { TlsServer } from './vpn/tls.ts'
 
@@ -364,7 +366,9 @@ export class Controller {
     const own = new Set(session.subnets.map(formatCidr))
     const routes = this.#routes.beyond().filter(cidr => !own.has(formatCidr(cidr)))
     const { subnet } = this.#home.mesh
-    return pushOptions({ address: session.address, subnet, gateway: gatewayOf(subnet), routes })
+    const options = pushOptions({ address: session.address, subnet, gateway: gatewayOf(subnet), routes })
+    if (!session.takesRemotes) return options
+    return [...options, ...remotesOptions(dialledEndpoints(this.#home))]
   }
 
   #opened(session: ServerSession): void {

@@ -391,6 +391,7 @@ export class LocalService implements ControllerService {
       revoked: this.#clients.isRevoked(client),
       serial: value.serial satisfies Serial,
       issuer: this.#home.replica.get('controller', value.issuer)?.name ?? value.issuer,
+      issuerRemoved: !this.#home.views.isAdmitted(value.issuer),
       tags: { ...value.tags },
       createdAt: new Date(value.createdAt).toISOString(),
       expiresAt: new Date(value.expiresAt).toISOString(),

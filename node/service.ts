@@ -48,6 +48,9 @@ export const Client = Type.Object({
   revoked: Type.Boolean(),
   serial: Text('serial number of the current certificate, hexadecimal'),
   issuer: Text('name of the controller that issued the credential'),
+  issuerRemoved: Type.Boolean({
+    description: 'that controller was taken out of the mesh, and the credential with it',
+  }),
   tags: Type.Record(Type.String(), Type.String()),
   createdAt: Instant('when the client was added'),
   expiresAt: Instant('when the certificate expires'),

@@ -91,7 +91,8 @@ const COLUMNS: Column<Client>[] = [
   {
     title: 'STATE',
     value: clientState,
-    style: client => (client.revoked || !client.enabled ? 'red' : client.session ? 'green' : 'dim'),
+    style: client =>
+      client.revoked || !client.enabled || client.issuerRemoved ? 'red' : client.session ? 'green' : 'dim',
   },
   { title: 'ON', value: client => client.session?.controller ?? '' },
   { title: 'FROM', value: client => client.session?.remote ?? '' },
@@ -122,7 +123,10 @@ function showClient({ output }: Context, client: Client): void {
       ['subnets', client.subnets.join(' ')],
       ['tags', tagText(client)],
       ['serial', client.serial],
-      ['issuer', client.issuer],
+      [
+        'issuer',
+        client.issuerRemoved ? `${client.issuer}, which was removed: rekey this client` : client.issuer,
+      ],
       ['created', client.createdAt],
       ['expires', formatExpiry(client.expiresAt)],
       ['prefers', client.prefer.join(' ')],
@@ -299,6 +303,7 @@ function packDocument(pack: Pack, out: string | undefined) {
 function clientState(client: Client): string {
   if (client.revoked) return 'revoked'
   if (!client.enabled) return 'disabled'
+  if (client.issuerRemoved) return 'issuer removed'
   return client.session ? 'connected' : 'away'
 }
 

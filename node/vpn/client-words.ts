@@ -1,6 +1,6 @@
 // What a client says of itself, and reads from the server's first answer.
 import type { DataCipher } from './data-keys.ts'
-import { formatPeerInfo } from './peer-info.ts'
+import { formatPeerInfo, TAKES_REMOTES } from './peer-info.ts'
 
 /** @param proto IV_PROTO */
 export function peerInfoText(ciphers: readonly DataCipher[], proto: number): string {
@@ -12,6 +12,7 @@ export function peerInfoText(ciphers: readonly DataCipher[], proto: number): str
     ['IV_NCP', '2'],
     ['IV_CIPHERS', ciphers.join(':')],
     ['IV_PROTO', String(proto)],
+    [TAKES_REMOTES, '1'],
   ])
 }
 

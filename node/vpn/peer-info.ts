@@ -17,6 +17,9 @@ export const IV_PROTO = {
   pushUpdate: 1 << 12,
 } as const
 
+/** Says that the client wants to be pushed the controllers that there are: see `REMOTES_VARIABLE`. */
+export const TAKES_REMOTES = 'UV_OVERMESH'
+
 /** Lines read at most; the rest is passed over. */
 const MAX_LINES = 64
 const MAX_VALUE = 256
@@ -33,6 +36,8 @@ export interface PeerInfo {
   version: string
   /** IV_PLAT */
   platform: string
+  /** See `TAKES_REMOTES`. */
+  takesRemotes: boolean
   raw: ReadonlyMap<string, string>
 }
 
@@ -53,6 +58,7 @@ export function parsePeerInfo(text: string): PeerInfo {
     ...(mtu === undefined ? {} : { mtu }),
     version: raw.get('IV_VER') ?? '',
     platform: raw.get('IV_PLAT') ?? '',
+    takesRemotes: raw.get(TAKES_REMOTES) === '1',
     raw,
   }
 }

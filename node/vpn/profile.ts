@@ -74,9 +74,9 @@ const UNSUPPORTED: ReadonlySet<string> = new Set([
   'server',
 ])
 
-const DEFAULT_PORT = 1194
+export const DEFAULT_PORT = 1194
 /** As in OpenVPN (`CONNECTION_LIST_SIZE`). */
-const MAX_REMOTES = 64
+export const MAX_REMOTES = 64
 /** A day: a longer timer is a slip. */
 const MAX_SECONDS = 86_400
 

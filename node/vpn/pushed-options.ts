@@ -19,11 +19,37 @@ export interface Pushed {
   pingMs: number
   /** ms; 0 for never. */
   pingRestartMs: number
+  /** The servers that there are now, `host:port` each; none when that was not said. */
+  remotes: string[]
   /** All of them, in the server's words. */
   options: string[]
 }
 
 const FLAGS: ReadonlySet<string> = new Set(['cc-exit', 'tls-ekm', 'dyn-tls-crypt', 'aead-epoch'])
+/**
+ * The servers that there are, `host:port` with commas between, which stock clients hand to their scripts; what is too long
+ * for one option goes on in variables of this name with `_2`, `_3` and so on.
+ */
+const REMOTES_VARIABLE = 'OVERMESH_REMOTES'
+const MAX_PUSHED_REMOTES = 64
+/** Stock clients take options of up to 255 bytes. */
+const MAX_VALUE = 200
+
+/** Tells a client that wants to know which servers there are. */
+export function remotesOptions(endpoints: readonly string[]): string[] {
+  const values: string[] = []
+  for (const endpoint of endpoints.slice(0, MAX_PUSHED_REMOTES)) {
+    const last = values.at(-1)
+    if (last !== undefined && last.length + 1 + endpoint.length <= MAX_VALUE)
+      values.push(`${values.pop()},${endpoint}`)
+    else if (endpoint.length <= MAX_VALUE) values.push(endpoint)
+  }
+  return values.map((value, index) => {
+    const name = index === 0 ? REMOTES_VARIABLE : `${REMOTES_VARIABLE}_${index + 1}`
+    return `setenv-safe ${name} ${value}`
+  })
+}
+
 /** A day: more is a slip. */
 const MAX_SECONDS = 86_400
 
@@ -52,8 +78,18 @@ export function readPushed(options: string[]): Pushed | string {
     exitByControl: flags.includes('cc-exit'),
     pingMs: 1000 * (numberOf(valueFor('ping'), MAX_SECONDS) ?? 0),
     pingRestartMs: 1000 * (numberOf(valueFor('ping-restart'), MAX_SECONDS) ?? 0),
+    remotes: readRemotes(all),
     options,
   }
+}
+
+function readRemotes(all: readonly string[][]): string[] {
+  return all
+    .flatMap(([first, name, value]) =>
+      first === 'setenv-safe' && name?.startsWith(REMOTES_VARIABLE) ? (value ?? '').split(',') : [],
+    )
+    .filter(Boolean)
+    .slice(0, MAX_PUSHED_REMOTES)
 }
 
 function numberOf(text: string | undefined, most: number): number | undefined {

@@ -1,7 +1,7 @@
 // Which server a client tries next, and after what pause, as stock clients do it. Source: OpenVPN src/openvpn/init.c
 // (next_connection_entry, socket_restart_pause).
 import type { ClientEnd } from './client-end.ts'
-import type { Profile, ProfileRemote } from './profile.ts'
+import { MAX_REMOTES, type Profile, type ProfileRemote } from './profile.ts'
 
 /** Rounds through all remotes after which pauses begin to double. */
 const ROUNDS_BEFORE_BACKOFF = 5
@@ -9,7 +9,7 @@ const ROUNDS_BEFORE_BACKOFF = 5
 const MAX_BACKOFF_MS = 300_000
 
 export class RemoteList {
-  readonly #remotes: readonly ProfileRemote[]
+  readonly #remotes: ProfileRemote[]
   readonly #retryMs: number
   readonly #maxRetryMs: number
   #at = 0
@@ -20,13 +20,21 @@ export class RemoteList {
     profile: Pick<Profile, 'remotes' | 'remoteRandom' | 'retryMs' | 'maxRetryMs'>,
     random: () => number,
   ) {
-    this.#remotes = profile.remoteRandom ? shuffled(profile.remotes, random) : profile.remotes
+    this.#remotes = profile.remoteRandom ? shuffled(profile.remotes, random) : [...profile.remotes]
     this.#retryMs = profile.retryMs
     this.#maxRetryMs = profile.maxRetryMs
   }
 
   get current(): ProfileRemote {
     return this.#remotes[this.#at % this.#remotes.length]
+  }
+
+  /** Adds servers that are not known yet, to be tried after those that are. */
+  learn(remotes: readonly ProfileRemote[]): void {
+    for (const remote of remotes) {
+      const isKnown = this.#remotes.some(({ host, port }) => host === remote.host && port === remote.port)
+      if (!isKnown && this.#remotes.length < MAX_REMOTES) this.#remotes.push(remote)
+    }
   }
 
   /** A connection came about: counting starts again. */

@@ -56,6 +56,8 @@ export class ServerSession {
   commonName = ''
   /** What the client says it is. */
   version = ''
+  /** It is to be pushed the list of controllers. */
+  takesRemotes = false
   /** ms */
   readonly startedAt: number
   openedAt = 0
@@ -354,6 +356,7 @@ export class ServerSession {
     this.peerId = opening
     this.#terms = terms
     this.version = [info.version, info.platform].filter(Boolean).join(' ')
+    this.takesRemotes = info.takesRemotes
     if (info.mtu !== undefined) this.#clientMtu = info.mtu
     if (terms.dynamicTlsCrypt) {
       const key = dynamicTlsCryptKey(exportDynamicTlsCrypt(tls), this.#clientKey)

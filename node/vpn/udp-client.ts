@@ -5,13 +5,13 @@ import { createSocket, type Socket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
 import type { SecureContext } from 'node:tls'
 import { formatIpv4, parseIpv4 } from '../../state/address.ts'
-import { formatHostPort } from '../net/ip.ts'
+import { formatHostPort, parseHostPort } from '../net/ip.ts'
 import { type Connected, DEFAULT_PROTO, VpnClient } from './client.ts'
 import { answerEcho, echoRequest, readEchoReply } from './client-echo.ts'
 import { type ClientEnd, ClientError, describeEnd } from './client-end.ts'
 import { DATA_CIPHERS, type DataCipher } from './data-keys.ts'
 import { isDataCipher } from './peer-info.ts'
-import type { Profile, ProfileRemote } from './profile.ts'
+import { DEFAULT_PORT, type Profile, type ProfileRemote } from './profile.ts'
 import { RemoteList } from './remote-list.ts'
 import { checkServer } from './server-check.ts'
 import { clientContext, type TlsVersion } from './tls.ts'
@@ -272,6 +272,7 @@ export class UdpClient {
     const connection = { ...connected, remote: formatHostPort(this.#server) }
     this.connection = connection
     this.#remotes.connected()
+    if (!this.#options.remote) this.#remotes.learn(connected.remotes.flatMap(readRemote))
     for (const { resolve } of this.#waiting) resolve(connection)
     this.#waiting.clear()
     this.onConnected(connection)
@@ -360,6 +361,16 @@ export class UdpClient {
 /** Overlay address of a connection as text. */
 export function addressOf({ address }: Connected): string {
   return formatIpv4(address)
+}
+
+/** What cannot be dialled is passed over. */
+function readRemote(text: string): ProfileRemote[] {
+  try {
+    const { host, port } = parseHostPort(text, DEFAULT_PORT)
+    return [{ host, port }]
+  } catch {
+    return []
+  }
 }
 
 function messageOf(error: unknown): string {

@@ -1,6 +1,6 @@
 // A mesh that is cut: both halves go on and take changes; healed, they agree. And cuts that leave a way round.
 import assert from 'node:assert/strict'
-import { describe, test } from 'node:test'
+import { afterEach, describe, test } from 'node:test'
 import type { Controller } from './controller.ts'
 import { sleep, until } from './lab.ts'
 import { Mesh, type MeshClient } from './mesh.ts'
@@ -19,6 +19,8 @@ describe('a mesh that is cut', () => {
     ;[alpha, beta, gamma] = mesh.controllers
     for (const { name } of mesh.controllers) clients.push(await mesh.connect(`on-${name}`, [name]))
   })
+
+  afterEach(() => mesh.heal())
 
   test('both halves serve, take changes, and agree within 2 s of healing', async () => {
     await mesh.split([alpha, beta], [gamma])
@@ -39,8 +41,7 @@ describe('a mesh that is cut', () => {
     await alpha.addClient('clash-a', '--ip', '10.77.0.200')
     await sleep(50)
     await gamma.addClient('clash-g', '--ip', '10.77.0.200')
-    await alpha.addClient('twin')
-    await gamma.addClient('twin')
+    for (const half of [alpha, gamma]) await half.cli('client', 'add', 'twin')
     await gamma.cli('client', 'revoke', 'gamma-4')
     await alpha.cli('client', 'disable', 'alpha-3')
     await alpha.cli('route', 'add', '172.20.0.0/16', '--via', 'client:on-alpha')

@@ -192,6 +192,7 @@ function fakeClient(name: string, address: string): Client {
     revoked: false,
     serial: '0a1b2c',
     issuer: 'alpha',
+    issuerRemoved: false,
     tags: {},
     createdAt: '2026-01-02T03:04:05.678Z',
     expiresAt: '2036-01-02T03:04:05.678Z',

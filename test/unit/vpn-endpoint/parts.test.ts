@@ -7,7 +7,7 @@ import { Deadlines } from '../../../node/vpn/deadlines.ts'
 import { nextKeyId } from '../../../node/vpn/key-ring.ts'
 import { isLinkId, LINK_IDS, PeerIds } from '../../../node/vpn/peer-ids.ts'
 import { parsePeerInfo } from '../../../node/vpn/peer-info.ts'
-import { readPushed } from '../../../node/vpn/pushed-options.ts'
+import { readPushed, remotesOptions } from '../../../node/vpn/pushed-options.ts'
 import { RememberedKeys } from '../../../node/vpn/remembered-keys.ts'
 import { RemoteList } from '../../../node/vpn/remote-list.ts'
 import { agree, termOptions } from '../../../node/vpn/terms.ts'
@@ -191,4 +191,27 @@ test('remote-random shuffles once', () => {
     list.next({ kind: 'no-answer' }, false)
   }
   assert.equal(seen.size, 3)
+})
+
+test('the servers that there are come in options of a length that stock clients take', () => {
+  const endpoints = Array.from({ length: 40 }, (_, index) => `vpn${index}.example.net:1194`)
+  const options = remotesOptions(endpoints)
+  assert.ok(options.every(option => option.length < 256))
+  const pushed = readPushed([...options, 'ifconfig 10.0.0.1 255.0.0.0', 'peer-id 1'])
+  assert.deepEqual(typeof pushed === 'string' ? pushed : pushed.remotes, endpoints)
+})
+
+test('a client goes on to servers that it has learnt of, each once', () => {
+  const known = { host: 'a', port: 1 }
+  const list = new RemoteList(
+    { remotes: [known], remoteRandom: false, retryMs: 0, maxRetryMs: 0 },
+    Math.random,
+  )
+  list.learn([{ host: 'b', port: 2 }, known, { host: 'b', port: 2 }])
+  const tried = [0, 1, 2].map(() => {
+    const { host } = list.current
+    list.next({ kind: 'no-answer' }, false)
+    return host
+  })
+  assert.deepEqual(tried, ['a', 'b', 'a'])
 })
