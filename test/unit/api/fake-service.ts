@@ -12,6 +12,7 @@ import {
   type Session,
   type Status,
 } from '../../../node/service.ts'
+import type { ControllerEntry } from '../../../node/service-membership.ts'
 
 export const PACK_TEXT = 'client\ndev tun\n<key>\nnot a real key\n</key>\n'
 
@@ -135,13 +136,15 @@ export class FakeService implements ControllerService {
     this.calls.push(['invite', ttlSeconds])
     return { token: 'om1-token', expiresAt: '2026-01-02T04:04:05.678Z', endpoints: ['192.0.2.1:4001'] }
   }
-  controllers = async () => []
-  removeController = async (name: string) => ({
-    controller: name,
-    clients: ['web'],
-    storedOn: { controllers: 2, of: 2 },
-  })
-  leave = async () => ({ controller: 'alpha', clients: [], storedOn: { controllers: 2, of: 2 } })
+  controllers = async (_all?: boolean): Promise<ControllerEntry[]> => []
+  removeController = async (name: string) => {
+    this.calls.push(['removeController', name])
+    return { controller: name, clients: ['web'], storedOn: { controllers: 2, of: 2 } }
+  }
+  leave = async () => {
+    this.calls.push(['leave'])
+    return { controller: 'alpha', clients: [] as string[], storedOn: { controllers: 2, of: 2 } }
+  }
   drain = async () => ({ draining: true, sessions: 0 })
   serve = async () => ({ draining: false, sessions: 0 })
   records = async (kind?: string) =>

@@ -10,6 +10,7 @@ import { RemoteController } from '../../../node/api/remote.ts'
 import { type ApiServer, startApi } from '../../../node/api/server.ts'
 import { apiSocketPath } from '../../../node/api/socket.ts'
 import type { Event } from '../../../node/service.ts'
+import type { ControllerEntry } from '../../../node/service-membership.ts'
 import { FakeService, PACK_TEXT } from './fake-service.ts'
 
 let directory: string
@@ -52,6 +53,41 @@ test('is the same service on the other side of the socket', async () => {
     ],
   )
 })
+
+test('membership goes over the socket as it is', async () => {
+  service.controllers = async all => [entry('alpha'), ...(all ? [entry('gone')] : [])]
+  assert.deepEqual(await remote.invite(60), await service.invite(60))
+  assert.deepEqual(await remote.invite(), await service.invite())
+  assert.deepEqual(await remote.controllers(), [entry('alpha')])
+  assert.deepEqual(await remote.controllers(true), [entry('alpha'), entry('gone')])
+  assert.deepEqual(await remote.removeController('gone'), await service.removeController('gone'))
+  assert.deepEqual(await remote.leave(), await service.leave())
+  const [invite, remove, leave] = [['invite', 60], ['removeController', 'gone'], ['leave']]
+  const standard = ['invite', 3600]
+  assert.deepEqual(service.calls, [invite, invite, standard, standard, remove, remove, leave, leave])
+  for (const ttlSeconds of [0, 1.5, 30 * 86_400 + 1]) {
+    await assert.rejects(remote.invite(ttlSeconds), { code: 'invalid' })
+  }
+})
+
+function entry(name: string): ControllerEntry {
+  return {
+    id: name,
+    name,
+    self: false,
+    address: '10.77.0.2',
+    public: ['192.0.2.1:1194'],
+    mesh: [],
+    joinedAt: '2026-01-02T03:04:05.678Z',
+    up: true,
+    behind: 0,
+    draining: false,
+    holdsRootKey: false,
+    version: '',
+    removedAt: null,
+    removedBy: null,
+  }
+}
 
 test('refusals arrive as they were thrown', async () => {
   await assert.rejects(remote.client('nobody'), {
