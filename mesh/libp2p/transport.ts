@@ -204,7 +204,9 @@ export class Libp2pTransport implements Transport {
   }
 
   #connections(peer: ControllerId): Connection[] {
-    return this.#node.getConnections().filter(({ remotePeer }) => controllerOf(remotePeer) === peer)
+    return this.#node
+      .getConnections()
+      .filter(({ remotePeer, status }) => status === 'open' && controllerOf(remotePeer) === peer)
   }
 
   async #dial(id: ControllerId): Promise<boolean> {
