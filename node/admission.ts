@@ -33,8 +33,9 @@ export interface AdmissionInit {
 
 /** Clocks that differ by more, ms, would make certificates and records that others do not believe. */
 const MAX_SKEW_MS = 60_000
-/** ms for whoever knocks to say what it wants. */
+/** ms for whoever knocks to say what it wants, and for who was let in to say the next thing. */
 const REQUEST_MS = 10_000
+const SILENCE_MS = 60_000
 /** Bytes of records in one message. */
 const DELTA_BYTES = 2 ** 20
 
@@ -233,21 +234,26 @@ function isOwn(bytes: Uint8Array, id: ControllerId, name: string): boolean {
   return record.value?.name === name && record.value.removedAt === undefined
 }
 
-async function hearRequest(stream: FrameStream): Promise<JoinRequest> {
-  const timer = setTimeout(() => stream.abort('it did not say what it wants'), REQUEST_MS)
+/** The next frame; whoever lets it wait for so many ms has gone. @throws Gone */
+async function receive(stream: FrameStream, ms: number): Promise<Uint8Array> {
+  const timer = setTimeout(() => stream.abort('it says nothing'), ms)
   try {
     const frame = await stream.receive()
     if (frame === undefined) throw new Gone('the connection ended')
-    const message = decodeJoinMessage(frame, MAX_REQUEST_BYTES)
-    if (message?.type === 'join') return message
-    if (message?.type !== 'foreign') throw new Refusal(STRANGE)
-    throw new Refusal(
-      `the two run versions of Overmesh that do not join each other (${message.version} there, ${JOIN_VERSION} here); ` +
-        'upgrade the older one',
-    )
+    return frame
   } finally {
     clearTimeout(timer)
   }
+}
+
+async function hearRequest(stream: FrameStream): Promise<JoinRequest> {
+  const message = decodeJoinMessage(await receive(stream, REQUEST_MS), MAX_REQUEST_BYTES)
+  if (message?.type === 'join') return message
+  if (message?.type !== 'foreign') throw new Refusal(STRANGE)
+  throw new Refusal(
+    `the two run versions of Overmesh that do not join each other (${message.version} there, ${JOIN_VERSION} here); ` +
+      'upgrade the older one',
+  )
 }
 
 /** Resolves when there is room for more. */
@@ -260,9 +266,7 @@ async function hear<T extends JoinMessage['type']>(
   stream: FrameStream,
   type: T,
 ): Promise<JoinMessage & { type: T }> {
-  const frame = await stream.receive()
-  if (frame === undefined) throw new Gone('the connection ended')
-  const message = decodeJoinMessage(frame, MAX_NEWCOMER_FRAME_BYTES)
+  const message = decodeJoinMessage(await receive(stream, SILENCE_MS), MAX_NEWCOMER_FRAME_BYTES)
   if (message?.type !== type) throw new Refusal(STRANGE)
   return message as JoinMessage & { type: T }
 }

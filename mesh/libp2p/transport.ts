@@ -62,7 +62,7 @@ export const JOIN_PROTOCOL = '/overmesh/join/1'
 const DIAL_TURN = 100
 /** ms for a peer to say who it is once it is connected, and for a newcomer to join. */
 const GREETING_MS = 5000
-const JOIN_MS = 120_000
+const JOIN_MS = 600_000
 /** ms that someone who is not admitted may stay without joining. */
 const STRANGER_MS = 10_000
 /** Newcomers served at once: whoever can reach the port may try to take all places. */

@@ -245,3 +245,25 @@ test('records of something else than the newcomer itself are not taken', async t
   again.stream.send(encodeJoinMessage(request))
   assertRefused(await hear(again.stream), /a controller with this key was here before/)
 })
+
+test('who connects and says nothing is let go after ten seconds, and nobody is told', async t => {
+  const inviter = await startInviter(t)
+  await inviter.token()
+  let abort: (() => void) | undefined
+  const stream: FrameStream = {
+    send: () => true,
+    drained: async () => {},
+    receive: () => new Promise(resolve => (abort = () => resolve(undefined))),
+    close: async () => {},
+    abort: () => abort?.(),
+  }
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  let isOver = false
+  const served = inviter.admission.serve(stream, new Uint8Array(32)).then(() => (isOver = true))
+  t.mock.timers.tick(9999)
+  await Promise.resolve()
+  assert.equal(isOver, false)
+  t.mock.timers.tick(1)
+  await served
+  assert.deepEqual(inviter.refused, [])
+})
