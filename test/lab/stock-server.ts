@@ -16,12 +16,15 @@ export interface StockServerInit {
   options?: string[]
   /** @default 1420, as Overmesh pushes it */
   tunMtu?: number
+  /** One whose clients this one takes, too. */
+  like?: StockServer
 }
 
 export class StockServer {
-  readonly process: LabProcess
+  process: LabProcess
   readonly address: string
-  readonly #host: Host
+  readonly host: Host
+  readonly #config: string
   readonly #pki: StrangersPki
   readonly #port: number
   readonly #tlsCryptServerKey: string
@@ -33,8 +36,10 @@ export class StockServer {
     port: number,
     address: string,
     key: string,
+    config: string,
   ) {
-    this.#host = host
+    this.host = host
+    this.#config = config
     this.process = process
     this.#pki = pki
     this.#port = port
@@ -43,12 +48,14 @@ export class StockServer {
   }
 
   static async start(host: Host, init: StockServerInit = {}): Promise<StockServer> {
-    const { network = ['10.88.0.0', '255.255.0.0'], port = 1194, options = [], tunMtu = 1420 } = init
+    const { network = ['10.88.0.0', '255.255.0.0'], port = 1194, options = [], tunMtu = 1420, like } = init
     const directory = host.lab.directory
-    const pki = await StrangersPki.create(join(directory, `stock-${host.name}`), 'Stock CA')
+    const pki = like
+      ? like.#pki
+      : await StrangersPki.create(join(directory, `stock-${host.name}`), 'Stock CA')
     const server = await pki.issue('stock-server', { use: 'serverAuth' })
-    const tlsCryptKey = join(pki.directory, 'tls-crypt-v2-server.key')
-    await run(['openvpn', '--genkey', 'tls-crypt-v2-server', tlsCryptKey])
+    const tlsCryptKey = like ? like.#tlsCryptServerKey : join(pki.directory, 'tls-crypt-v2-server.key')
+    if (!like) await run(['openvpn', '--genkey', 'tls-crypt-v2-server', tlsCryptKey])
     const config = [
       `local ${host.ip4}`,
       `port ${port}`,
@@ -71,12 +78,16 @@ export class StockServer {
       'verb 3',
       ...options,
     ]
-    const file = join(pki.directory, 'server.conf')
+    const file = join(pki.directory, `server-${host.name}.conf`)
     writeFileSync(file, `${config.join('\n')}\n`)
-    const process = await host.spawn('stock openvpn server', ['openvpn', '--config', file])
-    await process.waitFor(/Initialization Sequence Completed/)
+    const process = await launch(host, file)
     const address = network[0].replace(/\d+$/, '1')
-    return new StockServer(host, process, pki, port, address, tlsCryptKey)
+    return new StockServer(host, process, pki, port, address, tlsCryptKey, file)
+  }
+
+  /** Runs it again, after its end. */
+  async restart(): Promise<void> {
+    this.process = await launch(this.host, this.#config)
   }
 
   /** Issues a certificate and writes a profile with everything inline; returns its path. */
@@ -97,7 +108,7 @@ export class StockServer {
       'dev tun',
       'proto udp',
       'nobind',
-      `remote ${this.#host.ip4} ${this.#port}`,
+      `remote ${this.host.ip4} ${this.#port}`,
       'remote-cert-tls server',
       'verify-x509-name stock-server name',
       'persist-tun',
@@ -112,4 +123,10 @@ export class StockServer {
     writeFileSync(path, `${profile.join('\n')}\n`)
     return path
   }
+}
+
+async function launch(host: Host, config: string): Promise<LabProcess> {
+  const process = await host.spawn('stock openvpn server', ['openvpn', '--config', config])
+  await process.waitFor(/Initialization Sequence Completed/)
+  return process
 }
