@@ -69,6 +69,8 @@ export interface LocalServiceInit {
 }
 
 const DEFAULT_INVITE_SECONDS = 3600
+/** ms that a controller that leaves waits for the others to know. */
+const LEAVE_MS = 5000
 
 export class LocalService implements ControllerService {
   readonly #home: Home
@@ -301,7 +303,14 @@ export class LocalService implements ControllerService {
         )
       }
       const clients = await this.#membership.leave()
-      return { controller, clients, storedOn: await this.#storedOn() }
+      const stored = await storedOn(this.#home, live.mesh(), LEAVE_MS)
+      if (stored.controllers === 0) {
+        throw new ServiceError(
+          'failed',
+          `${controller} has left, but no other controller said that it knows; run \`overmesh controller remove ${controller}\` on another`,
+        )
+      }
+      return { controller, clients, storedOn: stored }
     })
   }
 

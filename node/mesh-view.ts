@@ -82,16 +82,24 @@ export function comparePeers(home: Home, mesh: MeshRuntime | undefined): Verific
     .map(peer => ({ name: peer.name, stateHash: peer.stateHash, equal: peer.stateHash === stateHash }))
 }
 
-/** On how many of the mesh's controllers the latest write is on disk, this one among them. */
-export async function storedOn({ views, replica }: Home, mesh: MeshRuntime | undefined): Promise<StoredOn> {
+/**
+ * On how many of the mesh's controllers the latest write is on disk. This one counts as long as it is of the mesh.
+ * @param waitMs longest wait for the controllers that are connected to say that they have it
+ */
+export async function storedOn(
+  { id, views, replica }: Home,
+  mesh: MeshRuntime | undefined,
+  waitMs = STORED_MS,
+): Promise<StoredOn> {
   const of = views.controllers().length
+  const self = views.isAdmitted(id) ? 1 : 0
   const { sequence } = replica
-  if (mesh === undefined) return { controllers: 1, of }
+  if (mesh === undefined) return { controllers: self, of }
   const { promise, resolve } = Promise.withResolvers<void>()
-  const timer = setTimeout(resolve, STORED_MS)
+  const timer = setTimeout(resolve, waitMs)
   try {
     const others = await mesh.core.stored({ sequence }, promise)
-    return { controllers: Math.min(of, 1 + others), of }
+    return { controllers: Math.min(of, self + others), of }
   } finally {
     clearTimeout(timer)
     resolve()
