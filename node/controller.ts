@@ -45,6 +45,7 @@ interface Parts {
 
 export class ControllerRemovedError extends Error {
   override name = 'ControllerRemovedError'
+  readonly code = 'REMOVED'
 }
 
 /** ms for which a handshake may take, and for which a cookie is good. */

@@ -291,6 +291,7 @@ export class LocalService implements ControllerService {
     return this.#writing(async () => {
       const live = this.#needLive()
       const { controller } = this.#home.config
+      this.#membership.mayLeave()
       if (
         !live
           .mesh()

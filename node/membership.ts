@@ -5,6 +5,7 @@ import type { ControllerId, ControllerValue } from '../state/kinds.ts'
 import { rawPublicKey } from '../state/record.ts'
 import type { Home } from './home.ts'
 import type { Invites } from './invites.ts'
+import { removalNotice } from './removal.ts'
 import { ServiceError } from './service-error.ts'
 
 export interface Invitation {
@@ -29,6 +30,7 @@ export class Membership {
    */
   async invite(ttlSeconds: number, holders: readonly string[] = []): Promise<Invitation> {
     const { directory, controller, mesh, identityKey, rootCertificate } = this.#home
+    this.#needStanding()
     if ((await directory.readIfThere(directory.rootKey)) === undefined) {
       throw new ServiceError(
         'refused',
@@ -77,17 +79,22 @@ export class Membership {
     return this.issuedBy(found.id)
   }
 
-  /** Takes this controller out for good. @throws ServiceError refused for the last one */
-  async leave(): Promise<string[]> {
-    const { views, id, config } = this.#home
-    if (!views.isAdmitted(id))
-      throw new ServiceError('refused', 'this controller is not part of the mesh any more')
+  /** @throws ServiceError refused for the last one, and one that is out already */
+  mayLeave(): void {
+    const { views, config } = this.#home
+    this.#needStanding()
     if (views.controllers().length === 1) {
       throw new ServiceError(
         'refused',
         `${config.controller} is the only controller of the mesh; to end the mesh, stop it and remove its data directory`,
       )
     }
+  }
+
+  /** Takes this controller out for good. @throws ServiceError as `mayLeave` does */
+  async leave(): Promise<string[]> {
+    const { id } = this.#home
+    this.mayLeave()
     await this.#writeRemoval(id)
     return this.issuedBy(id)
   }
@@ -108,6 +115,11 @@ export class Membership {
         ({ value }) => value.issuer === controller && replica.get('revocation', value.serial) === undefined,
       )
       .map(({ name }) => name)
+  }
+
+  #needStanding(): void {
+    const notice = removalNotice(this.#home)
+    if (notice !== undefined) throw new ServiceError('refused', notice)
   }
 
   async #writeRemoval(id: ControllerId): Promise<void> {

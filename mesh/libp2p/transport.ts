@@ -54,6 +54,7 @@ export interface Libp2pTransportInit {
 /** The mesh's port cannot be listened on. */
 export class MeshListenError extends Error {
   override name = 'MeshListenError'
+  readonly code = 'MESH_LISTEN'
 }
 
 export const CHANNEL_PROTOCOL = '/overmesh/channel/1'

@@ -55,9 +55,13 @@ export function controllerCommands(program: Command): void {
 function printRemoval(output: Output, { controller, clients, storedOn }: Removal, done: string): void {
   output.line(`controller ${controller} ${done}${formatStored(storedOn)}`)
   if (clients.length === 0) return
+  const count =
+    clients.length === 1
+      ? 'the credential of 1 client, which ends'
+      : `the credentials of ${clients.length} clients, which end`
   const shown = clients.slice(0, 20).join(', ')
   const more = clients.length > 20 ? `, and ${clients.length - 20} more` : ''
-  output.line(`it issued the credentials of ${clients.length} clients, which end with it: ${shown}${more}`)
+  output.line(`it issued ${count} with it: ${shown}${more}`)
   output.note(`give them new ones with \`overmesh client reissue --issuer ${controller} --out-dir DIR\``)
 }
 

@@ -53,7 +53,7 @@ export function reissueCommand(client: Command): void {
         context.output.note(
           written.length === 0
             ? `no client has a credential that ${issuer} issued`
-            : `${written.length} clients have new credentials; the packs hold private keys, hand them over safely`,
+            : 'their old credentials are no longer good; the packs hold private keys, hand them over safely',
         )
       })
     })

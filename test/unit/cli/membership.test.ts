@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { Home } from '../../../node/home.ts'
 import type { ControllerEntry } from '../../../node/service-membership.ts'
 import { FakeService, PACK_TEXT } from '../api/fake-service.ts'
 import { startInviter, temporaryDirectory } from '../node-join/world.ts'
@@ -68,7 +69,7 @@ test('controllers are listed, taken out, and leave', async () => {
   const removed = await served.run('controller', 'remove', 'beta')
   assert.equal(removed.code, 0)
   assert.match(removed.stdout, /controller beta was removed; stored on 2 of 2 controllers/)
-  assert.match(removed.stdout, /the credentials of 1 clients, which end with it: web/)
+  assert.match(removed.stdout, /it issued the credential of 1 client, which ends with it: web/)
   assert.match(removed.stderr, /overmesh client reissue --issuer beta --out-dir DIR/)
   const left = await served.run('leave')
   assert.match(left.stdout, /controller alpha has left the mesh/)
@@ -163,4 +164,25 @@ test('invite without a running controller says that one must run', async t => {
   assert.match(stdout, /^om1-[A-Za-z0-9_-]+\n$/)
   assert.match(stderr, /at 192\.0\.2\.1:4001/)
   assert.match(stderr, /no controller is running here: start it with `overmesh up`/)
+})
+
+test('up says in one line that another uses its port, or that it was taken out', {
+  timeout: 60_000,
+}, async t => {
+  const inviter = await startInviter(t)
+  const dataDir = await temporaryDirectory(t)
+  const listen = ['--public', '192.0.2.2', '--listen', '127.0.0.1:24567', '--mesh-listen', inviter.endpoint]
+  const joined = await run(['join', await inviter.token(), '--controller', 'beta', ...listen], { dataDir })
+  assert.equal(joined.code, 0, joined.stderr)
+  const inUse = await run(['up', '--no-tun'], { dataDir })
+  assert.equal(inUse.code, 1)
+  assert.match(lastLine(inUse.stderr)!, /^overmesh: cannot listen on 127\.0\.0\.1:\d+ \(TCP\).*in use/)
+
+  await inviter.membership.remove('beta')
+  const beta = await Home.open(dataDir)
+  await beta.replica.absorb(inviter.home.replica.missingFor(beta.replica.vector())!)
+  await beta.close()
+  const removed = await run(['up', '--no-tun'], { dataDir })
+  assert.equal(removed.code, 1)
+  assert.match(lastLine(removed.stderr)!, /^overmesh: controller beta was removed from the mesh by alpha at /)
 })

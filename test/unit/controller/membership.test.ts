@@ -160,12 +160,14 @@ test('one that leaves is out everywhere and says so; the last one stays', { time
     (await alpha.service.controllers()).map(({ name }) => name),
     ['alpha'],
   )
-  await assert.rejects(beta.service.leave(), { code: 'refused' })
+  for (const again of [() => beta.service.leave(), () => beta.service.invite()]) {
+    await assert.rejects(again, { code: 'refused', message: /beta left the mesh at/ })
+  }
   await beta.stop()
   await withService(beta.dataDir, async service => {
     assert.ok((await service.status()).warnings.some(text => /beta left the mesh at/.test(text)))
   })
-  await assert.rejects(alpha.service.leave(), { code: 'refused' })
+  await assert.rejects(alpha.service.leave(), { code: 'refused', message: /the only controller of the mesh/ })
 })
 
 test('offline: inviting needs a place to be dialled and the root key; leaving needs a running controller', async t => {
