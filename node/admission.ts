@@ -152,8 +152,7 @@ export class Admission implements JoinHandler {
     if (!(await this.#init.invites.take(idOf(request)))) throw new Refusal(USED)
     try {
       await say(stream, grant)
-      await this.#giveRecords(stream)
-      await this.#takeRecords(stream, request, id)
+      await this.#exchange(stream, request, id)
     } catch (error) {
       if (!(error instanceof Gone)) throw error
       throw new Gone(`the join of ${request.name} broke off; the token is used up, invite it anew`)
@@ -198,19 +197,16 @@ export class Admission implements JoinHandler {
     }
   }
 
-  async #giveRecords(stream: FrameStream): Promise<void> {
-    for (;;) {
-      const { vector } = await hear(stream, 'vector')
-      const { records, known, more } = this.#init.home.replica.missingFor(vector, DELTA_BYTES)!
-      await say(stream, { type: 'delta', records: [...records], known, more })
-      if (!more) return
-    }
-  }
-
-  /** Takes the newcomer's own records: from then on it is admitted. */
-  async #takeRecords(stream: FrameStream, { name }: JoinRequest, id: ControllerId): Promise<void> {
+  /** Sends what the newcomer lacks, as often as it asks, until it has told of itself: from then on it is admitted. */
+  async #exchange(stream: FrameStream, { name }: JoinRequest, id: ControllerId): Promise<void> {
     const { replica, views } = this.#init.home
-    const { records } = await hear(stream, 'own')
+    let message = await hear(stream, ['vector', 'own'])
+    while (message.type === 'vector') {
+      const { records, known, more } = replica.missingFor(message.vector, DELTA_BYTES)!
+      await say(stream, { type: 'delta', records: [...records], known, more })
+      message = await hear(stream, ['vector', 'own'])
+    }
+    const { records } = message
     if (!records.every(bytes => isOwn(bytes, id, name))) {
       throw new Refusal('its records are of something else than itself')
     }
@@ -264,10 +260,10 @@ async function say(stream: FrameStream, message: SpokenMessage): Promise<void> {
 
 async function hear<T extends JoinMessage['type']>(
   stream: FrameStream,
-  type: T,
+  types: readonly T[],
 ): Promise<JoinMessage & { type: T }> {
   const message = decodeJoinMessage(await receive(stream, SILENCE_MS), MAX_NEWCOMER_FRAME_BYTES)
-  if (message?.type !== type) throw new Refusal(STRANGE)
+  if (!types.includes(message?.type as T)) throw new Refusal(STRANGE)
   return message as JoinMessage & { type: T }
 }
 

@@ -5,7 +5,7 @@ import { certificateTrust } from '../state/authority.ts'
 import { StateError } from '../state/errors.ts'
 import { type ControllerId, type ControllerValue, controllerIdOf } from '../state/kinds.ts'
 import { LevelStore } from '../state/level-store.ts'
-import { rawPublicKey } from '../state/record.ts'
+import { isSignedByAsync, rawPublicKey } from '../state/record.ts'
 import { Replica } from '../state/replica.ts'
 import { type MeshView, Views } from '../state/views.ts'
 import { type Config, DataDirectory, DataDirectoryError } from './data-directory.ts'
@@ -73,6 +73,7 @@ export class Home {
       trust: certificateTrust(rootCertificate),
       now: Date.now,
       random: randomBytes,
+      isSigned: isSignedByAsync,
     })
     const views = new Views(replica)
     if (!views.mesh() || !replica.get('controller', id)) {

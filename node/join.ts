@@ -23,8 +23,9 @@ import { gatewayOf, nextAddress } from '../state/allocator.ts'
 import { certificateTrust } from '../state/authority.ts'
 import { type ControllerId, controllerIdOf, isName } from '../state/kinds.ts'
 import { LevelStore } from '../state/level-store.ts'
-import { encodeRecord, rawPublicKey } from '../state/record.ts'
+import { encodeRecord, isSignedByAsync, rawPublicKey } from '../state/record.ts'
 import { Replica } from '../state/replica.ts'
+import { withKnown } from '../state/vector.ts'
 import { Views } from '../state/views.ts'
 import { CONFIG_VERSION, DataDirectory } from './data-directory.ts'
 import type { InitResult } from './init.ts'
@@ -127,6 +128,7 @@ async function join(parts: Join): Promise<JoinResult> {
     trust: certificateTrust(admitted.rootCertificate),
     now: Date.now,
     random: randomBytes,
+    isSigned: isSignedByAsync,
   })
   try {
     request.onProgress?.('fetching the records of the mesh')
@@ -191,12 +193,31 @@ function check(
   throw new ServiceError('refused', 'the controller that answered is not of the mesh that the token is for')
 }
 
+/**
+ * Fetches all records. The next part is asked for before the one that came is taken in, by what the inviter says is known
+ * with it; a last look makes sure that this was so.
+ */
 async function fetchRecords(stream: FrameStream, replica: Replica): Promise<void> {
   for (;;) {
-    say(stream, { type: 'vector', vector: replica.vector() })
-    const delta = await hear(stream, 'delta')
-    await replica.absorb(delta)
-    if (!delta.more) return
+    let vector = replica.vector()
+    // Two at once: while one part is put in its place, the signatures of the next are checked.
+    let [earlier, working]: Promise<unknown>[] = [Promise.resolve(), Promise.resolve()]
+    let isFirst = true
+    for (;;) {
+      say(stream, { type: 'vector', vector })
+      const delta = await hear(stream, 'delta')
+      await earlier
+      if (isFirst && delta.records.length === 0) return
+      isFirst = false
+      earlier = working
+      working = replica.absorb(delta)
+      if (!delta.more) break
+      if (Object.keys(delta.known).length === 0) {
+        await working
+        vector = replica.vector()
+      } else vector = withKnown(vector, delta.known)
+    }
+    await working
   }
 }
 

@@ -3,6 +3,7 @@ import { type KeyObject, X509Certificate } from 'node:crypto'
 import type { ControllerId, ControllerValue } from './kinds.ts'
 import { compareWritten, isRemoval } from './merge.ts'
 import {
+  decodeRecord,
   isSignedBy,
   publicKeyFromRaw,
   type RecordOf,
@@ -62,6 +63,9 @@ export type Verdict =
 
 const GOOD: Verdict = { verdict: 'good' }
 
+/** Whether a record's bytes are signed with that key's private half; see `isSignedBy`. */
+export type SignatureCheck = (bytes: Uint8Array, publicKey: KeyObject) => Promise<boolean>
+
 /** Finds a controller's record among those held. */
 export type Controllers = (id: string) => RecordOf<'controller'> | undefined
 
@@ -73,6 +77,8 @@ export class Authority {
   readonly #trust: MeshTrust
   /** An id follows from its key, so an entry never goes stale. */
   readonly #keys = new Map<ControllerId, KeyObject>()
+  /** What was read of records whose signature was found good. */
+  readonly #proven = new WeakMap<Uint8Array, StateRecord>()
 
   constructor(trust: MeshTrust) {
     this.#trust = trust
@@ -84,10 +90,35 @@ export class Authority {
     if (reason !== undefined) return { verdict: 'refused', reason }
     const author = authorOf(record, controllers)
     if (author === undefined) return { verdict: 'unknown-author' }
-    if (!isSignedBy(bytes, this.#keyOf(record.author, author))) {
+    if (this.#proven.get(bytes) !== record && !isSignedBy(bytes, this.#keyOf(record.author, author))) {
       return { verdict: 'refused', reason: 'the signature is not that of its author' }
     }
     return isVoid(record, controllers) ? { verdict: 'void' } : GOOD
+  }
+
+  /**
+   * Checks signatures of many records ahead of their judgement, which then takes them as checked. Those of authors that are
+   * not held yet, and those that are not good, are left to the judgement.
+   */
+  async prove(
+    records: readonly Uint8Array[],
+    controllers: Controllers,
+    isSigned: SignatureCheck,
+  ): Promise<void> {
+    await Promise.all(
+      records.map(async bytes => {
+        const decoded = decodeRecord(bytes)
+        const author = decoded.ok ? authorOf(decoded.record, controllers) : undefined
+        if (!decoded.ok || author === undefined) return
+        const { record } = decoded
+        if (await isSigned(bytes, this.#keyOf(record.author, author))) this.#proven.set(bytes, record)
+      }),
+    )
+  }
+
+  /** The record that `prove` read. */
+  proven(bytes: Uint8Array): StateRecord | undefined {
+    return this.#proven.get(bytes)
   }
 
   /** Why nobody may write such a record, signature and author's standing aside. */

@@ -72,7 +72,8 @@ export class Intake {
     const highest = new Map<Origin, number>()
     let isWhole = true
     const outcomes = records.map((bytes): Outcome => {
-      const decoded = decodeRecord(bytes)
+      const proven = this.#authority.proven(bytes)
+      const decoded = proven ? ({ ok: true, record: proven } as const) : decodeRecord(bytes)
       if (!decoded.ok) {
         // Which number it had cannot be told, so nothing that came with it may be taken as known.
         isWhole = false

@@ -1,6 +1,6 @@
 // One controller's copy of all records: what it writes, what it takes from others, and what it has to offer them.
 import type { KeyObject } from 'node:crypto'
-import { Authority, type MeshTrust } from './authority.ts'
+import { Authority, type MeshTrust, type SignatureCheck } from './authority.ts'
 import { Batch, type Change } from './batch.ts'
 import { HybridClock, makeStamp } from './clock.ts'
 import { StateError } from './errors.ts'
@@ -39,6 +39,8 @@ export interface ReplicaInit {
   /** Wall clock, ms since 1970. */
   readonly now: () => number
   readonly random: (size: number) => Uint8Array
+  /** Checks signatures beside other work, when many come; one after the other without it. */
+  readonly isSigned?: SignatureCheck
 }
 
 export type LiveRecord<K extends Kind> = RecordOf<K> & { readonly value: Values[K] }
@@ -72,6 +74,7 @@ export class Replica {
   readonly #now: () => number
   readonly #random: (size: number) => Uint8Array
   readonly #authority: Authority
+  readonly #isSigned: SignatureCheck | undefined
   readonly #clock: HybridClock
   readonly #table: RecordTable
   readonly #knowledge: Knowledge
@@ -97,6 +100,7 @@ export class Replica {
     this.#now = init.now
     this.#random = init.random
     this.#authority = new Authority(init.trust)
+    this.#isSigned = init.isSigned
     this.#clock = new HybridClock(init.now, recovered.last)
     this.#table = recovered.table
     this.#knowledge = recovered.knowledge
@@ -236,11 +240,21 @@ export class Replica {
    * @throws StateError BUSY, STORE_FAILED, CLOSED; never because of the records
    */
   receive(records: readonly Uint8Array[]): Promise<Outcome[]> {
+    if (this.#isMany(records)) return this.#prove(records).then(() => this.#receive(records))
+    return this.#receive(records)
+  }
+
+  #receive(records: readonly Uint8Array[]): Promise<Outcome[]> {
     return this.#queue.run(() => this.#take(records, undefined))
   }
 
   /** Takes a peer's answer to `vector()`. */
   absorb(delta: Delta): Promise<Outcome[]> {
+    if (this.#isMany(delta.records)) return this.#prove(delta.records).then(() => this.#absorb(delta))
+    return this.#absorb(delta)
+  }
+
+  #absorb(delta: Delta): Promise<Outcome[]> {
     return this.#queue.run(() => this.#take(delta.records, parseVector(delta.known)))
   }
 
@@ -325,6 +339,16 @@ export class Replica {
 
   #newBatch(): Batch {
     return new Batch(this.#table, this.#knowledge)
+  }
+
+  /** Worth checking their signatures side by side, before their turn comes. */
+  #isMany(records: readonly Uint8Array[]): boolean {
+    return this.#isSigned !== undefined && records.length >= PROVEN_AHEAD
+  }
+
+  async #prove(records: readonly Uint8Array[]): Promise<void> {
+    const controllers = (id: string) => this.#table.get('controller', id)?.record
+    await this.#authority.prove(records, controllers, this.#isSigned!)
   }
 
   get #origin(): Origin {
@@ -454,6 +478,8 @@ export class Replica {
   }
 }
 
+/** So many records and more have their signatures checked side by side. */
+const PROVEN_AHEAD = 16
 const MAX_PROBLEMS = 1000
 const STORE_FAILED_MESSAGE =
   'the state could not be written to disk; look at the disk, then start the controller again'

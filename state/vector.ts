@@ -37,6 +37,17 @@ export function toVector(knowledge: Knowledge): Vector {
   return vector
 }
 
+/** What is accounted for once what the other vector says is, too. Both are well-formed. */
+export function withKnown(vector: Vector, more: Vector): Vector {
+  const knowledge = parseVector(vector)!
+  for (const [origin, set] of parseVector(more)!) {
+    const known = knowledge.get(origin)
+    if (known === undefined) knowledge.set(origin, set)
+    else known.addAll(set)
+  }
+  return toVector(knowledge)
+}
+
 /** True when everything the other has accounted for is accounted for here. */
 export function covers(ours: Knowledge, other: Knowledge): boolean {
   for (const [origin, set] of other) {
