@@ -263,6 +263,11 @@ export class Presence {
 
   // --- What follows
 
+  /** All clients that some controller, living or not, told to be connected. */
+  clients(): Iterable<ClientId> {
+    return this.#holders.keys()
+  }
+
   /** Where a client is, as far as is known here. */
   where(client: ClientId): { controller: ControllerId; session: PresentSession } | undefined {
     let best: { controller: ControllerId; session: PresentSession } | undefined

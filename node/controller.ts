@@ -114,6 +114,7 @@ export class Controller {
       warn: warning => this.#warn('renewal', warning),
     })
     this.#routes = new OverlayRoutes(home, {
+      clients: () => this.#mesh?.core.presence.clients() ?? this.#sessions.keys(),
       session: client => this.#sessions.get(client)?.peerId,
       controllerOf: client => this.#mesh?.core.presence.where(client)?.controller,
       linkTo: controller => this.#mesh?.backbone.nextHop(controller)?.port,

@@ -8,6 +8,8 @@ import type { SwitchRoute } from './switch/switch.ts'
 
 /** Where packets go from here. */
 export interface Whereabouts {
+  /** All that are connected, here or elsewhere. */
+  clients(): Iterable<ClientId>
   /** Name of the port of a client's session here. */
   session(client: ClientId): number | undefined
   /** On which controller a client is. */
@@ -57,15 +59,25 @@ export class OverlayRoutes {
     return via.id === this.#home.id ? 'tun' : this.#where.linkTo(via.id)
   }
 
-  /** The whole table. Of several ways to a prefix the first that is up is taken, in order of their metrics. */
+  /**
+   * The whole table. Of several ways to a prefix the first that is up is taken, in order of their metrics. Clients that are
+   * not connected are not in it: the subnet's own entry says that they are away.
+   */
   table(): SwitchRoute[] {
     const { mesh, controller, views } = this.#home
     const best = new Map<string, SwitchRoute>()
-    for (const { cidr, via } of views.routes()) {
+    for (const { cidr, via } of views.prefixes()) {
       const key = `${cidr.address}/${cidr.length}`
       const known = best.get(key)
       if (known !== undefined && known.peerId !== 'unreachable') continue
       best.set(key, { ...cidr, peerId: this.hop(via) ?? 'unreachable' })
+    }
+    for (const id of this.#where.clients()) {
+      const client = views.client(id)
+      const credential = client && views.standing(client)
+      const peerId = credential?.usable ? this.hop({ kind: 'client', id }) : undefined
+      if (!credential?.usable || peerId === undefined) continue
+      best.set(`${credential.address}/32`, { address: credential.address, length: 32, peerId })
     }
     const own = (address: number): SwitchRoute => ({ address, length: 32, peerId: 'tun' })
     return [
@@ -82,7 +94,7 @@ export class OverlayRoutes {
     this.#version = replica.version
     const beyond = new Map<string, Cidr>()
     const behind = new Map<string, Cidr[]>()
-    for (const { source, cidr, via } of views.routes()) {
+    for (const { source, cidr, via } of views.prefixes()) {
       if (source === 'address') continue
       beyond.set(formatCidr(cidr), cidr)
       if (via.kind !== 'client') continue

@@ -19,17 +19,30 @@ export interface RouteEntry {
  * of controllers, route records, remote subnets of enabled attachments. Sorted by prefix, metric, next hop.
  */
 export function deriveRoutes(views: Views, records: Records): readonly RouteEntry[] {
-  const routes: RouteEntry[] = []
-  for (const { id, value } of views.controllers()) {
-    if (records.get('lease', value.address)?.holder !== id) continue
-    routes.push({ cidr: host(value.address), via: { kind: 'controller', id }, metric: 0, source: 'address' })
-  }
+  const routes = [...derivePrefixes(views, records)]
   for (const { id, value } of records.all('client')) {
     const client = views.client(id)!
     const credential = views.standing(client)
     if (!credential.usable || credential.client.id !== id) continue
     const via = { kind: 'client', id: client.id } as const
     routes.push({ cidr: host(value.address), via, metric: 0, source: 'address' })
+  }
+  return routes.sort(compareRoutes)
+}
+
+/** The same without the addresses of clients, of which there are many, and which lie in the overlay's subnet. */
+export function derivePrefixes(views: Views, records: Records): readonly RouteEntry[] {
+  const routes: RouteEntry[] = []
+  for (const { id, value } of views.controllers()) {
+    if (records.get('lease', value.address)?.holder !== id) continue
+    routes.push({ cidr: host(value.address), via: { kind: 'controller', id }, metric: 0, source: 'address' })
+  }
+  for (const { id, value } of records.all('client')) {
+    if (value.subnets.length === 0) continue
+    const client = views.client(id)!
+    const credential = views.standing(client)
+    if (!credential.usable || credential.client.id !== id) continue
+    const via = { kind: 'client', id: client.id } as const
     for (const cidr of credential.subnets) routes.push({ cidr, via, metric: 0, source: 'subnet' })
   }
   for (const { value } of records.all('route')) {

@@ -16,7 +16,7 @@ import type {
   Values,
 } from './kinds.ts'
 import type { ChangeSet, LiveRecord } from './replica.ts'
-import { deriveRoutes, type RouteEntry, serialiseRoutes } from './routing-table.ts'
+import { derivePrefixes, deriveRoutes, type RouteEntry, serialiseRoutes } from './routing-table.ts'
 
 /** What views read; a replica is one. */
 export interface Records {
@@ -64,6 +64,7 @@ export class Views {
   readonly #stop: () => void
   #mesh: MeshView | undefined
   #routes: readonly RouteEntry[] | undefined
+  #prefixes: readonly RouteEntry[] | undefined
   #conflicts: readonly Conflict[] | undefined
 
   constructor(records: Records) {
@@ -169,6 +170,12 @@ export class Views {
     return this.#routes
   }
 
+  /** Those routes that are not the address of a client. */
+  prefixes(): readonly RouteEntry[] {
+    this.#prefixes ??= derivePrefixes(this, this.#records)
+    return this.#prefixes
+  }
+
   /** The routing table as bytes: equal for equal records. */
   routingTable(): Uint8Array {
     return serialiseRoutes(this.routes())
@@ -232,6 +239,7 @@ export class Views {
         this.#index(id as ClientId, after?.value as ClientValue | null | undefined)
       }
       this.#routes = undefined
+      this.#prefixes = undefined
       this.#conflicts = undefined
     }
   }
