@@ -4,7 +4,6 @@ import { createHash, type KeyObject } from 'node:crypto'
 import { type GossipSub, gossipsub, StrictNoSign } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
 import type { ConnectionGater, Libp2p, PeerId, ServiceMap, StreamHandler, Topology } from '@libp2p/interface'
-import type { Registrar } from '@libp2p/interface-internal'
 import { noise } from '@libp2p/noise'
 import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
@@ -125,6 +124,8 @@ function common(privateKey: KeyObject, listen: readonly HostPort[]) {
     },
   }
 }
+
+type Registrar = Parameters<ReturnType<typeof gossipsub>>[0]['registrar']
 
 /** A registrar that shows only some peers: gossipsub would tell everything to any peer that speaks its protocol. */
 function guarded(registrar: Registrar, admits: (peer: PeerId) => boolean): Registrar {
