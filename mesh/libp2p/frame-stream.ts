@@ -46,6 +46,11 @@ export class Libp2pFrameStream implements FrameStream {
     stream.addEventListener('close', () => this.#end())
   }
 
+  /** Nothing comes any more: `onEnd` was called, or would have been. */
+  get ended(): boolean {
+    return this.#ended
+  }
+
   send(frame: Uint8Array): boolean {
     const stream = this.#stream
     if (stream.status !== 'open' || stream.writeStatus !== 'writable') return false
@@ -93,7 +98,11 @@ export class Libp2pFrameStream implements FrameStream {
   }
 
   abort(reason: string): void {
-    this.#stream.abort(new Error(reason))
+    try {
+      this.#stream.abort(new Error(reason))
+    } catch {
+      // Something under it was closed already.
+    }
     this.#end()
   }
 

@@ -301,6 +301,11 @@ export class Libp2pTransport implements Transport {
       cut(connection, 'a second channel')
       return
     }
+    if (stream.ended) {
+      // The peer changed its mind between its greeting and now: its end was told before anyone listened.
+      cut(connection, 'the channel ended')
+      return
+    }
     const { handler } = this.#init
     this.#channels.set(id, stream)
     stream.onEnd = () => {
