@@ -27,8 +27,8 @@ export interface Pushed {
 
 const FLAGS: ReadonlySet<string> = new Set(['cc-exit', 'tls-ekm', 'dyn-tls-crypt', 'aead-epoch'])
 /**
- * The servers that there are, `host:port` with commas between, which stock clients hand to their scripts; what is too long
- * for one option goes on in variables of this name with `_2`, `_3` and so on.
+ * The servers that there are, `host:port` with semicolons between (a comma would end the option), which stock clients hand to
+ * their scripts; what is too long for one option goes on in variables of this name with `_2`, `_3` and so on.
  */
 const REMOTES_VARIABLE = 'OVERMESH_REMOTES'
 const MAX_PUSHED_REMOTES = 64
@@ -41,7 +41,7 @@ export function remotesOptions(endpoints: readonly string[]): string[] {
   for (const endpoint of endpoints.slice(0, MAX_PUSHED_REMOTES)) {
     const last = values.at(-1)
     if (last !== undefined && last.length + 1 + endpoint.length <= MAX_VALUE)
-      values.push(`${values.pop()},${endpoint}`)
+      values.push(`${values.pop()};${endpoint}`)
     else if (endpoint.length <= MAX_VALUE) values.push(endpoint)
   }
   return values.map((value, index) => {
@@ -86,7 +86,7 @@ export function readPushed(options: string[]): Pushed | string {
 function readRemotes(all: readonly string[][]): string[] {
   return all
     .flatMap(([first, name, value]) =>
-      first === 'setenv-safe' && name?.startsWith(REMOTES_VARIABLE) ? (value ?? '').split(',') : [],
+      first === 'setenv-safe' && name?.startsWith(REMOTES_VARIABLE) ? (value ?? '').split(';') : [],
     )
     .filter(Boolean)
     .slice(0, MAX_PUSHED_REMOTES)

@@ -197,6 +197,10 @@ test('the servers that there are come in options of a length that stock clients 
   const endpoints = Array.from({ length: 40 }, (_, index) => `vpn${index}.example.net:1194`)
   const options = remotesOptions(endpoints)
   assert.ok(options.every(option => option.length < 256))
+  assert.ok(
+    options.every(option => !option.includes(',')),
+    'a comma would end the option',
+  )
   const pushed = readPushed([...options, 'ifconfig 10.0.0.1 255.0.0.0', 'peer-id 1'])
   assert.deepEqual(typeof pushed === 'string' ? pushed : pushed.remotes, endpoints)
 })
