@@ -1,32 +1,29 @@
 // Puts the parts of a running controller together, and starts and stops them in order.
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
-import { formatCidr, formatIpv4, parseIpv4 } from '../state/address.ts'
-import { gatewayOf } from '../state/allocator.ts'
-import { type ClientId, parseSerial } from '../state/kinds.ts'
+import type { ClientId } from '../state/kinds.ts'
 import { Admission } from './admission.ts'
 import { CertificateKeeper } from './certificate-keeper.ts'
 import { Certificates } from './certificates.ts'
+import { ClientSessions } from './client-sessions.ts'
 import { EventFile } from './event-file.ts'
 import { EventLog } from './events.ts'
 import { Home } from './home.ts'
 import { Invites } from './invites.ts'
 import { LocalService } from './local-service.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
-import { formatHostPort, parseHostPort } from './net/ip.ts'
+import { formatHostPort } from './net/ip.ts'
+import { startNetwork } from './network.ts'
 import { OverlayRoutes } from './overlay-routes.ts'
-import { dialledEndpoints } from './pack-list.ts'
-import { fingerprintOf } from './pki/names.ts'
-import { DEFAULT_PORT, OVERLAY_MTU, PING_SECONDS, pushOptions, SESSION_TIMEOUT_SECONDS } from './push.ts'
+import { OVERLAY_MTU, PING_SECONDS, SESSION_TIMEOUT_SECONDS } from './push.ts'
 import { removalNotice } from './removal.ts'
 import type { ControllerService } from './service.ts'
 import { listSessions } from './session-list.ts'
 import { SwitchError } from './switch/errors.ts'
-import { Switch } from './switch/switch.ts'
+import type { Switch } from './switch/switch.ts'
 import { DATA_CIPHERS } from './vpn/data-keys.ts'
 import { VpnEndpoint } from './vpn/endpoint.ts'
-import { remotesOptions } from './vpn/pushed-options.ts'
-import type { Applicant, ServerSession, SessionEnd, Verdict } from './vpn/session.ts'
+import type { SessionEnd } from './vpn/session.ts'
 import { TlsServer } from './vpn/tls.ts'
 
 export interface ControllerOptions {
@@ -75,8 +72,7 @@ export class Controller {
   readonly #startedAt = Date.now()
   readonly #warnings = new Map<string, string>()
   readonly #routes: OverlayRoutes
-  /** The session that counts of each client here. */
-  readonly #sessions = new Map<ClientId, ServerSession>()
+  readonly #clients: ClientSessions
   #switch: Switch | undefined
   #endpoint: VpnEndpoint | undefined
   #mesh: MeshRuntime | undefined
@@ -114,10 +110,18 @@ export class Controller {
       warn: warning => this.#warn('renewal', warning),
     })
     this.#routes = new OverlayRoutes(home, {
-      clients: () => this.#mesh?.core.presence.clients() ?? this.#sessions.keys(),
-      session: client => this.#sessions.get(client)?.peerId,
+      clients: () => this.#mesh?.core.presence.clients() ?? this.#clients.ids(),
+      session: client => this.#clients.of(client)?.peerId,
       controllerOf: client => this.#mesh?.core.presence.where(client)?.controller,
       linkTo: controller => this.#mesh?.backbone.nextHop(controller)?.port,
+    })
+    this.#clients = new ClientSessions({
+      home,
+      events,
+      logger: options.logger,
+      routes: this.#routes,
+      presence: () => this.#mesh?.core.presence,
+      changed: () => this.#routesChanged(),
     })
     this.service = new LocalService({
       home,
@@ -128,7 +132,7 @@ export class Controller {
         startedAt: this.#startedAt,
         listen: () => this.#switch?.addresses.map(formatHostPort) ?? [],
         tun: () => this.#switch?.tun?.name ?? null,
-        sessions: () => listSessions(home, this.#sessions.values(), this.#switch, this.#mesh?.core),
+        sessions: () => listSessions(home, this.#clients.all(), this.#switch, this.#mesh?.core),
         isUp: via => this.#routes.hop(via) !== undefined,
         kick: client => this.#kick(client),
         drain: () => this.drain(),
@@ -175,7 +179,10 @@ export class Controller {
   async start(): Promise<void> {
     await this.#keeper.check()
     this.#tls = new TlsServer(this.#certificates.tls())
-    const network = await this.#startSwitch()
+    const network = await startNetwork(this.#home, this.#tun, warning => {
+      this.#warn('tun', warning)
+      this.#logger.warn(warning)
+    })
     this.#switch = network
     const endpoint = this.#startEndpoint(network, this.#tls)
     this.#endpoint = endpoint
@@ -240,29 +247,6 @@ export class Controller {
     await this.#home.close()
   }
 
-  async #startSwitch(): Promise<Switch> {
-    const { config, mesh, controller } = this.#home
-    const options = {
-      listen: config.listen.map(text => parseHostPort(text, DEFAULT_PORT, 0)),
-      gateway: gatewayOf(mesh.subnet),
-      address: parseIpv4(controller.address)!,
-      subnet: mesh.subnet,
-      mtu: OVERLAY_MTU,
-    }
-    const name = typeof this.#tun === 'string' ? { name: this.#tun } : {}
-    if (this.#tun === false) return Switch.start({ ...options, tun: false })
-    try {
-      return await Switch.start({ ...options, tun: name })
-    } catch (error) {
-      const asked = typeof this.#tun === 'string'
-      if (asked || !(error instanceof SwitchError) || error.code !== 'TUN_UNAVAILABLE') throw error
-      const warning = `no TUN interface (${error.message}); switching between clients only`
-      this.#warn('tun', warning)
-      this.#logger.warn(warning)
-      return Switch.start({ ...options, tun: false })
-    }
-  }
-
   #startEndpoint(network: Switch, tls: TlsServer): VpnEndpoint {
     return new VpnEndpoint({
       serverKey: this.#home.tlsCryptKey,
@@ -276,11 +260,11 @@ export class Controller {
         timeoutSeconds: SESSION_TIMEOUT_SECONDS,
         mtu: OVERLAY_MTU,
       },
-      admit: applicant => this.#admit(applicant),
-      push: session => this.#push(session),
-      opened: session => this.#opened(session),
-      ended: (session, reason) => this.#ended(session, reason),
-      refused: (session, reason) => this.#refused(session, reason),
+      admit: applicant => this.#clients.admit(applicant),
+      push: session => this.#clients.push(session),
+      opened: session => this.#clients.opened(session),
+      ended: (session, reason) => this.#clients.ended(session, reason),
+      refused: (session, reason) => this.#clients.refused(session, reason),
       now: Date.now,
       random: randomBytes,
     })
@@ -294,27 +278,32 @@ export class Controller {
       logger: this.#logger,
       startedAt: this.#startedAt,
       isDraining: () => this.#draining,
-      joins: new Admission({
-        home: this.#home,
-        invites: this.#invites,
-        now: Date.now,
-        joined: (_id, controller) => {
-          this.#events.append({ type: 'controller-joined', controller })
-          this.#logger.info({ controller }, 'a controller joined the mesh')
-        },
-        refused: (peer, reason) => {
-          const recorded = this.#events.append({ type: 'peer-refused', controller: peer, reason })
-          if (recorded) this.#logger.warn({ controller: peer, reason }, 'a join was refused')
-        },
-      }),
+      joins: this.#admission(),
     })
     mesh.onRoutes = () => this.#routesChanged()
     mesh.core.presence.onSuperseded = client => {
-      this.#sessions.get(client)?.end({ kind: 'silent' }, 'connected to another controller')
+      this.#clients.of(client)?.end({ kind: 'silent' }, 'connected to another controller')
       this.#schedule(0)
     }
     mesh.core.onKick = client => void this.#kickHere(client)
     return mesh
+  }
+
+  /** Lets newcomers in that were invited, and tells of it. */
+  #admission(): Admission {
+    return new Admission({
+      home: this.#home,
+      invites: this.#invites,
+      now: Date.now,
+      joined: (_id, controller) => {
+        this.#events.append({ type: 'controller-joined', controller })
+        this.#logger.info({ controller }, 'a controller joined the mesh')
+      },
+      refused: (controller, reason) => {
+        const recorded = this.#events.append({ type: 'peer-refused', controller, reason })
+        if (recorded) this.#logger.warn({ controller, reason }, 'a join was refused')
+      },
+    })
   }
 
   #listen(network: Switch, endpoint: VpnEndpoint, mesh: MeshRuntime): void {
@@ -341,93 +330,15 @@ export class Controller {
     network.onError = error => this.#switchFailed(error)
   }
 
-  /** Who may come in: asked with a certificate that chains to the mesh root. */
-  #admit({ serial, commonName, certificate }: Applicant): Verdict {
-    const known = parseSerial(serial)
-    const credential = known && this.#home.views.credential(known)
-    if (!credential) return { ok: false, reason: 'this certificate has no serial number' }
-    if (!credential.usable) {
-      // One that is not known may have been issued where this controller does not reach: others may know it.
-      const temporary = credential.reason === 'disabled' || credential.reason === 'unknown'
-      return { ok: false, reason: credential.message, temporary }
-    }
-    const { client, address } = credential
-    if (client.value.fingerprint !== fingerprintOf(certificate) || client.value.name !== commonName) {
-      return { ok: false, reason: 'this certificate is not the one that was issued' }
-    }
-    return {
-      ok: true,
-      client: client.id,
-      name: client.name,
-      address,
-      subnets: this.#routes.behind(client.id),
-    }
-  }
-
-  #push(session: ServerSession): string[] {
-    const own = new Set(session.subnets.map(formatCidr))
-    const routes = this.#routes.beyond().filter(cidr => !own.has(formatCidr(cidr)))
-    const { subnet } = this.#home.mesh
-    const options = pushOptions({ address: session.address, subnet, gateway: gatewayOf(subnet), routes })
-    if (!session.takesRemotes) return options
-    return [...options, ...remotesOptions(dialledEndpoints(this.#home))]
-  }
-
-  #opened(session: ServerSession): void {
-    const { name, address, remote, cipher, tlsVersion, version } = session
-    const facts = { client: name, address: formatIpv4(address), remote, cipher, tls: tlsVersion, version }
-    const client = session.client as ClientId
-    this.#sessions.set(client, session)
-    this.#mesh?.core.presence.sessionUp(client, remote)
-    this.#events.append({ type: 'session-up', ...facts })
-    this.#logger.info(facts, 'session up')
-    this.#routesChanged()
-  }
-
-  #ended(session: ServerSession, reason: string): void {
-    const facts = { client: session.name, remote: session.remote, reason }
-    const client = session.client as ClientId
-    if (this.#sessions.get(client) === session) {
-      this.#sessions.delete(client)
-      this.#mesh?.core.presence.sessionDown(client)
-    }
-    this.#events.append({ type: 'session-down', ...facts })
-    this.#logger.info(facts, 'session down')
-    this.#routesChanged()
-  }
-
-  #refused(session: ServerSession, reason: string): void {
-    const facts = { name: session.commonName || undefined, remote: session.remote, reason }
-    const recorded = this.#events.append({ type: 'session-refused', ...facts })
-    // As many as the events take: a stranger must not fill the log.
-    if (recorded) this.#logger.warn(facts, 'session refused')
-  }
-
   /** A change of the records may end sessions, move routes and bring new issuing certificates. */
   #recordsChanged(): void {
     const endpoint = this.#endpoint
     if (!endpoint) return
     this.#noticeRemoval()
-    for (const session of [...endpoint.sessions()]) {
-      const serial = parseSerial(session.serial)
-      const credential = serial && this.#home.views.credential(serial)
-      if (credential?.usable) {
-        this.#checkSubnets(session)
-        continue
-      }
-      const reason = credential ? credential.message : 'this certificate is not known here'
-      session.end({ kind: 'auth-failed', reason, temporary: credential?.reason === 'disabled' }, reason)
-    }
+    this.#clients.review(endpoint.sessions())
     this.#useCertificates()
     this.#routesChanged()
     this.#schedule(0)
-  }
-
-  /** What a client's packets may come from is settled when it connects. */
-  #checkSubnets(session: ServerSession): void {
-    const text = (list: readonly Parameters<typeof formatCidr>[0][]) => list.map(formatCidr).sort().join()
-    if (text(session.subnets) === text(this.#routes.behind(session.client as ClientId))) return
-    session.end({ kind: 'restart', target: 'same' }, 'the networks behind it have changed')
   }
 
   /** Clients go to those controllers that are still part of the mesh. */

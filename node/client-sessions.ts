@@ -1,0 +1,133 @@
+// The clients' sessions of this controller: who may come in, what they are told, and when they have to go.
+import type { Logger } from 'pino'
+import type { Presence } from '../mesh/presence.ts'
+import { type Cidr, formatCidr, formatIpv4 } from '../state/address.ts'
+import { gatewayOf } from '../state/allocator.ts'
+import { type ClientId, parseSerial } from '../state/kinds.ts'
+import type { EventLog } from './events.ts'
+import type { Home } from './home.ts'
+import type { OverlayRoutes } from './overlay-routes.ts'
+import { dialledEndpoints } from './pack-list.ts'
+import { fingerprintOf } from './pki/names.ts'
+import { pushOptions } from './push.ts'
+import { remotesOptions } from './vpn/pushed-options.ts'
+import type { Applicant, ServerSession, Verdict } from './vpn/session.ts'
+
+export interface ClientSessionsInit {
+  home: Home
+  events: EventLog
+  logger: Logger
+  routes: OverlayRoutes
+  /** What the other controllers know; undefined before the mesh was started. */
+  presence: () => Presence | undefined
+  /** The ways to some clients are others now. */
+  changed: () => void
+}
+
+export class ClientSessions {
+  readonly #init: ClientSessionsInit
+  /** The session that counts of each client. */
+  readonly #current = new Map<ClientId, ServerSession>()
+
+  constructor(init: ClientSessionsInit) {
+    this.#init = init
+  }
+
+  of(client: ClientId): ServerSession | undefined {
+    return this.#current.get(client)
+  }
+
+  ids(): Iterable<ClientId> {
+    return this.#current.keys()
+  }
+
+  all(): Iterable<ServerSession> {
+    return this.#current.values()
+  }
+
+  /** Who may come in: asked with a certificate that chains to the mesh root. */
+  admit({ serial, commonName, certificate }: Applicant): Verdict {
+    const known = parseSerial(serial)
+    const credential = known && this.#init.home.views.credential(known)
+    if (!credential) return { ok: false, reason: 'this certificate has no serial number' }
+    if (!credential.usable) {
+      // One that is not known may have been issued where this controller does not reach: others may know it.
+      const temporary = credential.reason === 'disabled' || credential.reason === 'unknown'
+      return { ok: false, reason: credential.message, temporary }
+    }
+    const { client, address } = credential
+    if (client.value.fingerprint !== fingerprintOf(certificate) || client.value.name !== commonName) {
+      return { ok: false, reason: 'this certificate is not the one that was issued' }
+    }
+    return {
+      ok: true,
+      client: client.id,
+      name: client.name,
+      address,
+      subnets: this.#init.routes.behind(client.id),
+    }
+  }
+
+  push(session: ServerSession): string[] {
+    const own = new Set(session.subnets.map(formatCidr))
+    const routes = this.#init.routes.beyond().filter(cidr => !own.has(formatCidr(cidr)))
+    const { subnet } = this.#init.home.mesh
+    const options = pushOptions({ address: session.address, subnet, gateway: gatewayOf(subnet), routes })
+    if (!session.takesRemotes) return options
+    return [...options, ...remotesOptions(dialledEndpoints(this.#init.home))]
+  }
+
+  opened(session: ServerSession): void {
+    const { name, address, remote, cipher, tlsVersion, version } = session
+    const facts = { client: name, address: formatIpv4(address), remote, cipher, tls: tlsVersion, version }
+    const client = session.client as ClientId
+    this.#current.set(client, session)
+    this.#init.presence()?.sessionUp(client, remote)
+    this.#init.events.append({ type: 'session-up', ...facts })
+    this.#init.logger.info(facts, 'session up')
+    this.#init.changed()
+  }
+
+  ended(session: ServerSession, reason: string): void {
+    const facts = { client: session.name, remote: session.remote, reason }
+    const client = session.client as ClientId
+    if (this.#current.get(client) === session) {
+      this.#current.delete(client)
+      this.#init.presence()?.sessionDown(client)
+    }
+    this.#init.events.append({ type: 'session-down', ...facts })
+    this.#init.logger.info(facts, 'session down')
+    this.#init.changed()
+  }
+
+  refused(session: ServerSession, reason: string): void {
+    const facts = { name: session.commonName || undefined, remote: session.remote, reason }
+    const recorded = this.#init.events.append({ type: 'session-refused', ...facts })
+    // As many as the events take: a stranger must not fill the log.
+    if (recorded) this.#init.logger.warn(facts, 'session refused')
+  }
+
+  /** Ends those whose credential is not good any more, or whose networks have changed. */
+  review(sessions: Iterable<ServerSession>): void {
+    for (const session of [...sessions]) {
+      const serial = parseSerial(session.serial)
+      const credential = serial && this.#init.home.views.credential(serial)
+      if (credential?.usable) {
+        this.#reviewSubnets(session)
+        continue
+      }
+      const reason = credential ? credential.message : 'this certificate is not known here'
+      session.end({ kind: 'auth-failed', reason, temporary: credential?.reason === 'disabled' }, reason)
+    }
+  }
+
+  /** What a client's packets may come from is settled when it connects. */
+  #reviewSubnets(session: ServerSession): void {
+    if (namesOf(session.subnets) === namesOf(this.#init.routes.behind(session.client as ClientId))) return
+    session.end({ kind: 'restart', target: 'same' }, 'the networks behind it have changed')
+  }
+}
+
+function namesOf(prefixes: readonly Cidr[]): string {
+  return prefixes.map(formatCidr).sort().join()
+}
