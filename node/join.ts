@@ -208,14 +208,17 @@ async function fetchRecords(stream: FrameStream, replica: Replica): Promise<void
       const delta = await hear(stream, 'delta')
       await earlier
       if (isFirst && delta.records.length === 0) return
-      isFirst = false
       earlier = working
       working = replica.absorb(delta)
+      // It is waited for in its turn, and may fail before that.
+      working.catch(() => {})
       if (!delta.more) break
-      if (Object.keys(delta.known).length === 0) {
+      if (isFirst || Object.keys(delta.known).length === 0) {
+        // The records of controllers come first and out of their order: what is known does not tell of them.
         await working
         vector = replica.vector()
       } else vector = withKnown(vector, delta.known)
+      isFirst = false
     }
     await working
   }
