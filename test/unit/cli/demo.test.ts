@@ -16,7 +16,9 @@ const DEMO = fileURLToPath(new URL('../../../node/cli/demo.ts', import.meta.url)
 const ALL_ANSWERED =
   /anna .* [1-9]\d* of .* answered by ben.*ben .* [1-9]\d* of .* answered by carl.*carl .* [1-9]\d* of .* answered by anna/
 
-test('shows three controllers, a failover by key, and Ctrl-C ends everything', { timeout: 120_000 }, async () => {
+test('shows three controllers, a failover by key, and Ctrl-C ends everything', {
+  timeout: 120_000,
+}, async () => {
   const home = mkdtempSync(join(tmpdir(), 'overmesh-home-'))
   const child = spawn(process.execPath, [DEMO], {
     env: { ...process.env, HOME: home },
