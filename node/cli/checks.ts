@@ -102,40 +102,47 @@ function dataDirectory({ machine, dataDir }: CheckInit): Check {
   return result('ok', dataDir)
 }
 
-async function ports({ machine, dataDir, running }: CheckInit): Promise<Check[]> {
-  const checks: Check[] = []
-  for (const endpoint of listenAddresses(machine.read(join(dataDir, 'config.json')))) {
-    const at = endpoint.lastIndexOf(':')
-    const host = endpoint.slice(0, at).replace(/^\[|\]$/g, '')
-    const result = (state: Check['state'], found: string, fix?: string) =>
-      check('UDP port', state, `${endpoint} ${found}`, 'clients to connect', fix, true)
-    if (running) {
-      checks.push(result('ok', 'is served by the running controller'))
-      continue
-    }
-    const reason = await machine.bindUdp(host, Number(endpoint.slice(at + 1)))
-    if (reason === undefined) checks.push(result('ok', 'is free'))
-    else if (reason === 'EADDRINUSE') {
-      checks.push(
-        result('missing', 'is in use', `find who has it: ss -ulpn 'sport = :${endpoint.slice(at + 1)}'`),
-      )
-    } else if (reason === 'EACCES') {
-      checks.push(result('missing', 'needs root', 'run as root, or listen on a port above 1023'))
-    } else
-      checks.push(result('missing', `cannot be used (${reason})`, 'listen on an address of this machine'))
-  }
-  return checks
+async function ports(init: CheckInit): Promise<Check[]> {
+  const { machine, dataDir } = init
+  const { listen, meshListen } = listenAddresses(machine.read(join(dataDir, 'config.json')))
+  return Promise.all([...listen.map(endpoint => port(init, 'UDP', endpoint)), port(init, 'TCP', meshListen)])
 }
 
-/** `listen` of a configuration, or what `init` would choose. */
-function listenAddresses(config: string | undefined): string[] {
+async function port(
+  { machine, running }: CheckInit,
+  protocol: 'UDP' | 'TCP',
+  endpoint: string,
+): Promise<Check> {
+  const at = endpoint.lastIndexOf(':')
+  const host = endpoint.slice(0, at).replace(/^\[|\]$/g, '')
+  const number = endpoint.slice(at + 1)
+  const neededFor = protocol === 'UDP' ? 'clients to connect' : 'other controllers to connect'
+  const result = (state: Check['state'], found: string, fix?: string) =>
+    check(`${protocol} port`, state, `${endpoint} ${found}`, neededFor, fix, true)
+  if (running) return result('ok', 'is served by the running controller')
+  const bind = protocol === 'UDP' ? machine.bindUdp : machine.bindTcp
+  const reason = await bind(host, Number(number))
+  if (reason === undefined) return result('ok', 'is free')
+  if (reason === 'EADDRINUSE') {
+    const sockets = protocol === 'UDP' ? '-ulpn' : '-tlpn'
+    return result('missing', 'is in use', `find who has it: ss ${sockets} 'sport = :${number}'`)
+  }
+  if (reason === 'EACCES')
+    return result('missing', 'needs root', 'run as root, or listen on a port above 1023')
+  return result('missing', `cannot be used (${reason})`, 'listen on an address of this machine')
+}
+
+/** What a configuration says, or what `init` would choose. */
+function listenAddresses(config: string | undefined): { listen: string[]; meshListen: string } {
+  const chosen = { listen: ['0.0.0.0:1194'], meshListen: '0.0.0.0:4001' }
   try {
-    const { listen } = JSON.parse(config ?? '{}')
-    if (Array.isArray(listen) && listen.every(each => typeof each === 'string')) return listen
+    const { listen, meshListen } = JSON.parse(config ?? '{}')
+    if (Array.isArray(listen) && listen.every(each => typeof each === 'string')) chosen.listen = listen
+    if (typeof meshListen === 'string') chosen.meshListen = meshListen
   } catch {
     // A damaged configuration is told by the commands that use it.
   }
-  return ['0.0.0.0:1194']
+  return chosen
 }
 
 function openFiles({ read }: Machine): Check {

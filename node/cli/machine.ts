@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { accessSync, constants, readFileSync, type Stats, statSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { release } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -23,6 +24,8 @@ export interface Machine {
   run(command: string, ...args: string[]): Promise<string | undefined>
   /** Tries to bind a UDP port: undefined when that works, else the reason. */
   bindUdp(host: string, port: number): Promise<string | undefined>
+  /** The same of a TCP port. */
+  bindTcp(host: string, port: number): Promise<string | undefined>
 }
 
 export const thisMachine: Machine = {
@@ -60,6 +63,14 @@ export const thisMachine: Machine = {
         resolve(error.code ?? error.message)
       })
       socket.bind({ address: host, port, exclusive: true }, () => socket.close(() => resolve(undefined)))
+    })
+  },
+  bindTcp(host, port) {
+    return new Promise(resolve => {
+      const server = createServer()
+      server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
+      const options = { host, port, exclusive: true, ipv6Only: host.includes(':') }
+      server.listen(options, () => server.close(() => resolve(undefined)))
     })
   },
 }

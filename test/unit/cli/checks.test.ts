@@ -26,6 +26,7 @@ function machine(changes: Partial<Machine> = {}): Machine {
     program: name => `/usr/sbin/${name}`,
     run: async () => 'yes',
     bindUdp: async () => undefined,
+    bindTcp: async () => undefined,
     ...changes,
   }
 }
@@ -60,6 +61,7 @@ test('names what lacks, and whether a controller can do without', async () => {
     [{ uid: 1000 }, 'data directory', 'missing', true, /its owner/],
     [{ bindUdp: async () => 'EADDRINUSE' }, 'UDP port', 'missing', true, /ss -ulpn 'sport = :1194'/],
     [{ bindUdp: async () => 'EACCES' }, 'UDP port', 'missing', true, /above 1023/],
+    [{ bindTcp: async () => 'EADDRINUSE' }, 'TCP port', 'missing', true, /ss -tlpn 'sport = :4001'/],
     [
       { read: path => (path === '/proc/self/status' ? 'CapEff:\t0000000000000400\n' : undefined) },
       'network administration',
