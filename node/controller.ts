@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { ClientId } from '../state/kinds.ts'
 import { Admission } from './admission.ts'
+import { nextBoot } from './boot.ts'
 import { CertificateKeeper } from './certificate-keeper.ts'
 import { Certificates } from './certificates.ts'
 import { ClientSessions } from './client-sessions.ts'
@@ -277,6 +278,7 @@ export class Controller {
       events: this.#events,
       logger: this.#logger,
       startedAt: this.#startedAt,
+      boot: await nextBoot(this.#home.directory, this.#startedAt),
       isDraining: () => this.#draining,
       joins: this.#admission(),
     })

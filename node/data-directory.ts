@@ -10,6 +10,7 @@
 //   invites/ID.json        an invitation that was not used yet; its secret is not there
 //   state/                 LevelDB: the replica
 //   run/api.sock           socket of the running controller
+//   run/boot               number of its latest start
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { access, chmod, lstat, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
@@ -90,6 +91,9 @@ export class DataDirectory {
   }
   get eventsFile(): string {
     return join(this.root, 'events.jsonl')
+  }
+  get bootFile(): string {
+    return join(this.root, 'run', 'boot')
   }
   get socket(): string {
     return join(this.root, 'run', 'api.sock')

@@ -26,6 +26,8 @@ export interface MeshRuntimeInit {
   logger: Logger
   /** ms since 1970 */
   startedAt: number
+  /** See `nextBoot`. */
+  boot: number
   isDraining: () => boolean
   joins?: JoinHandler
 }
@@ -82,7 +84,7 @@ export class MeshRuntime {
       },
       now: Date.now,
       random: randomBytes,
-      boot: init.startedAt,
+      boot: init.boot,
       facts: () => ({
         version: packageJson.version,
         startedAt: init.startedAt,

@@ -21,6 +21,8 @@ export interface ControllerInit {
   subnet?: string
   /** UDP addresses to listen on. @default ['0.0.0.0:1194'] */
   listen?: string[]
+  /** TCP address for other controllers. @default what `init` chooses */
+  meshListen?: string
   /** What the packs dial. @default the host's IPv4 underlay address */
   public?: string[]
   /** After so many seconds it renegotiates the keys of a session. @default what `init` writes */
@@ -57,6 +59,7 @@ export class Controller {
       ...['init', '--name', 'lab', '--subnet', subnet, '--controller', name],
       ...listen.flatMap(each => ['--listen', each]),
       ...dial.flatMap(each => ['--public', each]),
+      ...(init.meshListen === undefined ? [] : ['--mesh-listen', init.meshListen]),
     )
     if (init.sessionKeySeconds !== undefined) {
       const file = join(controller.dataDir, 'config.json')
@@ -75,6 +78,7 @@ export class Controller {
       ...['join', token, '--controller', name],
       ...listen.flatMap(each => ['--listen', each]),
       ...dial.flatMap(each => ['--public', each]),
+      ...(init.meshListen === undefined ? [] : ['--mesh-listen', init.meshListen]),
     )
     return controller
   }

@@ -21,6 +21,13 @@ export class Mesh {
     this.lab = lab
   }
 
+  /** Controllers that run already. */
+  static of(lab: Lab, controllers: readonly Controller[]): Mesh {
+    const mesh = new Mesh(lab)
+    mesh.controllers.push(...controllers)
+    return mesh
+  }
+
   /** Founds a mesh on the first host, joins the others by invitation, runs all, and waits until they are one. */
   static async start(lab: Lab, names: readonly string[], init: ControllerInit = {}): Promise<Mesh> {
     const mesh = new Mesh(lab)
