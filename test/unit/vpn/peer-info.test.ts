@@ -31,7 +31,9 @@ test('a stock client is understood', () => {
     mtu: 1600,
     version: '2.6.14',
     platform: 'linux',
+    takesRemotes: false,
   })
+  assert.equal(parsePeerInfo(`${STOCK}UV_OVERMESH=1\n`).takesRemotes, true)
   assert.equal(raw.get('IV_TCPNL'), '1')
   const has = Object.entries(IV_PROTO).flatMap(([name, bit]) => (info.proto & bit ? [name] : []))
   assert.deepEqual(has, [
