@@ -28,14 +28,25 @@ export function metricsText(status: Status): string {
     [labels({ state: 'up' }), status.routes.filter(route => route.state === 'up').length],
     [labels({ state: 'down' }), status.routes.filter(route => route.state === 'down').length],
   ])
-  add(
-    'overmesh_link_up',
-    'gauge',
-    'Backbone links to other controllers that are up.',
-    status.controllers
-      .filter(peer => !peer.self)
-      .map(peer => [labels({ controller: peer.name }), Number(peer.link.up)]),
-  )
+  const peers = status.controllers.filter(peer => !peer.self)
+  const ofPeers = (value: (peer: Status['controllers'][number]) => number): [string, number][] =>
+    peers.map(peer => [labels({ controller: peer.name }), value(peer)])
+  const up = ofPeers(peer => Number(peer.link.up))
+  add('overmesh_link_up', 'gauge', 'Backbone links to other controllers that are up.', up)
+  const rtt = ofPeers(peer => peer.link.rttMs / 1000)
+  add('overmesh_link_round_trip_seconds', 'gauge', 'Round trip of the backbone link, smoothed.', rtt)
+  const loss = ofPeers(peer => peer.link.lossPercent / 100)
+  add('overmesh_link_loss_ratio', 'gauge', 'Share of the latest probes that were not answered.', loss)
+  const mtu = ofPeers(peer => peer.link.mtu)
+  add('overmesh_link_mtu_bytes', 'gauge', 'Longest overlay packet that passes in one piece.', mtu)
+  const connected = ofPeers(peer => Number(peer.connected))
+  add('overmesh_peer_connected', 'gauge', 'Controllers that records are exchanged with.', connected)
+  const behind = ofPeers(peer => peer.behind)
+  add('overmesh_peer_behind_records', 'gauge', 'Records a controller is known to lack.', behind)
+  add('overmesh_draining', 'gauge', 'The controller takes no clients.', [['', Number(controller.draining)]])
+  add('overmesh_stale_packs', 'gauge', 'Clientpacks that list other controllers than there are.', [
+    ['', status.stalePacks.length],
+  ])
   add(
     'overmesh_certificate_expiry_seconds',
     'gauge',

@@ -1,5 +1,6 @@
 // A mesh that is cut: both halves go on and take changes; healed, they agree. And cuts that leave a way round.
 import assert from 'node:assert/strict'
+import { cpSync, rmSync } from 'node:fs'
 import { afterEach, describe, test } from 'node:test'
 import type { Controller } from './controller.ts'
 import { sleep, until } from './lab.ts'
@@ -111,4 +112,31 @@ describe('a mesh that is cut', () => {
       assert.match(again, / ttl=62 /, 'the direct way again')
     })
   }
+
+  test('a controller whose disk is set back to an older copy gets back what it had told', async () => {
+    const backup = `${beta.dataDir}.backup`
+    await beta.process.stop('SIGTERM')
+    cpSync(beta.dataDir, backup, { recursive: true })
+    await beta.up()
+    await mesh.whole(15)
+    await beta.addClient('after-the-copy')
+    await beta.cli('client', 'revoke', 'alpha-1')
+    await until('alpha has it', async () => (await alpha.client('alpha-1')).revoked, 3)
+    await beta.process.kill()
+    rmSync(beta.dataDir, { recursive: true })
+    cpSync(backup, beta.dataDir, { recursive: true })
+    await beta.up()
+    await mesh.whole(20)
+    assert.equal((await beta.client('alpha-1')).revoked, true)
+    assert.equal((await beta.client('after-the-copy')).issuer, 'beta')
+    // What it writes from now on is new to everyone, although it counts from where the copy ended.
+    await beta.addClient('after-the-return')
+    for (const each of [alpha, gamma]) {
+      const knows = async () => (await each.clients()).some(({ name }) => name === 'after-the-return')
+      await until(`${each.name} has it`, knows, 3)
+    }
+    await mesh.whole(10)
+    for (const each of mesh.controllers)
+      assert.equal((await each.json<{ ok: boolean }>('state', 'verify')).ok, true)
+  })
 })
