@@ -3,7 +3,7 @@ import packageJson from '../package.json' with { type: 'json' }
 import { formatCidr, formatIpv4 } from '../state/address.ts'
 import { gatewayOf } from '../state/allocator.ts'
 import { StateError } from '../state/errors.ts'
-import { type ClientId, KINDS, type Serial } from '../state/kinds.ts'
+import type { ClientId, Serial } from '../state/kinds.ts'
 import type { Via } from '../state/routing-table.ts'
 import type { ClientView } from '../state/views.ts'
 import type { Certificates } from './certificates.ts'
@@ -38,6 +38,7 @@ import {
   type Verification,
 } from './service.ts'
 import type { ControllerEntry, Invitation, Removal } from './service-membership.ts'
+import { holderName, listConflicts, listRecords } from './state-view.ts'
 
 /** The running part of a controller, as its service sees it. */
 export interface Live {
@@ -125,26 +126,7 @@ export class LocalService implements ControllerService {
       sessions: await this.sessions(),
       routes: await this.routes(),
       attachments: [],
-      conflicts: views.conflicts().map(conflict =>
-        conflict.kind === 'name'
-          ? {
-              kind: 'name',
-              id: conflict.name,
-              winner: conflict.clients[0].shownAs,
-              loser: conflict.clients
-                .slice(1)
-                .map(({ shownAs }) => shownAs)
-                .join(', '),
-              message: conflict.message,
-            }
-          : {
-              kind: 'address',
-              id: conflict.address,
-              winner: this.#holderName(conflict.holder),
-              loser: conflict.losers.map(loser => this.#holderName(loser)).join(', '),
-              message: conflict.message,
-            },
-      ),
+      conflicts: listConflicts(this.#home),
       stalePacks: views.clients().flatMap(client => (this.#isPackStale(client) ? [client.name] : [])),
       certificates: await this.#certificates.status(),
       counters: live?.counters() ?? {},
@@ -316,22 +298,7 @@ export class LocalService implements ControllerService {
   }
 
   async records(kind?: string): Promise<StateRecord[]> {
-    const { replica } = this.#home
-    const wanted = KINDS.filter(known => kind === undefined || known === kind)
-    if (wanted.length === 0) {
-      throw new ServiceError('invalid', `no kind of record is named "${kind}"; there are ${KINDS.join(', ')}`)
-    }
-    return wanted.flatMap(known =>
-      [...replica.all(known)].map(record => ({
-        kind: known,
-        id: record.id,
-        value: record.value,
-        stamp: record.stamp,
-        author: record.author,
-        incarnation: record.incarnation,
-        sequence: record.sequence,
-      })),
-    )
+    return listRecords(this.#home, kind)
   }
 
   async verify(): Promise<Verification> {
@@ -411,13 +378,8 @@ export class LocalService implements ControllerService {
     }
   }
 
-  #holderName(id: string | undefined): string {
-    if (id === undefined) return ''
-    return this.#home.views.client(id)?.name ?? this.#home.replica.get('controller', id)?.name ?? id
-  }
-
   #viaName(via: Via): string {
-    return via.kind === 'internet' ? via.kind : `${via.kind}:${this.#holderName(via.id)}`
+    return via.kind === 'internet' ? via.kind : `${via.kind}:${holderName(this.#home, via.id)}`
   }
 
   /** What the records and certificates refuse, in the service's words. */
