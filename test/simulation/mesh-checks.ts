@@ -1,0 +1,109 @@
+// What must hold of a mesh that is well again.
+import type { ClientId } from '../../state/kinds.ts'
+import type { MeshWorld } from './mesh-world.ts'
+import type { SimController, SimProcess } from './sim-controller.ts'
+
+/** Everyone has a channel to everyone else. */
+export function areConnected(members: readonly SimController[]): boolean {
+  return members.every(({ process, id }) => {
+    const others = members.filter(other => other.id !== id)
+    return process !== undefined && others.every(other => process.core.isConnected(other.id))
+  })
+}
+
+export function areEqual(members: readonly SimController[]): boolean {
+  return new Set(members.map(({ process }) => process?.replica.hash())).size === 1
+}
+
+/** Where every client is, by what its controllers themselves know: the newest session. */
+function truth(processes: readonly SimProcess[]): Map<ClientId, { at: string; since: number }> {
+  const newest = new Map<ClientId, { at: string; since: number }>()
+  for (const { core } of processes) {
+    const { controller: at, sessions } = core.presence.own
+    for (const { client, since } of sessions.values()) {
+      const other = newest.get(client)
+      const isNewer = !other || since > other.since || (since === other.since && at > other.at)
+      if (isNewer) newest.set(client, { at, since })
+    }
+  }
+  return newest
+}
+
+/** Why presence is not what it should be, in words; undefined when it is. */
+export function presenceProblem(members: readonly SimController[]): string | undefined {
+  const up = members.filter(each => each.isUp)
+  const where = truth(up.map(each => each.process!))
+  for (const { index, process } of up) {
+    const { presence } = process!.core
+    for (const client of presence.own.sessions.keys()) {
+      if (where.get(client)?.at !== presence.own.controller)
+        return `c${index} keeps ${client}, which is elsewhere`
+    }
+    for (const client of new Set([...where.keys(), ...presence.clients()])) {
+      const found = presence.where(client)
+      const told = found && `${found.controller} since ${found.session.since}`
+      const right = where.get(client)
+      const should = right && `${right.at} since ${right.since}`
+      if (told !== should) return `c${index} believes ${client} to be at ${told}, and it is at ${should}`
+    }
+  }
+  return undefined
+}
+
+/** No two usable credentials hold one address. */
+export function addressProblem({ views }: SimProcess): string | undefined {
+  const holders = new Map<number, string>()
+  for (const client of views.clients()) {
+    const credential = views.standing(client)
+    if (!credential.usable) continue
+    const other = holders.get(credential.address)
+    if (other !== undefined) return `${client.value.address} is held by ${other} and by ${client.id}`
+    holders.set(credential.address, client.id)
+  }
+  return undefined
+}
+
+/** Everything that is wrong in the end, in words. */
+export function* problems(world: MeshWorld): Iterable<string> {
+  const { members } = world
+  const [first] = members
+  for (const controller of members) {
+    const name = `c${controller.index}`
+    const { process } = controller
+    if (!process) {
+      yield `${name} is down`
+      continue
+    }
+    const { replica, views, port } = process
+    const reference = first.process!
+    if (replica.hash() !== reference.replica.hash()) yield `${name} differs from c${first.index}`
+    if (replica.held > 0 && world.lies === 0) yield `${name} holds ${replica.held} records back`
+    if (!Buffer.from(views.routingTable()).equals(reference.views.routingTable())) yield `routes of ${name}`
+    const conflicts = JSON.stringify(views.conflicts())
+    if (conflicts !== JSON.stringify(reference.views.conflicts())) yield `conflicts of ${name}`
+    const address = addressProblem(process)
+    if (address) yield `${name}: ${address}`
+    for (const serial of world.revoked) {
+      if (views.credential(serial).usable) yield `${name} lets the revoked ${serial} in`
+    }
+    for (const problem of world.broken(process)) yield `${name}: ${problem}`
+    for (const client of process.sessions.keys()) {
+      const view = views.client(client)
+      if (!view || !views.standing(view).usable) yield `${name} has a session of ${client}, which may not`
+    }
+    if (port.rejected > 0) yield `${name} rejected ${port.rejected} frames of honest controllers`
+    for (const { id, index } of world.removed) {
+      if (process.core.isConnected(id)) yield `${name} still talks to c${index}, which was removed`
+      if (process.core.presence.of(id)) yield `${name} still has the presence of c${index}, which was removed`
+    }
+    for (const record of replica.all('setting'))
+      if (record.id.startsWith('evil')) yield `${name}: ${record.id}`
+  }
+  for (const { index, id, process } of world.removed) {
+    if (process?.replica.get('controller', id)?.removedAt === undefined)
+      yield `c${index} does not know that it was removed`
+  }
+  const presence = presenceProblem(members)
+  if (presence) yield presence
+  yield* world.overstated
+}
