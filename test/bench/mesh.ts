@@ -4,16 +4,17 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { prepareForLab } from '../requirements.ts'
+import { type CutTimes, measureCuts } from './cuts.ts'
 import { measureDrain, measureFailover, measureStockFailover } from './failover.ts'
 import { type FullJoin, measureFullJoin } from './full-join.ts'
 import { type ChangeTimes, measureChanges } from './mesh-changes.ts'
 
-const PARTS = ['failover', 'drain', 'changes', 'join'] as const
+const PARTS = ['failover', 'drain', 'cuts', 'changes', 'join'] as const
 type Part = (typeof PARTS)[number]
 
 const USAGE = `usage: npm run bench:mesh -- [--only PART,…] [--kills N] [--changes N] [--records N]
   --only PART,… of ${PARTS.join(', ')} (all)
-  --kills N     times that the server in use is killed, or drained (20)
+  --kills N     times that the server in use is killed, or drained (20); a quarter of it for cuts
   --changes N   credentials made and revoked (100)
   --records N   in the mesh that is joined (100000)
 `
@@ -21,6 +22,7 @@ const USAGE = `usage: npm run bench:mesh -- [--only PART,…] [--kills N] [--cha
 interface Figures {
   failover?: { overmesh: number[]; openvpn: number[] }
   drain?: number[]
+  cuts?: CutTimes
   changes?: ChangeTimes
   join?: FullJoin
 }
@@ -56,7 +58,7 @@ const spread = (values: readonly number[], unit: string, digits = 2): string =>
   `median ${quantile(values, 0.5).toFixed(digits)} ${unit}, 95 % ${quantile(values, 0.95).toFixed(digits)} ${unit}, ` +
   `99 % ${quantile(values, 0.99).toFixed(digits)} ${unit}, most ${Math.max(...values).toFixed(digits)} ${unit} of ${values.length}`
 
-function report({ failover, drain, changes, join: joined }: Figures): string {
+function report({ failover, drain, cuts, changes, join: joined }: Figures): string {
   const lines: string[] = []
   if (failover) {
     const { overmesh, openvpn } = failover
@@ -68,6 +70,12 @@ function report({ failover, drain, changes, join: joined }: Figures): string {
     )
   }
   if (drain) lines.push(`without traffic at a drain                ${spread(drain, 's')}  (to reach: 1 s)`)
+  if (cuts) {
+    lines.push(
+      `equal records after a cut was healed      ${spread(cuts.healed, 's')}  (to reach: 2 s)`,
+      `without traffic until a way round is found ${spread(cuts.detour, 's')}  (to reach: 2 s)`,
+    )
+  }
   if (changes) {
     lines.push(
       `a new credential is known elsewhere after ${spread(changes.known, 'ms', 0)}  (to reach: 1000 ms)`,
@@ -109,6 +117,10 @@ if (parts.has('join')) {
 if (parts.has('drain')) {
   say(`${kills} drains`)
   figures.drain = await measureDrain(kills)
+}
+if (parts.has('cuts')) {
+  say('cuts')
+  figures.cuts = await measureCuts(Math.max(1, Math.ceil(kills / 4)))
 }
 if (parts.has('failover')) {
   say(`${kills} kills, overmesh`)
