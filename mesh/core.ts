@@ -1,115 +1,28 @@
 // One controller's part in the mesh, without a network, a clock or a disk of its own: what it tells the others, what it
 // believes of what they tell, and when.
-import { type KeyObject, sign, verify } from 'node:crypto'
 import type { ClientId, ControllerId } from '../state/kinds.ts'
-import { encodeRecord, publicKeyFromRaw } from '../state/record.ts'
-import type { Receipt, Replica } from '../state/replica.ts'
-import type { Views } from '../state/views.ts'
+import { encodeRecord } from '../state/record.ts'
+import type { Receipt } from '../state/replica.ts'
+import { ChannelState } from './channel-state.ts'
 import {
-  decodeFrame,
-  decodeStatement,
-  encodeFrame,
-  encodeStatement,
-  type Frame,
-  type Statement,
-} from './messages.ts'
+  MESH_TIMING,
+  type MeshCoreInit,
+  type MeshCounters,
+  type MeshEvent,
+  type MeshTiming,
+  type PeerState,
+} from './core-types.ts'
+import { decodeFrame, encodeFrame, type Frame, type Statement } from './messages.ts'
 import { Presence } from './presence.ts'
-import type { PresentFacts } from './presence-types.ts'
+import { PresenceExchange } from './presence-exchange.ts'
 import { Replication } from './replication.ts'
-import { type GossipVerdict, MAX_GOSSIP_BYTES, type Transport, type TransportHandler } from './transport.ts'
+import { type SignedFrame, Statements } from './statements.ts'
+import { type GossipVerdict, MAX_GOSSIP_BYTES, type TransportHandler } from './transport.ts'
 
-/** All in ms. */
-export interface MeshTiming {
-  /** Between two heartbeats to each peer. */
-  readonly heartbeat: number
-  /** Without a frame from a peer, after which its channel is closed and dialled anew. */
-  readonly silence: number
-  /** Without gossip from a peer whose channel lives, likewise. */
-  readonly gossipSilence: number
-  /** Between two comparisons with a peer chosen at random. */
-  readonly antiEntropy: number
-  /** Between two comparisons with a peer that is known to differ. */
-  readonly unequal: number
-  /** Between two tellings of one's facts and links. */
-  readonly presence: number
-}
+export * from './core-types.ts'
 
-export const MESH_TIMING: MeshTiming = {
-  heartbeat: 500,
-  silence: 2500,
-  gossipSilence: 15_000,
-  antiEntropy: 3000,
-  unequal: 1000,
-  presence: 2000,
-}
-
-export interface MeshCoreInit {
-  readonly id: ControllerId
-  /** Ed25519, the controller's identity. */
-  readonly privateKey: KeyObject
-  readonly replica: Replica
-  readonly views: Views
-  readonly transport: Transport
-  /** ms since 1970 */
-  readonly now: () => number
-  readonly random: (size: number) => Uint8Array
-  /** When this process started, ms since 1970: presence told by an earlier one is void. */
-  readonly boot: number
-  readonly facts: () => PresentFacts
-  /** Whether the backbone leads to a controller, beside the channels that the core knows of itself. */
-  readonly reaches: (id: ControllerId) => boolean
-  readonly timing?: Partial<MeshTiming>
-}
-
-/** One admitted controller as this one sees it. */
-export interface PeerState {
-  readonly id: ControllerId
-  readonly connected: boolean
-  /** Round trip of the last heartbeat, ms. */
-  readonly rttMs: number
-  readonly stateHash: string
-  readonly records: number
-  /** Records of this replica that the peer is not known to have. */
-  readonly behind: number
-}
-
-export type MeshEvent =
-  | { type: 'refused'; peer: ControllerId | undefined; reason: string }
-  | { type: 'held'; peer: ControllerId | undefined; reason: string }
-  | { type: 'watchdog'; peer: ControllerId; reason: string }
-
-export interface MeshCounters {
-  badFrames: number
-  badSignatures: number
-  refusedRecords: number
-  heldRecords: number
-  droppedWork: number
-  unknownSenders: number
-}
-
-interface Peer {
-  readonly since: number
-  heardAt: number
-  gossipAt: number
-  comparedAt: number
-  /** Of its last heartbeat: what it said its clock was, and when it came. */
-  sent: number
-  sentAt: number
-  rtt: number
-  removeAt: number
-}
-
-/** ms for which changes of presence gather before they are told. */
-const PRESENCE_DELAY = 10
-/** ms between two answers to a want, and two wants, of one controller. */
-const WANT_INTERVAL = 1000
 /** ms for which an operator's request is good. */
 const REQUEST_LIFE = 60_000
-/** ms that a removed controller is given to hear of it. */
-const FAREWELL = 500
-const MAX_KEYS = 4096
-/** What peers wanted answered lately, and were asked for. */
-const MAX_WANTS = 4096
 
 export class MeshCore implements TransportHandler {
   readonly presence: Presence
@@ -134,18 +47,17 @@ export class MeshCore implements TransportHandler {
   readonly #init: MeshCoreInit
   readonly #timing: MeshTiming
   readonly #replication: Replication
-  readonly #peers = new Map<ControllerId, Peer>()
-  readonly #keys = new Map<ControllerId, KeyObject>()
-  /** When a controller was last asked for its presence, and when its asking was last answered. */
-  readonly #asked = new Map<ControllerId, number>()
-  readonly #answered = new Map<ControllerId, number>()
+  readonly #peers = new Map<ControllerId, ChannelState>()
+  readonly #statements: Statements
+  readonly #exchange: PresenceExchange
   readonly #stop: () => void
   #nextHeartbeat: number
   #nextAntiEntropy: number
   #nextPresence: number
-  #presenceAt = Number.POSITIVE_INFINITY
   #nextReplica: number
   #replicaBusy = false
+  /** When `poll` was last called. */
+  #polledAt: number
   #closed = false
 
   constructor(init: MeshCoreInit) {
@@ -156,6 +68,13 @@ export class MeshCore implements TransportHandler {
     this.#nextAntiEntropy = now + this.#timing.antiEntropy
     this.#nextPresence = now
     this.#nextReplica = now
+    this.#polledAt = now
+    this.#statements = new Statements({
+      id: init.id,
+      privateKey: init.privateKey,
+      isAdmitted: id => init.views.isAdmitted(id),
+      publicKeyOf: id => init.replica.get('controller', id)?.publicKey,
+    })
     this.presence = new Presence({
       id: init.id,
       boot: init.boot,
@@ -164,11 +83,15 @@ export class MeshCore implements TransportHandler {
       isAdmitted: id => init.views.isAdmitted(id),
       isReachable: id => this.#peers.has(id) || init.reaches(id),
     })
-    this.presence.onPending = () => {
-      if (this.#presenceAt !== Number.POSITIVE_INFINITY) return
-      this.#presenceAt = init.now() + PRESENCE_DELAY
-      this.onDeadline()
-    }
+    this.#exchange = new PresenceExchange({
+      id: init.id,
+      presence: this.presence,
+      now: init.now,
+      sign: statement => this.#statements.sign(statement),
+      send: (peer, frame) => this.#send(peer, frame),
+      publish: frame => this.#publish(frame),
+      onDeadline: () => this.onDeadline(),
+    })
     this.#replication = new Replication({
       replica: init.replica,
       isAdmitted: id => init.views.isAdmitted(id),
@@ -203,19 +126,10 @@ export class MeshCore implements TransportHandler {
 
   connected(id: ControllerId): void {
     const now = this.#init.now()
-    this.#peers.set(id, {
-      since: now,
-      heardAt: now,
-      gossipAt: now,
-      comparedAt: now,
-      sent: 0,
-      sentAt: now,
-      rtt: 0,
-      removeAt: Number.POSITIVE_INFINITY,
-    })
+    this.#peers.set(id, new ChannelState(now))
     this.#heartbeat(id, now)
     this.#replication.connected(id)
-    for (const update of this.presence.snapshot()) this.#send(id, this.#signed({ type: 'presence', update }))
+    this.#exchange.tellAll(id)
     this.presence.reconsider()
     this.onPeer(id, true)
   }
@@ -269,7 +183,7 @@ export class MeshCore implements TransportHandler {
   /** Asks another controller to end the session of a client. */
   kick(controller: ControllerId, client: ClientId): void {
     const at = this.#init.now()
-    this.#publish(this.#signed({ type: 'kick', controller, client, at }))
+    this.#publish(this.#statements.sign({ type: 'kick', controller, client, at }))
   }
 
   /** How many other controllers have a write on their disks, once all that are connected do or `timeout` resolves. */
@@ -308,6 +222,9 @@ export class MeshCore implements TransportHandler {
   /** Runs what is due; when to call again, ms since 1970. */
   poll(): number {
     const now = this.#init.now()
+    const lapse = now - this.#polledAt
+    this.#polledAt = now
+    if (lapse < 0 || lapse > this.#timing.silence / 2) this.#clockSet(now)
     if (now >= this.#nextHeartbeat) {
       this.#nextHeartbeat = now + this.#timing.heartbeat
       for (const [id, peer] of [...this.#peers]) this.#watch(id, peer, now)
@@ -320,34 +237,45 @@ export class MeshCore implements TransportHandler {
       this.#nextPresence = now + this.#timing.presence
       this.presence.refresh()
     }
-    if (now >= this.#presenceAt) this.#tellPresence(now)
+    if (now >= this.#exchange.at) this.#exchange.tell()
     if (now >= this.#nextReplica && !this.#replicaBusy) this.#pollReplica()
     return Math.min(
       this.#nextHeartbeat,
       this.#nextAntiEntropy,
       this.#nextPresence,
-      this.#presenceAt,
+      this.#exchange.at,
       this.#replicaBusy ? Number.POSITIVE_INFINITY : this.#nextReplica,
     )
   }
 
-  #watch(id: ControllerId, peer: Peer, now: number): void {
-    const { silence, gossipSilence, unequal } = this.#timing
+  /**
+   * The clock was set, or this process stood still: how long peers have been silent cannot be told, and nothing is to wait
+   * for a time that is far off now.
+   */
+  #clockSet(now: number): void {
+    for (const peer of this.#peers.values()) peer.clockSet(now)
+    this.#nextHeartbeat = now
+    this.#nextAntiEntropy = now
+    this.#nextPresence = now
+    this.#nextReplica = now
+    this.#exchange.clockSet()
+  }
+
+  #watch(id: ControllerId, peer: ChannelState, now: number): void {
     const { transport } = this.#init
-    if (now >= peer.removeAt) {
+    if (peer.isToGo(now)) {
       transport.disconnect(id, 'it was removed from the mesh')
       return
     }
-    const quiet = now - peer.heardAt > silence
-    if (quiet || now - peer.gossipAt > gossipSilence) {
-      const reason = quiet ? 'it fell silent' : 'its gossip stopped'
+    const reason = peer.silence(now, this.#timing)
+    if (reason !== undefined) {
       this.onEvent({ type: 'watchdog', peer: id, reason })
       transport.disconnect(id, reason)
       return
     }
     this.#heartbeat(id, now)
     const differs = (this.#replication.of(id)?.behind ?? 0) > 0
-    if (differs && now - peer.comparedAt >= unequal) this.#compare(id, peer, now)
+    if (differs && now - peer.comparedAt >= this.#timing.unequal) this.#compare(id, peer, now)
   }
 
   #compareWithSomeone(now: number): void {
@@ -358,19 +286,9 @@ export class MeshCore implements TransportHandler {
     this.#compare(id, this.#peers.get(id)!, now)
   }
 
-  #compare(id: ControllerId, peer: Peer, now: number): void {
+  #compare(id: ControllerId, peer: ChannelState, now: number): void {
     peer.comparedAt = now
     this.#replication.compare(id, true)
-  }
-
-  #tellPresence(now: number): void {
-    this.#presenceAt = Number.POSITIVE_INFINITY
-    for (const update of this.presence.take()) this.#publish(this.#signed({ type: 'presence', update }))
-    for (const controller of this.presence.takeWanted()) {
-      if (!this.#mayAgain(this.#asked, controller, now)) continue
-      const want = this.#signed({ type: 'want', controller, at: now })
-      if (!this.#send(controller, want)) this.#publish(want)
-    }
   }
 
   #pollReplica(): void {
@@ -396,93 +314,55 @@ export class MeshCore implements TransportHandler {
   // --- Heartbeats and statements
 
   #heartbeat(id: ControllerId, now: number): void {
-    const peer = this.#peers.get(id)!
     const { boot, version } = this.presence.own
-    const held = Math.max(0, now - peer.sentAt)
-    this.#send(id, { type: 'heartbeat', sent: now, echo: peer.sent, held, boot, version })
+    this.#send(id, { type: 'heartbeat', sent: now, ...this.#peers.get(id)!.echo(now), boot, version })
   }
 
-  #heard(id: ControllerId, peer: Peer, frame: Frame & { type: 'heartbeat' }): void {
-    const now = this.#init.now()
-    peer.sent = frame.sent
-    peer.sentAt = now
-    if (frame.echo > 0) peer.rtt = Math.max(0, now - frame.echo - frame.held)
-    this.presence.heard(id, frame.boot, frame.version)
-    this.#askSoon()
+  #heard(id: ControllerId, peer: ChannelState, frame: Frame & { type: 'heartbeat' }): void {
+    peer.heartbeat(frame, this.#init.now())
+    this.#exchange.heard(id, frame.boot, frame.version)
   }
 
-  /** What is missing is asked for when presence is told next. */
-  #askSoon(): void {
-    if (this.presence.wants) this.presence.onPending()
-  }
-
-  #signed(statement: Statement): Frame {
-    const body = encodeStatement(statement)
-    const signature = sign(null, body, this.#init.privateKey)
-    return { type: 'signed', author: this.#init.id, signature, body }
-  }
-
-  #statement({ author, signature, body }: Frame & { type: 'signed' }): GossipVerdict {
-    if (author === this.#init.id) return 'ignore'
-    if (!this.#init.views.isAdmitted(author)) {
-      this.counters.unknownSenders++
-      return 'ignore'
+  #statement(frame: SignedFrame): GossipVerdict {
+    const checked = this.#statements.check(frame)
+    switch (checked.is) {
+      case 'good':
+        this.#believe(frame.author, checked.statement)
+        return 'accept'
+      case 'own':
+        return 'ignore'
+      case 'unknown':
+        this.counters.unknownSenders++
+        return 'ignore'
+      case 'bad': {
+        this.counters.badSignatures++
+        const reason = 'a statement that is not its own, or malformed'
+        this.onEvent({ type: 'refused', peer: frame.author, reason })
+        return 'reject'
+      }
     }
-    const key = this.#keyOf(author)
-    const statement = key && verify(null, body, key, signature) ? decodeStatement(body) : undefined
-    if (statement === undefined) {
-      this.counters.badSignatures++
-      this.onEvent({ type: 'refused', peer: author, reason: 'a statement that is not its own, or malformed' })
-      return 'reject'
-    }
-    this.#believe(author, statement)
-    return 'accept'
   }
 
   #believe(author: ControllerId, statement: Statement): void {
     const { id, now } = this.#init
     switch (statement.type) {
       case 'presence':
-        this.presence.receive(author, statement.update)
-        this.#askSoon()
+        this.#exchange.told(author, statement.update)
         return
-      case 'want': {
-        if (statement.controller !== id || !this.#mayAgain(this.#answered, author, now())) return
-        for (const update of this.presence.snapshot()) {
-          const frame = this.#signed({ type: 'presence', update })
-          if (!this.#send(author, frame)) this.#publish(frame)
-        }
+      case 'want':
+        this.#exchange.wanted(author, statement.controller)
         return
-      }
       case 'kick':
         if (statement.controller !== id || Math.abs(now() - statement.at) > REQUEST_LIFE) return
         this.onKick(statement.client)
     }
   }
 
-  #mayAgain(last: Map<ControllerId, number>, id: ControllerId, now: number): boolean {
-    if (now - (last.get(id) ?? Number.NEGATIVE_INFINITY) < WANT_INTERVAL) return false
-    if (last.size >= MAX_WANTS) last.clear()
-    last.set(id, now)
-    return true
-  }
-
-  #keyOf(id: ControllerId): KeyObject | undefined {
-    const known = this.#keys.get(id)
-    if (known) return known
-    const controller = this.#init.replica.get('controller', id)
-    if (controller === undefined) return undefined
-    const key = publicKeyFromRaw(Buffer.from(controller.publicKey, 'hex'))
-    if (this.#keys.size < MAX_KEYS) this.#keys.set(id, key)
-    return key
-  }
-
   /** Who is out is told so, and then cut off. */
   #controllersChanged(): void {
     const { views, replica, now } = this.#init
     for (const [id, peer] of this.#peers) {
-      if (views.isAdmitted(id) || peer.removeAt !== Number.POSITIVE_INFINITY) continue
-      peer.removeAt = now() + FAREWELL
+      if (views.isAdmitted(id) || !peer.remove(now())) continue
       const removal = replica.record('controller', id)
       if (removal) this.#send(id, { type: 'records', records: [encodeRecord(removal)] })
     }

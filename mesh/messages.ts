@@ -28,7 +28,8 @@ export type Frame =
 
 /** What is said under a signature, so that others can pass it on. */
 export type Statement =
-  | { type: 'presence'; update: PresenceUpdate }
+  /** `at`, the author's clock, makes it another message each time: gossipsub passes equal bytes on only once. */
+  | { type: 'presence'; at: number; update: PresenceUpdate }
   /** The author wants to be told the presence of this controller in full. */
   | { type: 'want'; controller: ControllerId; at: number }
   /** An operator asks the controller to end the session of a client. */
@@ -153,9 +154,9 @@ const FRAMES: { [T in Frame['type']]: (fields: Fields) => (Frame & { type: T }) 
 }
 
 const STATEMENTS: { [T in Statement['type']]: (fields: Fields) => (Statement & { type: T }) | undefined } = {
-  presence({ update }) {
-    const read = isFields(update) ? readUpdate(update) : undefined
-    return read && { type: 'presence', update: read }
+  presence({ at, update }) {
+    const read = isCount(at) && isFields(update) ? readUpdate(update) : undefined
+    return read && { type: 'presence', at: at as number, update: read }
   },
   want({ controller, at }) {
     return isControllerId(controller) && isCount(at) ? { type: 'want', controller, at } : undefined

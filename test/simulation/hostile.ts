@@ -76,12 +76,12 @@ const LIES: readonly Lie[] = [
   function forgedPresence(world, peer) {
     const other = world.clockwork.choose(world.members.filter(each => each !== peer))
     if (!other) return undefined
-    const body = encodeStatement({ type: 'presence', update: EMPTY })
+    const body = encodeStatement({ type: 'presence', at: 1, update: EMPTY })
     const signature = sign(null, body, peer.identity.privateKey)
     return encodeFrame({ type: 'signed', author: other.id, signature, body })
   },
   function strangersPresence(world) {
-    const body = encodeStatement({ type: 'presence', update: EMPTY })
+    const body = encodeStatement({ type: 'presence', at: 1, update: EMPTY })
     const signature = world.clockwork.bytes(64)
     return encodeFrame({ type: 'signed', author: identity(STRANGER).id, signature, body })
   },
