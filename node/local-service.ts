@@ -384,6 +384,8 @@ export class LocalService implements ControllerService {
 
   /** What the records and certificates refuse, in the service's words. */
   async #writing<T>(work: () => Promise<T> | T): Promise<T> {
+    const removal = removalNotice(this.#home)
+    if (removal) throw new ServiceError('refused', removal)
     try {
       return await work()
     } catch (error) {
