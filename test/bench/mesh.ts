@@ -8,15 +8,17 @@ import { type CutTimes, measureCuts } from './cuts.ts'
 import { measureDrain, measureFailover, measureStockFailover } from './failover.ts'
 import { type FullJoin, measureFullJoin } from './full-join.ts'
 import { type ChangeTimes, measureChanges } from './mesh-changes.ts'
+import { measureSize, type SizeFigures } from './mesh-sizes.ts'
 
-const PARTS = ['failover', 'drain', 'cuts', 'changes', 'join'] as const
+const PARTS = ['failover', 'drain', 'cuts', 'changes', 'join', 'sizes'] as const
 type Part = (typeof PARTS)[number]
 
-const USAGE = `usage: npm run bench:mesh -- [--only PART,…] [--kills N] [--changes N] [--records N]
+const USAGE = `usage: npm run bench:mesh -- [--only PART,…] [--kills N] [--changes N] [--records N] [--sizes N,…]
   --only PART,… of ${PARTS.join(', ')} (all)
   --kills N     times that the server in use is killed, or drained (20); a quarter of it for cuts
   --changes N   credentials made and revoked (100)
   --records N   in the mesh that is joined (100000)
+  --sizes N,…   controllers of simulated meshes that take 1,000 writes in a minute (5,20,50)
 `
 
 interface Figures {
@@ -25,13 +27,17 @@ interface Figures {
   cuts?: CutTimes
   changes?: ChangeTimes
   join?: FullJoin
+  sizes?: SizeFigures[]
 }
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`)
 
 function readOptions(args: string[]) {
   const text = { type: 'string' } as const
-  const { values } = parseArgs({ args, options: { only: text, kills: text, changes: text, records: text } })
+  const { values } = parseArgs({
+    args,
+    options: { only: text, kills: text, changes: text, records: text, sizes: text },
+  })
   const whole = (name: 'kills' | 'changes' | 'records', fallback: number, most: number): number => {
     const value = Number(values[name] ?? fallback)
     if (Number.isInteger(value) && value >= 1 && value <= most) return value
@@ -40,8 +46,12 @@ function readOptions(args: string[]) {
   const parts = new Set((values.only?.split(',') ?? PARTS) as Part[])
   for (const part of parts)
     if (!PARTS.includes(part)) throw new Error(`--only ${part}: not one of ${PARTS.join(', ')}`)
+  const sizes = (values.sizes ?? '5,20,50').split(',').map(Number)
+  if (!sizes.every(size => Number.isInteger(size) && size >= 2 && size <= 200))
+    throw new Error('--sizes are whole numbers from 2 to 200')
   return {
     parts,
+    sizes,
     kills: whole('kills', 20, 1000),
     changes: whole('changes', 100, 10_000),
     records: whole('records', 100_000, 1_000_000),
@@ -58,7 +68,7 @@ const spread = (values: readonly number[], unit: string, digits = 2): string =>
   `median ${quantile(values, 0.5).toFixed(digits)} ${unit}, 95 % ${quantile(values, 0.95).toFixed(digits)} ${unit}, ` +
   `99 % ${quantile(values, 0.99).toFixed(digits)} ${unit}, most ${Math.max(...values).toFixed(digits)} ${unit} of ${values.length}`
 
-function report({ failover, drain, cuts, changes, join: joined }: Figures): string {
+function report({ failover, drain, cuts, changes, join: joined, sizes }: Figures): string {
   const lines: string[] = []
   if (failover) {
     const { overmesh, openvpn } = failover
@@ -89,6 +99,13 @@ function report({ failover, drain, cuts, changes, join: joined }: Figures): stri
       `a new record is known there after         ${spread(joined.newRecordMs, 'ms', 0)}  (to reach: 100 ms)`,
     )
   }
+  for (const { controllers, bytesPerWrite, cpuMsPerWrite, idleBytesPerSecond, convergedMs } of sizes ?? []) {
+    lines.push(
+      `a write among ${String(controllers).padStart(3)} controllers          ` +
+        `${(bytesPerWrite / 1000).toFixed(1)} kB in all, ${cpuMsPerWrite.toFixed(2)} ms of CPU at each; equal ${convergedMs} ms after the last of 1,000; ` +
+        `idle ${(idleBytesPerSecond / 1000).toFixed(1)} kB/s each`,
+    )
+  }
   return `${lines.join('\n')}\n`
 }
 
@@ -113,6 +130,13 @@ if (parts.has('changes')) {
 if (parts.has('join')) {
   say(`a join with ${options.records} records`)
   figures.join = await measureFullJoin(options.records)
+}
+if (parts.has('sizes')) {
+  figures.sizes = []
+  for (const size of options.sizes) {
+    say(`1,000 writes among ${size} simulated controllers`)
+    figures.sizes.push(await measureSize(size, 1000))
+  }
 }
 if (parts.has('drain')) {
   say(`${kills} drains`)
