@@ -137,6 +137,7 @@ export class MeshCore implements TransportHandler {
   disconnected(id: ControllerId): void {
     if (!this.#peers.delete(id)) return
     this.#replication.disconnected(id)
+    this.presence.parted(id)
     this.presence.reconsider()
     this.onPeer(id, false)
   }

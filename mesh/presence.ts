@@ -3,6 +3,7 @@
 import type { ClientId, ControllerId } from '../state/kinds.ts'
 import { MAX_PARTS, PART_SESSIONS, type PresenceUpdate } from './messages.ts'
 import type { PresentFacts, PresentLink, PresentSession } from './presence-types.ts'
+import { factsOf, fromTuple, isNewer, linksOf, sameUp, toTuple } from './presence-update.ts'
 
 /** What one controller told of itself. */
 export interface ControllerPresence {
@@ -60,6 +61,10 @@ export class Presence {
   readonly #wanted = new Set<ControllerId>()
   readonly #pendingUp = new Map<ClientId, PresentSession>()
   readonly #pendingDown = new Set<ClientId>()
+  /** Changes that have a version of their own, and wait to be told. */
+  #outbox: PresenceUpdate[] = []
+  /** Which process of a controller is at the other end of its channel, by its boot. */
+  readonly #alive = new Map<ControllerId, number>()
   #pendingFacts = true
 
   constructor(init: PresenceInit) {
@@ -131,17 +136,11 @@ export class Presence {
 
   /** What is to be told to everyone since the last call. */
   take(): PresenceUpdate[] {
-    const updates: PresenceUpdate[] = []
     const own = this.#own
     own.facts = this.#init.facts()
-    while (this.#pendingUp.size > 0 || this.#pendingDown.size > 0) {
-      const up = [...this.#pendingUp.values()].slice(0, PART_SESSIONS)
-      const down = [...this.#pendingDown].slice(0, PART_SESSIONS)
-      for (const { client } of up) this.#pendingUp.delete(client)
-      for (const client of down) this.#pendingDown.delete(client)
-      const base = own.version++
-      updates.push({ ...this.#frame(), base, up: up.map(toTuple), down })
-    }
+    this.#count()
+    const updates = this.#outbox
+    this.#outbox = []
     if (this.#pendingFacts && updates.length === 0) updates.push(this.#frame())
     this.#pendingFacts = false
     return updates
@@ -149,9 +148,10 @@ export class Presence {
 
   /** All of this controller's presence, in parts. */
   snapshot(): PresenceUpdate[] {
+    // One version is the same sessions, whoever is told them and when: parts of two tellings must fit together.
+    this.#count()
     const sessions = [...this.#own.sessions.values()].slice(0, MAX_TOLD_SESSIONS)
     const parts = Math.max(1, Math.ceil(sessions.length / PART_SESSIONS))
-    // What waits is in it, and told once more by `take`: that changes nothing.
     return Array.from({ length: parts }, (_, part) => ({
       ...this.#frame(),
       base: 0,
@@ -159,6 +159,18 @@ export class Presence {
       parts,
       up: sessions.slice(part * PART_SESSIONS, (part + 1) * PART_SESSIONS).map(toTuple),
     }))
+  }
+
+  /** Gives the changes since the last call their versions. */
+  #count(): void {
+    while (this.#pendingUp.size > 0 || this.#pendingDown.size > 0) {
+      const up = [...this.#pendingUp.values()].slice(0, PART_SESSIONS)
+      const down = [...this.#pendingDown].slice(0, PART_SESSIONS)
+      for (const { client } of up) this.#pendingUp.delete(client)
+      for (const client of down) this.#pendingDown.delete(client)
+      const base = this.#own.version++
+      this.#outbox.push({ ...this.#frame(), base, up: up.map(toTuple), down })
+    }
   }
 
   #frame(): PresenceUpdate {
@@ -189,6 +201,8 @@ export class Presence {
   receive(controller: ControllerId, update: PresenceUpdate): void {
     const { boot, base, version } = update
     if (controller === this.#init.id) return
+    const alive = this.#alive.get(controller)
+    if (alive !== undefined && alive !== boot) return
     const told = this.#told.get(controller)
     if (told !== undefined && (boot < told.boot || (boot === told.boot && version < told.version))) return
     if (base === 0) {
@@ -197,23 +211,36 @@ export class Presence {
       if (told === undefined || told.boot !== boot || told.version !== version) this.#wanted.add(controller)
     } else {
       const links = linksOf(update)
-      const isNew = !sameUp(told.links, links) || update.up.length + update.down.length > 0
+      const isRelinked = !sameUp(told.links, links)
       told.facts = factsOf(update)
       told.links = links
       for (const client of update.down) this.#drop(told, client)
       for (const tuple of update.up) this.#put(told, fromTuple(tuple))
       told.version = version
-      this.#supersede(update.up.map(([client]) => client))
-      if (isNew) this.onChange()
+      if (isRelinked || update.up.length + update.down.length > 0) this.onChange()
+      // Others may be within reach by these links, and with them sessions that are newer than those here.
+      if (isRelinked) this.recheck()
+      else this.#supersede(update.up.map(([client]) => client))
     }
   }
 
-  /** A controller says at which version its presence is. */
+  /**
+   * A controller says, on its own channel, at which version its presence is. What another of its processes told is void,
+   * also when its clock was set back in between, so that the boot of this one is earlier.
+   */
   heard(controller: ControllerId, boot: number, version: number): void {
+    this.#alive.set(controller, boot)
     const told = this.#told.get(controller)
-    if (told === undefined || told.boot < boot || (told.boot === boot && told.version < version)) {
-      this.#wanted.add(controller)
-    }
+    if (told?.boot === boot && told.version >= version) return
+    this.#wanted.add(controller)
+    if (told === undefined || told.boot === boot) return
+    this.#forget(told)
+    this.onChange()
+  }
+
+  /** The channel to a controller closed. */
+  parted(controller: ControllerId): void {
+    this.#alive.delete(controller)
   }
 
   /** Whether `takeWanted` has something. */
@@ -239,7 +266,7 @@ export class Presence {
     if (gathering.parts.size < parts) return
     this.#gathering.delete(controller)
     const old = this.#told.get(controller)
-    for (const client of [...(old?.sessions.keys() ?? [])]) this.#drop(old!, client)
+    if (old) this.#forget(old)
     const told: Told = {
       controller,
       boot,
@@ -250,15 +277,11 @@ export class Presence {
     }
     this.#told.set(controller, told)
     this.#wanted.delete(controller)
-    const clients: ClientId[] = []
     for (const { up } of gathering.parts.values()) {
-      for (const tuple of up) {
-        this.#put(told, fromTuple(tuple))
-        clients.push(tuple[0])
-      }
+      for (const tuple of up) this.#put(told, fromTuple(tuple))
     }
-    this.#supersede(clients)
     this.onChange()
+    this.recheck()
   }
 
   // --- What follows
@@ -306,12 +329,11 @@ export class Presence {
   reconsider(): void {
     for (const [controller, told] of this.#told) {
       if (controller === this.#init.id || this.#init.isAdmitted(controller)) continue
-      for (const client of [...told.sessions.keys()]) this.#drop(told, client)
-      this.#told.delete(controller)
+      this.#forget(told)
       this.#gathering.delete(controller)
     }
-    this.recheck()
     this.onChange()
+    this.recheck()
   }
 
   /** Tells of sessions here that are elsewhere by now. */
@@ -321,9 +343,14 @@ export class Presence {
 
   #supersede(clients: readonly ClientId[]): void {
     for (const client of clients) {
-      if (!this.#own.sessions.has(client)) continue
+      if (!this.#own.sessions.has(client) || this.#holders.get(client)?.size === 1) continue
       if (this.where(client)?.controller !== this.#init.id) this.onSuperseded(client)
     }
+  }
+
+  #forget(told: Told): void {
+    for (const client of [...told.sessions.keys()]) this.#drop(told, client)
+    this.#told.delete(told.controller)
   }
 
   #put(told: Told, session: PresentSession): void {
@@ -345,42 +372,4 @@ export class Presence {
     this.onPending()
     this.onChange()
   }
-}
-
-/** The newer session wins; of two admitted in the same millisecond that of the higher controller id. */
-function isNewer(
-  a: PresentSession,
-  controllerA: ControllerId,
-  b: PresentSession,
-  controllerB: ControllerId,
-): boolean {
-  return a.since > b.since || (a.since === b.since && controllerA > controllerB)
-}
-
-/** Whether two tellings name the same links up: round trips alone change no way. */
-function sameUp(a: readonly PresentLink[], b: readonly PresentLink[]): boolean {
-  const up = (links: readonly PresentLink[]) =>
-    links
-      .filter(each => each.up)
-      .map(each => each.peer)
-      .sort()
-      .join()
-  return up(a) === up(b)
-}
-
-function factsOf({ facts }: PresenceUpdate): PresentFacts {
-  const [version, startedAt, draining, holdsRootKey, stateHash, records] = facts
-  return { version, startedAt, draining, holdsRootKey, stateHash, records }
-}
-
-function linksOf({ links }: PresenceUpdate): PresentLink[] {
-  return links.map(([peer, up, rtt, loss]) => ({ peer, up, rtt, loss }))
-}
-
-function toTuple({ client, since, remote }: PresentSession): [ClientId, number, string] {
-  return [client, since, remote]
-}
-
-function fromTuple([client, since, remote]: readonly [ClientId, number, string]): PresentSession {
-  return { client, since, remote }
 }
