@@ -65,8 +65,8 @@ export class MeshLife {
 
   constructor(seed: number, keepsLines = false) {
     this.seed = seed
-    // One in fifty has up to fifty controllers, one in ten up to ten.
-    const size = seed % 50 === 49 ? 'large' : seed % 10 === 9 ? 'medium' : 'small'
+    // One in a hundred has up to fifty controllers, one in twenty up to ten.
+    const size = seed % 100 === 50 ? 'large' : seed % 20 === 10 ? 'medium' : 'small'
     this.world = new MeshWorld(seed, size === 'large' ? SLOW : {}, keepsLines)
     const { clockwork } = this.world
     this.#size =
@@ -93,7 +93,7 @@ export class MeshLife {
     network.duplication = clockwork.pick(100)
     network.congestion = clockwork.choose([0, 0, 10])!
     network.jitter = clockwork.choose([2, 20, 60])!
-    for (let left = this.#size > 10 ? 25 : 70; left > 0; left--) {
+    for (let left = this.#size > 10 ? 20 : 60; left > 0; left--) {
       this.#event()
       await clockwork.advance(clockwork.between(5, clockwork.chance(100) ? 6000 : 800))
       for (const { process, index } of world.up) {
@@ -261,6 +261,11 @@ export class MeshLife {
     }
     await clockwork.advance(500)
     await this.#joinAgain()
+    if (this.#furthestAhead > MAX_SKEW_MS) {
+      // What was written by a clock that was ahead counts once all others have come so far.
+      await clockwork.until(() => areConnected(world.members), CONNECT_LIMIT)
+      clockwork.leap(this.#furthestAhead)
+    }
     const connected = this.#demand(
       await clockwork.until(() => areConnected(world.members), CONNECT_LIMIT),
       'not everyone is connected',
@@ -269,10 +274,6 @@ export class MeshLife {
       await clockwork.until(() => presenceProblem(world.members) === undefined, this.#presenceLimit),
       () => presenceProblem(world.members),
     )
-    if (this.#furthestAhead > MAX_SKEW_MS) {
-      clockwork.leap(this.#furthestAhead)
-      await clockwork.until(() => areConnected(world.members), CONNECT_LIMIT)
-    }
     const isPlain = !world.controllers.some(each => each.wasRestored) && this.#furthestAhead === 0
     const equal = this.#demand(
       await clockwork.until(() => areEqual(world.members), isPlain ? EQUAL_LIMIT : MENDED_LIMIT),
