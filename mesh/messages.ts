@@ -15,7 +15,8 @@ export type Frame =
   /** Two hashes that are equal on equal replicas. `answer`: the sender wants the receiver's. */
   | { type: 'summary'; vectorHash: string; stateHash: string; records: number; answer: boolean }
   | { type: 'vector'; vector: Vector; stateHash: string; answer: boolean }
-  | { type: 'delta'; records: Uint8Array[]; known: Vector; more: boolean }
+  /** As `Delta` has it. */
+  | { type: 'delta'; records: Uint8Array[]; known: Vector; base: Vector; more: boolean }
   | { type: 'buckets'; hashes: string[]; answer: boolean }
   | { type: 'repair'; records: Uint8Array[] }
   | { type: 'records'; records: Uint8Array[] }
@@ -124,9 +125,10 @@ const FRAMES: { [T in Frame['type']]: (fields: Fields) => (Frame & { type: T }) 
     if (parseVector(vector) === undefined || !isHash(stateHash) || !isFlag(answer)) return undefined
     return { type: 'vector', vector: vector as Vector, stateHash, answer }
   },
-  delta({ records, known, more }) {
-    if (!areRecords(records) || parseVector(known) === undefined || !isFlag(more)) return undefined
-    return { type: 'delta', records, known: known as Vector, more }
+  delta({ records, known, base, more }) {
+    if (!areRecords(records) || !isFlag(more)) return undefined
+    if (parseVector(known) === undefined || parseVector(base) === undefined) return undefined
+    return { type: 'delta', records, known: known as Vector, base: base as Vector, more }
   },
   buckets({ hashes, answer }) {
     if (!Array.isArray(hashes) || hashes.length !== BUCKETS || !isFlag(answer)) return undefined

@@ -148,7 +148,7 @@ export class Replication {
         state.stateHash = frame.stateHash
         state.behind = delta.records.length
         if (delta.records.length > 0 || Object.keys(delta.known).length > 0) {
-          send(peer, { type: 'delta', ...delta, records: [...delta.records] })
+          send(peer, { type: 'delta', base: {}, ...delta, records: [...delta.records] })
         }
         // So that the peer sends what this replica lacks.
         if (frame.answer) this.#tellVector(peer, false)

@@ -31,6 +31,8 @@ export interface IntakeInit {
 export interface Delivery {
   /** What the sender says is accounted for once the records are taken; undefined for nothing. */
   readonly claims: Knowledge | undefined
+  /** What of those origins must be accounted for here for that to hold: what was when the sender was asked. */
+  readonly base: Knowledge
   /** This replica's origin and last sequence number: nobody is believed beyond that. */
   readonly own: { readonly origin: Origin; readonly sequence: number }
   /** Also looks at records accounted for before. */
@@ -67,7 +69,7 @@ export class Intake {
 
   /** Works records into a batch. */
   take(batch: Batch, records: readonly Uint8Array[], delivery: Delivery): Taken {
-    const { claims, own, again } = delivery
+    const { claims, base, own, again } = delivery
     const unaccounted = new Map<Origin, Set<number>>()
     const highest = new Map<Origin, number>()
     let isWhole = true
@@ -88,7 +90,8 @@ export class Intake {
       return outcome
     })
     this.#settle(batch)
-    if (claims !== undefined && isWhole && !batch.forgets) this.#believe(batch, claims, unaccounted, own)
+    if (claims !== undefined && isWhole && !batch.forgets)
+      this.#believe(batch, { claims, base, own }, unaccounted)
     return { outcomes, highest }
   }
 
@@ -141,17 +144,21 @@ export class Intake {
     for (const removal of [...batch.removals()]) voidAfter(batch, removal)
   }
 
-  /** Takes a peer's word for what is superseded, except for what it sent and this replica could not take. */
+  /**
+   * Takes a peer's word for what is superseded, except for what it sent and this replica could not take. It is void where
+   * this replica asks for more by now than it did then, as after a removal.
+   */
   #believe(
     batch: Batch,
-    claims: Knowledge,
+    { claims, base, own }: { claims: Knowledge; base: Knowledge; own: Delivery['own'] },
     unaccounted: ReadonlyMap<Origin, ReadonlySet<number>>,
-    own: Delivery['own'],
   ): void {
     for (const [origin, set] of claims) {
       if (origin === own.origin && set.highest > own.sequence) continue
       const known = this.#knowledge.get(origin)
       if (known === undefined ? this.#knowledge.size >= MAX_ORIGINS : known.includes(set)) continue
+      const before = base.get(origin)
+      if (before !== undefined && before.size > 0 && !known?.includes(before)) continue
       batch.knownOf(origin).addAll(set, unaccounted.get(origin))
     }
   }

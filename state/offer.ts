@@ -1,6 +1,7 @@
 // What one replica has that another lacks.
-import { encodeRecord, originOf, recordKey, type StateRecord } from './record.ts'
+import { encodeRecord, type Origin, originOf, recordKey, type StateRecord } from './record.ts'
 import { BUCKETS, bucketOf } from './record-hash.ts'
+import type { SequenceSet } from './sequence-set.ts'
 import type { RecordTable } from './table.ts'
 import { type Knowledge, toVector, type Vector } from './vector.ts'
 
@@ -9,6 +10,11 @@ export interface Delta {
   readonly records: readonly Uint8Array[]
   /** What the receiver has accounted for once it took the records; covers what was superseded and never comes. */
   readonly known: Vector
+  /**
+   * What the receiver said it had accounted for of those origins: `known` holds only for one that still has. Absent where
+   * that was nothing.
+   */
+  readonly base?: Vector
   /** More is to be had by asking again with the new vector. */
   readonly more: boolean
 }
@@ -21,11 +27,21 @@ export interface Delta {
 export function offer(table: RecordTable, ours: Knowledge, theirs: Knowledge, maxBytes: number): Delta {
   const records: Uint8Array[] = []
   const known: Knowledge = new Map()
+  const base: Knowledge = new Map()
+  const claim = (origin: Origin, set: SequenceSet): void => {
+    known.set(origin, set)
+    const has = theirs.get(origin)
+    if (has !== undefined && has.size > 0) base.set(origin, has)
+  }
+  const delta = (more: boolean): Delta => {
+    const claims = { records, known: toVector(known), more }
+    return base.size > 0 ? { ...claims, base: toVector(base) } : claims
+  }
   let bytes = 0
   for (const { record } of table.all('controller')) {
     if (theirs.get(originOf(record))?.has(record.sequence)) continue
     const encoded = encodeRecord(record)
-    if (bytes > 0 && bytes + encoded.length > maxBytes) return { records, known: {}, more: true }
+    if (bytes > 0 && bytes + encoded.length > maxBytes) return delta(true)
     bytes += encoded.length
     records.push(encoded)
   }
@@ -41,15 +57,15 @@ export function offer(table: RecordTable, ours: Knowledge, theirs: Knowledge, ma
     for (const record of missing) {
       const encoded = encodeRecord(record)
       if (bytes > 0 && bytes + encoded.length > maxBytes) {
-        if (accounted !== undefined) known.set(origin, accounted.upTo(record.sequence - 1))
-        return { records, known: toVector(known), more: true }
+        if (accounted !== undefined) claim(origin, accounted.upTo(record.sequence - 1))
+        return delta(true)
       }
       bytes += encoded.length
       records.push(encoded)
     }
-    if (accounted !== undefined && !has?.includes(accounted)) known.set(origin, accounted)
+    if (accounted !== undefined && !has?.includes(accounted)) claim(origin, accounted)
   }
-  return { records, known: toVector(known), more: false }
+  return delta(false)
 }
 
 /**

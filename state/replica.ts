@@ -255,7 +255,9 @@ export class Replica {
   }
 
   #absorb(delta: Delta): Promise<Outcome[]> {
-    return this.#queue.run(() => this.#take(delta.records, parseVector(delta.known)))
+    const claims = parseVector(delta.known)
+    const base = parseVector(delta.base ?? {})
+    return this.#queue.run(() => this.#take(delta.records, base && claims, base))
   }
 
   /** What this replica has accounted for. */
@@ -305,7 +307,7 @@ export class Replica {
    * may come back with an old copy that still had it: no record that anyone holds is ever lost to a repair.
    */
   repair(records: readonly Uint8Array[]): Promise<Outcome[]> {
-    return this.#queue.run(() => this.#take(records, undefined, true))
+    return this.#queue.run(() => this.#take(records, undefined, undefined, true))
   }
 
   /**
@@ -358,11 +360,12 @@ export class Replica {
   async #take(
     records: readonly Uint8Array[],
     claims: Knowledge | undefined,
+    base: Knowledge = new Map(),
     again = false,
   ): Promise<Outcome[]> {
     const batch = this.#newBatch()
     const own = { origin: this.#origin, sequence: this.#sequence }
-    const { outcomes, highest } = this.#intake.take(batch, records, { claims, own, again })
+    const { outcomes, highest } = this.#intake.take(batch, records, { claims, base, own, again })
     await this.#commit(batch, 'received')
     if ((highest.get(own.origin) ?? 0) > own.sequence) await this.#noticeAmnesia()
     return outcomes

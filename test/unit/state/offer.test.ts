@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { decodeRecord } from '../../../state/record.ts'
-import { controllerOp, exchange, foundMesh, openReplica, pull, settingOp } from './samples.ts'
+import { controllerOp, exchange, foundMesh, MESH_ID, openReplica, pull, settingOp } from './samples.ts'
 
 /** Rounds beyond it would go on for ever. */
 const ENOUGH = 100
@@ -52,4 +52,22 @@ test('more controllers than fit into one answer come in several', async () => {
   const newcomer = await openReplica(20)
   assert.ok((await pull(newcomer.replica, founder.replica, 1500)) > 3)
   assert.equal(newcomer.replica.hash(), founder.replica.hash())
+})
+
+test('an answer to an earlier question does not hold for a replica that asks for more by now', async () => {
+  const founder = await foundMesh()
+  const other = await openReplica(1)
+  await pull(other.replica, founder.replica)
+  await other.replica.write([controllerOp(1)])
+  await exchange(founder.replica, other.replica)
+  const asked = other.replica.vector()
+  await founder.replica.write([settingOp('later', 1)])
+  const answer = founder.replica.missingFor(asked)!
+  // The same controller, its disk wiped before the answer came.
+  const wiped = await openReplica(1)
+  await wiped.replica.absorb(answer)
+  await exchange(founder.replica, wiped.replica)
+  assert.equal(wiped.replica.get('setting', 'later')?.value, 1)
+  assert.ok(wiped.replica.get('mesh', MESH_ID))
+  assert.equal(wiped.replica.hash(), founder.replica.hash())
 })
