@@ -36,6 +36,7 @@ export class Batch {
   readonly #knowledge: Knowledge
   readonly #pending = new Map<string, Pending>()
   readonly #known: Knowledge = new Map()
+  readonly #forgotten = new Set<Origin>()
   #forgets = false
   /** Bytes to store, by key. */
   readonly put = new Map<string, Uint8Array>()
@@ -114,6 +115,19 @@ export class Batch {
   /** Starts again from nothing, for one origin. */
   forgetOrigin(origin: Origin): void {
     this.#known.set(origin, new SequenceSet())
+    this.#forgotten.add(origin)
+  }
+
+  /** Whether this batch forgot what was known of an origin. */
+  hasForgotten(origin: Origin): boolean {
+    return this.#forgotten.has(origin)
+  }
+
+  /** Starts again from nothing, for all that one author wrote. */
+  forgetAuthor(author: ControllerId): void {
+    for (const [origin, set] of this.#knowledge) {
+      if (origin.startsWith(author) && set.size > 0 && !this.#forgotten.has(origin)) this.forgetOrigin(origin)
+    }
   }
 
   /** Starts again from nothing, so that peers send everything once more. Loses no record. */

@@ -22,6 +22,8 @@ export type Outcome =
   | { outcome: 'refused'; reason: string }
 
 export interface IntakeInit {
+  /** Whose replica it is. */
+  readonly self: ControllerId
   readonly authority: Authority
   readonly knowledge: Knowledge
   /** Wall clock, ms since 1970. */
@@ -46,12 +48,14 @@ export interface Taken {
 }
 
 export class Intake {
+  readonly #self: ControllerId
   readonly #authority: Authority
   readonly #knowledge: Knowledge
   readonly #now: () => number
   readonly #holding = new Holding()
 
   constructor(init: IntakeInit) {
+    this.#self = init.self
     this.#authority = init.authority
     this.#knowledge = init.knowledge
     this.#now = init.now
@@ -122,6 +126,9 @@ export class Intake {
       case 'refused':
         return { outcome: 'refused', reason: verdict.reason }
       case 'unknown-author':
+        // What is known of its records is wrong when its own is not among them: that was replaced by one that came too early
+        // to be taken, and was lost since.
+        if (record.author !== this.#self) batch.forgetAuthor(record.author)
         return { outcome: 'held', why: 'unknown-author', kept: this.#holding.hold(record, bytes, now) }
       case 'void':
         batch.know(record)
@@ -155,6 +162,7 @@ export class Intake {
   ): void {
     for (const [origin, set] of claims) {
       if (origin === own.origin && set.highest > own.sequence) continue
+      if (batch.hasForgotten(origin)) continue
       const known = this.#knowledge.get(origin)
       if (known === undefined ? this.#knowledge.size >= MAX_ORIGINS : known.includes(set)) continue
       const before = base.get(origin)

@@ -104,7 +104,12 @@ export class Replica {
     this.#clock = new HybridClock(init.now, recovered.last)
     this.#table = recovered.table
     this.#knowledge = recovered.knowledge
-    this.#intake = new Intake({ authority: this.#authority, knowledge: this.#knowledge, now: init.now })
+    this.#intake = new Intake({
+      self: this.id,
+      authority: this.#authority,
+      knowledge: this.#knowledge,
+      now: init.now,
+    })
     this.#problems = [...recovered.problems]
     this.#incarnation = recovered.incarnation
     this.#sequence = recovered.sequence

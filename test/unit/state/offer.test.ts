@@ -71,3 +71,25 @@ test('an answer to an earlier question does not hold for a replica that asks for
   assert.ok(wiped.replica.get('mesh', MESH_ID))
   assert.equal(wiped.replica.hash(), founder.replica.hash())
 })
+
+test('a controller whose record was replaced by one that came too early, and lost, is found again', async () => {
+  const remover = await foundMesh()
+  const [removed, witness, newcomer] = [await openReplica(1), await openReplica(2), await openReplica(3)]
+  for (const [i, each] of [removed, witness].entries()) {
+    await pull(each.replica, remover.replica)
+    await each.replica.write([controllerOp(i + 1)])
+    await exchange(remover.replica, each.replica)
+  }
+  await exchange(removed.replica, witness.replica)
+  remover.time += 10 * 60_000
+  await remover.replica.write([controllerOp(1, { removedAt: remover.time })])
+  await pull(newcomer.replica, remover.replica)
+  assert.equal(newcomer.replica.held, 1)
+  assert.equal(newcomer.replica.get('controller', removed.replica.id), undefined)
+  // From here on the remover is gone for good, and nobody else heard of the removal.
+  await removed.replica.write([settingOp('later', 1)])
+  await exchange(removed.replica, witness.replica)
+  for (let round = 0; round < 3; round++) await pull(newcomer.replica, witness.replica)
+  assert.equal(newcomer.replica.get('setting', 'later')?.value, 1)
+  assert.equal(newcomer.replica.hash(), witness.replica.hash())
+})
