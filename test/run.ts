@@ -1,5 +1,5 @@
 // `npm test [-- SUITE…|FILE…]`: checks what the chosen suites need, runs them by node:test, and closes with the totals.
-// Suites: unit, property, simulation, fuzz (files in parallel), lab (one file at a time). All of them by default.
+// Suites: unit, property, fuzz (files in parallel), simulation, lab (one file at a time). All of them by default.
 import { existsSync, globSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { dirname, relative, resolve } from 'node:path'
@@ -16,6 +16,8 @@ type Suite = (typeof SUITES)[number]
 /** A test file that takes longer hangs. */
 const FILE_TIMEOUT_MS = 5 * 60_000
 const LAB_FILE_TIMEOUT_MS = 10 * 60_000
+/** Hundreds of lives, on all cores. */
+const SIMULATION_TIMEOUT_MS = 20 * 60_000
 
 const testDirectory = dirname(fileURLToPath(import.meta.url))
 const topDirectory = dirname(testDirectory)
@@ -87,8 +89,11 @@ function closingLine(event: TestEvent): { name: string; value: number } | undefi
 
 const chosen = chooseFiles(process.argv.slice(2))
 const lab = chosen.get('lab') ?? []
-const others = [...chosen].flatMap(([suite, files]) => (suite === 'lab' ? [] : files))
-if (lab.length + others.length === 0) fail(['no test files found'], 1)
+const simulation = chosen.get('simulation') ?? []
+const others = [...chosen].flatMap(([suite, files]) =>
+  suite === 'lab' || suite === 'simulation' ? [] : files,
+)
+if (lab.length + simulation.length + others.length === 0) fail(['no test files found'], 1)
 
 if (lab.length > 0) {
   const reasons = prepareForLab(say)
@@ -107,6 +112,8 @@ const phase = (files: string[], concurrency: number, timeout: number) => () =>
   }) as AsyncIterable<TestEvent>
 const runs = []
 if (others.length > 0) runs.push(phase(others, availableParallelism(), FILE_TIMEOUT_MS))
+// One file at a time: each takes all cores, and what else ran beside it would be late.
+if (simulation.length > 0) runs.push(phase(simulation, 1, SIMULATION_TIMEOUT_MS))
 if (lab.length > 0) runs.push(phase(lab, 1, LAB_FILE_TIMEOUT_MS))
 
 /** Ends the files that run, which clean up after themselves; a second signal ends this program at once. */

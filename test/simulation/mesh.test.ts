@@ -10,7 +10,7 @@ import { liveSeeds } from './pool.ts'
 const FIRST_SEED = Number(process.env.OVERMESH_SEED ?? 1)
 const SEEDS = process.env.OVERMESH_SEED === undefined ? Number(process.env.OVERMESH_SEEDS ?? 500) : 1
 
-test(`${SEEDS} random lives of a mesh end well`, { timeout: 290_000 }, async () => {
+test(`${SEEDS} random lives of a mesh end well`, { timeout: 1_000_000 }, async () => {
   let failed: string | undefined
   await liveSeeds(FIRST_SEED, SEEDS, availableParallelism(), ({ seed, failure }) => {
     if (failure === undefined) return true

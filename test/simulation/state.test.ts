@@ -307,7 +307,7 @@ async function attempt(node: Node, ops: Op[]): Promise<boolean> {
   }
 }
 
-test(`${SEEDS} random lives of a mesh end in one state that lost nothing`, { timeout: 120_000 }, async () => {
+test(`${SEEDS} random lives of a mesh end in one state that lost nothing`, { timeout: 290_000 }, async () => {
   for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS; seed++) {
     try {
       await new Life(seed).run()
