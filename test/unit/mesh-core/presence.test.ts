@@ -1,0 +1,281 @@
+// Who is connected where, as each controller believes it.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { PART_SESSIONS, type PresenceUpdate } from '../../../mesh/messages.ts'
+import { Presence } from '../../../mesh/presence.ts'
+import type { ClientId, ControllerId } from '../../../state/kinds.ts'
+import { clientId, identity, START } from '../state/samples.ts'
+
+const WEB = clientId(1)
+const DB = clientId(2)
+const idOf = (index: number): ControllerId => identity(index).id
+
+interface Seat {
+  readonly id: ControllerId
+  readonly presence: Presence
+  readonly lost: ClientId[]
+  readonly unreachable: Set<ControllerId>
+  readonly strangers: Set<ControllerId>
+  changes: number
+  skew: number
+}
+
+let time = START
+
+function seat(index: number, boot = START): Seat {
+  const made = {
+    id: idOf(index),
+    lost: [] as ClientId[],
+    unreachable: new Set<ControllerId>(),
+    strangers: new Set<ControllerId>(),
+    changes: 0,
+    skew: 0,
+  } as Seat & { presence: Presence }
+  made.presence = new Presence({
+    id: made.id,
+    boot,
+    now: () => time + made.skew,
+    facts: () => ({
+      version: `of ${index}`,
+      startedAt: boot,
+      draining: false,
+      holdsRootKey: false,
+      stateHash: '00'.repeat(32),
+      records: 0,
+    }),
+    isAdmitted: id => !made.strangers.has(id),
+    isReachable: id => !made.unreachable.has(id),
+  })
+  made.presence.onChange = () => {
+    made.changes++
+  }
+  made.presence.onSuperseded = client => made.lost.push(client)
+  return made
+}
+
+/** Tells everyone what one has to tell. */
+function tell(from: Seat, ...to: Seat[]): PresenceUpdate[] {
+  const updates = from.presence.take()
+  for (const each of to) for (const update of updates) each.presence.receive(from.id, update)
+  return updates
+}
+
+function tellAll(from: Seat, ...to: Seat[]): void {
+  for (const each of to) for (const update of from.presence.snapshot()) each.presence.receive(from.id, update)
+}
+
+function heartbeat(from: Seat, to: Seat): void {
+  to.presence.heard(from.id, from.presence.own.boot, from.presence.own.version)
+}
+
+const at = ({ presence }: Seat, client: ClientId) => presence.where(client)?.controller
+
+test('a session is where its controller says, until it says that it ended', () => {
+  const [a, b] = [seat(0), seat(1)]
+  tellAll(a, b)
+  a.presence.sessionUp(WEB, '192.0.2.1:1')
+  tell(a, b)
+  assert.equal(at(b, WEB), a.id)
+  assert.equal(b.presence.where(WEB)?.session.remote, '192.0.2.1:1')
+  a.presence.sessionMoved(WEB, '192.0.2.2:2')
+  tell(a, b)
+  assert.equal(b.presence.where(WEB)?.session.remote, '192.0.2.2:2')
+  a.presence.sessionDown(WEB)
+  tell(a, b)
+  assert.equal(at(b, WEB), undefined)
+  assert.deepEqual([...b.presence.clients()], [])
+})
+
+test('the newest session wins, also over one of a controller whose clock is an hour ahead', () => {
+  const [a, b, c] = [seat(0), seat(1), seat(2)]
+  a.skew = 3_600_000
+  for (const each of [a, b, c]) tellAll(each, ...[a, b, c].filter(other => other !== each))
+  a.presence.sessionUp(WEB, 'x')
+  tell(a, b, c)
+  b.presence.sessionUp(WEB, 'y')
+  tell(b, a, c)
+  for (const each of [a, b, c]) assert.equal(at(each, WEB), b.id)
+  assert.deepEqual(a.lost, [WEB])
+  assert.deepEqual(b.lost, [])
+})
+
+test('sessions of the same moment have one winner everywhere', () => {
+  const [a, b] = [seat(0), seat(1)]
+  tellAll(a, b)
+  tellAll(b, a)
+  a.presence.sessionUp(WEB, 'x')
+  b.presence.sessionUp(WEB, 'y')
+  tell(a, b)
+  tell(b, a)
+  assert.equal(at(a, WEB), at(b, WEB))
+  assert.equal(a.lost.length + b.lost.length, 1)
+})
+
+test('a controller out of reach takes its sessions with it, and brings them back', () => {
+  const [a, b] = [seat(0), seat(1)]
+  tellAll(a, b)
+  a.presence.sessionUp(WEB, 'x')
+  tell(a, b)
+  b.unreachable.add(a.id)
+  b.presence.reconsider()
+  assert.equal(at(b, WEB), undefined)
+  assert.deepEqual(
+    [...b.presence.entries()].map(each => each.controller),
+    [b.id],
+  )
+  b.unreachable.clear()
+  b.presence.reconsider()
+  assert.equal(at(b, WEB), a.id)
+})
+
+test('a session that was replaced while its controller was out of reach is told so when both meet again', () => {
+  const [a, b] = [seat(0), seat(1)]
+  tellAll(a, b)
+  tellAll(b, a)
+  a.presence.sessionUp(WEB, 'x')
+  tell(a, b)
+  a.unreachable.add(b.id)
+  b.unreachable.add(a.id)
+  time += 1000
+  b.presence.sessionUp(WEB, 'y')
+  tell(b, a)
+  assert.deepEqual(a.lost, [])
+  a.unreachable.clear()
+  a.presence.reconsider()
+  assert.deepEqual(a.lost, [WEB])
+})
+
+test('links that bring a controller within reach end the sessions it has newer ones of', () => {
+  const [a, b, c] = [seat(0), seat(1), seat(2)]
+  tellAll(b, a)
+  tellAll(c, a)
+  a.presence.sessionUp(WEB, 'x')
+  tell(a, b)
+  a.unreachable.add(b.id)
+  time += 1000
+  b.presence.sessionUp(WEB, 'y')
+  tell(b, a)
+  assert.deepEqual(a.lost, [])
+  // What c tells of its links opens a way to b.
+  a.presence.onChange = () => a.unreachable.delete(b.id)
+  c.presence.setLinks([{ peer: b.id, up: true, rtt: 1, loss: 0 }])
+  tell(c, a)
+  assert.deepEqual(a.lost, [WEB])
+})
+
+test('who is removed is forgotten', () => {
+  const [a, b] = [seat(0), seat(1)]
+  tellAll(a, b)
+  a.presence.sessionUp(WEB, 'x')
+  tell(a, b)
+  b.strangers.add(a.id)
+  b.presence.reconsider()
+  assert.equal(b.presence.of(a.id), undefined)
+  assert.deepEqual([...b.presence.clients()], [])
+})
+
+test('a change that got lost is noticed by the next one, and by a heartbeat', () => {
+  const [a, b, c] = [seat(0), seat(1), seat(2)]
+  tellAll(a, b, c)
+  a.presence.sessionUp(WEB, 'x')
+  tell(a)
+  heartbeat(a, c)
+  assert.deepEqual(c.presence.takeWanted(), [a.id])
+  a.presence.sessionUp(DB, 'y')
+  tell(a, b)
+  assert.equal(at(b, DB), undefined)
+  assert.deepEqual(b.presence.takeWanted(), [a.id])
+  assert.deepEqual(b.presence.takeWanted(), [])
+  tellAll(a, b)
+  assert.equal(at(b, WEB), a.id)
+  assert.equal(at(b, DB), a.id)
+  heartbeat(a, b)
+  assert.equal(b.presence.wants, false)
+})
+
+test('what comes late, or twice, changes nothing', () => {
+  const [a, b] = [seat(0), seat(1)]
+  tellAll(a, b)
+  a.presence.sessionUp(WEB, 'x')
+  const first = tell(a, b)
+  a.presence.sessionDown(WEB)
+  tell(a, b)
+  for (const update of first) b.presence.receive(a.id, update)
+  assert.equal(at(b, WEB), undefined)
+  assert.equal(b.presence.wants, false)
+})
+
+test('a later process of a controller voids all that the one before told', () => {
+  const [a, b] = [seat(0), seat(1)]
+  tellAll(a, b)
+  a.presence.sessionUp(WEB, 'x')
+  const old = tell(a, b)
+  const again = seat(0, START + 5000)
+  tellAll(again, b)
+  assert.equal(at(b, WEB), undefined)
+  for (const update of old) b.presence.receive(a.id, update)
+  assert.equal(at(b, WEB), undefined)
+})
+
+test('a controller is believed on its own channel when its clock was set back before it started again', () => {
+  const [a, b] = [seat(0), seat(1)]
+  tellAll(a, b)
+  a.presence.sessionUp(WEB, 'x')
+  const old = tell(a, b)
+  const again = seat(0, START - 3_600_000)
+  heartbeat(again, b)
+  assert.equal(at(b, WEB), undefined)
+  assert.deepEqual(b.presence.takeWanted(), [again.id])
+  tellAll(again, b)
+  again.presence.sessionUp(DB, 'y')
+  tell(again, b)
+  assert.equal(at(b, DB), again.id)
+  // What the earlier process said does not come back, whoever repeats it.
+  for (const update of old) b.presence.receive(a.id, update)
+  assert.equal(at(b, WEB), undefined)
+  assert.equal(at(b, DB), again.id)
+})
+
+test('a great presence comes in parts, and counts once all are there', () => {
+  const [a, b] = [seat(0), seat(1)]
+  const count = 2 * PART_SESSIONS + 1
+  for (let i = 0; i < count; i++) a.presence.sessionUp(clientId(i), 'x')
+  const parts = a.presence.snapshot()
+  assert.equal(parts.length, 3)
+  for (const part of [parts[2], parts[0]]) b.presence.receive(a.id, part)
+  assert.equal(b.presence.of(a.id), undefined)
+  b.presence.receive(a.id, parts[1])
+  assert.equal(b.presence.of(a.id)?.sessions.size, count)
+})
+
+test('parts of two tellings fit together, whatever happened in between', () => {
+  const [a, b] = [seat(0), seat(1)]
+  const count = 2 * PART_SESSIONS
+  for (let i = 0; i < count; i++) a.presence.sessionUp(clientId(i), 'x')
+  const [first] = a.presence.snapshot()
+  a.presence.sessionDown(clientId(0))
+  const later = a.presence.snapshot()
+  b.presence.receive(a.id, first)
+  for (const part of later.slice(1)) b.presence.receive(a.id, part)
+  assert.equal(b.presence.of(a.id), undefined)
+  b.presence.receive(a.id, later[0])
+  assert.equal(b.presence.of(a.id)?.sessions.size, count - 1)
+})
+
+test('many changes at once are told in parts of their own', () => {
+  const [a, b] = [seat(0), seat(1)]
+  tellAll(a, b)
+  for (let i = 0; i < 3 * PART_SESSIONS; i++) a.presence.sessionUp(clientId(i), 'x')
+  assert.equal(tell(a, b).length, 3)
+  assert.equal(b.presence.of(a.id)?.sessions.size, 3 * PART_SESSIONS)
+  assert.equal(b.presence.wants, false)
+})
+
+test('nobody speaks for this controller but itself', () => {
+  const [a, b] = [seat(0), seat(1)]
+  a.presence.sessionUp(WEB, 'x')
+  b.presence.sessionUp(DB, 'y')
+  for (const update of b.presence.snapshot()) a.presence.receive(a.id, update)
+  assert.equal(at(a, DB), undefined)
+  assert.equal(at(a, WEB), a.id)
+})
