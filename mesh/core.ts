@@ -213,6 +213,7 @@ export class MeshCore implements TransportHandler {
         records: known?.records || (facts?.records ?? 0),
         behind:
           known?.behind ??
+          this.#replication.behindOf(id) ??
           (facts?.stateHash === replica.hash() ? 0 : Math.max(1, replica.count - (facts?.records ?? 0))),
       }
     })

@@ -41,6 +41,8 @@ const MAX_GOSSIP_WORK = 1000
 export class Replication {
   readonly #init: ReplicationInit
   readonly #peers = new Map<ControllerId, PeerReplica & { work: number }>()
+  /** How far those that were connected once were behind when last heard, and are since. */
+  readonly #behind = new Map<ControllerId, number>()
   #gossipWork = 0
   /** Calls of `stored` that wait. */
   readonly #waiting = new Set<() => void>()
@@ -57,11 +59,15 @@ export class Replication {
   }
 
   connected(peer: ControllerId): void {
-    this.#peers.set(peer, { stateHash: '', records: 0, behind: this.#init.replica.count, work: 0 })
+    const behind = this.#behind.get(peer) ?? this.#init.replica.count
+    this.#behind.delete(peer)
+    this.#peers.set(peer, { stateHash: '', records: 0, behind, work: 0 })
     this.compare(peer, true)
   }
 
   disconnected(peer: ControllerId): void {
+    const behind = this.#peers.get(peer)?.behind
+    if (behind !== undefined && this.#init.isAdmitted(peer)) this.#behind.set(peer, behind)
     this.#peers.delete(peer)
     for (const wake of [...this.#waiting]) wake()
   }
@@ -69,6 +75,11 @@ export class Replication {
   /** What is known of the replica of a connected peer. */
   of(peer: ControllerId): PeerReplica | undefined {
     return this.#peers.get(peer)
+  }
+
+  /** Records of this replica that a peer which is not connected is not known to have; undefined when it never was. */
+  behindOf(peer: ControllerId): number | undefined {
+    return this.#behind.get(peer)
   }
 
   /** Tells a peer the two hashes. @param answer asks for the peer's */
@@ -204,6 +215,7 @@ export class Replication {
 
   #changed({ changes, cause }: ChangeSet): void {
     for (const state of this.#peers.values()) state.behind += changes.length
+    for (const [peer, behind] of this.#behind) this.#behind.set(peer, behind + changes.length)
     if (cause !== 'written') return
     const records = changes.flatMap(({ after }) => (after === undefined ? [] : [encodeRecord(after)]))
     const bytes = records.reduce((sum, record) => sum + record.length, 0)
