@@ -1,6 +1,6 @@
 // A peer that lies: what it sends must change nothing.
 import { hash, sign } from 'node:crypto'
-import { encodeFrame, encodeStatement, type PresenceUpdate } from '../../mesh/messages.ts'
+import { encodeFrame, encodeStatement, type Frame, type PresenceUpdate } from '../../mesh/messages.ts'
 import { makeStamp } from '../../state/clock.ts'
 import { encodeRecord, signRecord, type UnsignedRecord } from '../../state/record.ts'
 import { mutate, Random } from '../fuzz/mutate.ts'
@@ -15,6 +15,10 @@ const STRANGER = 990
 /** Sends one lie to `victim`, as if it came from `peer` or by gossip. */
 export function attack(world: MeshWorld, victim: SimController, peer: SimController): void {
   const { clockwork, network } = world
+  if (clockwork.chance(50)) {
+    deceive(world, victim, peer)
+    return
+  }
   const lie = LIES[clockwork.pick(LIES.length)](world, peer)
   const port = victim.process?.port
   if (!lie || !port) return
@@ -27,6 +31,22 @@ export function attack(world: MeshWorld, victim: SimController, peer: SimControl
     network.hostile.add(name)
     port.hear(name, lie, undefined)
   }
+}
+
+/** Tells `victim` that it has everything up to some number of a controller's, or asks it as one that has. */
+function deceive(world: MeshWorld, victim: SimController, peer: SimController): void {
+  const { clockwork } = world
+  const { process } = victim
+  const of = clockwork.choose(world.members.filter(each => each.isUp))
+  if (!process || !of || !process.port.connected.includes(peer.id)) return
+  const { incarnation } = of.process!.replica
+  const claims = { [`${of.id}/${incarnation}`]: [1, 1 + clockwork.pick(clockwork.chance(500) ? 1e9 : 100)] }
+  world.isDeceived = true
+  clockwork.note(`c${victim.index} is deceived of c${of.index}`)
+  const lie: Frame = clockwork.chance(500)
+    ? { type: 'delta', records: [], known: claims, base: {}, more: false }
+    : { type: 'vector', vector: claims, stateHash: '00'.repeat(32), answer: true }
+  process.port.attendant.handler.frame(peer.id, encodeFrame(lie))
 }
 
 type Lie = (world: MeshWorld, peer: SimController) => Uint8Array | undefined

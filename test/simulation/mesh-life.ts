@@ -95,7 +95,10 @@ export class MeshLife {
     network.jitter = clockwork.choose([2, 20, 60])!
     for (let left = this.#size > 10 ? 20 : 60; left > 0; left--) {
       this.#event()
-      await clockwork.advance(clockwork.between(5, clockwork.chance(100) ? 6000 : 800))
+      // Now and then long enough for deletions to be forgotten.
+      const isLong = clockwork.chance(this.#size > 5 ? 0 : 4)
+      const most = isLong ? 70_000 : clockwork.chance(100) ? 6000 : 800
+      await clockwork.advance(clockwork.between(isLong ? 61_000 : 5, most))
       for (const { process, index } of world.up) {
         const problem = addressProblem(process!)
         if (problem) throw new Error(`c${index}: ${problem}`)
@@ -213,7 +216,7 @@ export class MeshLife {
   #join(host: SimController): void {
     const { world } = this
     const canHost = host.process!.views.isAdmitted(host.id) && !world.removed.has(host)
-    if (canHost && world.controllers.length < 2 * this.#size)
+    if (canHost && world.controllers.length < this.#size + 3)
       world.clockwork.spawn(world.join(host, this.#smallSkew()))
   }
 
@@ -274,7 +277,8 @@ export class MeshLife {
       await clockwork.until(() => presenceProblem(world.members) === undefined, this.#presenceLimit),
       () => presenceProblem(world.members),
     )
-    const isPlain = !world.controllers.some(each => each.wasRestored) && this.#furthestAhead === 0
+    const isPlain =
+      !world.controllers.some(each => each.wasRestored) && this.#furthestAhead === 0 && !world.isDeceived
     const equal = this.#demand(
       await clockwork.until(() => areEqual(world.members), isPlain ? EQUAL_LIMIT : MENDED_LIMIT),
       () => [...problems(world)].join('; '),

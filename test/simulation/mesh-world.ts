@@ -28,6 +28,8 @@ export class MeshWorld implements SimHost {
   readonly revoked = new Set<Serial>()
   /** Lies told. */
   lies = 0
+  /** Someone was told that it has what it has not. */
+  isDeceived = false
   /** Receipts that said too much. */
   readonly overstated: string[] = []
   onChanged: (controller: SimController, set: ChangeSet) => void = () => {}
@@ -153,7 +155,7 @@ export class MeshWorld implements SimHost {
     if (controller.process !== process || process.replica.incarnation !== incarnation) return
     this.clockwork.note(`c${controller.index} ${sequence} stored on ${count}`)
     // After a removal what was accounted for is asked for again, so that holders cannot be told by that.
-    if (this.removed.size > 0) return
+    if (this.removed.size > 0 || this.isDeceived) return
     const holders = this.controllers.filter(other => {
       if (other === controller) return false
       if (other.wasRestored || !other.process) return true

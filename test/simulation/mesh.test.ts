@@ -8,7 +8,7 @@ import { MeshWorld } from './mesh-world.ts'
 import { liveSeeds } from './pool.ts'
 
 const FIRST_SEED = Number(process.env.OVERMESH_SEED ?? 1)
-const SEEDS = process.env.OVERMESH_SEED === undefined ? Number(process.env.OVERMESH_SEEDS ?? 500) : 1
+const SEEDS = Number(process.env.OVERMESH_SEEDS ?? (process.env.OVERMESH_SEED === undefined ? 500 : 1))
 
 test(`${SEEDS} random lives of a mesh end well`, { timeout: 1_000_000 }, async () => {
   let failed: string | undefined

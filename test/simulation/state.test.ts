@@ -13,7 +13,7 @@ import { clientValue, controllerValue } from '../unit/state/samples.ts'
 import { type Node, World } from './state-world.ts'
 
 const FIRST_SEED = Number(process.env.OVERMESH_SEED ?? 1)
-const SEEDS = process.env.OVERMESH_SEED === undefined ? Number(process.env.OVERMESH_SEEDS ?? 40) : 1
+const SEEDS = Number(process.env.OVERMESH_SEEDS ?? (process.env.OVERMESH_SEED === undefined ? 40 : 1))
 const STEPS = 120
 const MAX_NODES = 6
 const MAX_SKEW_MS = 5 * 60_000
