@@ -32,7 +32,7 @@ export const Config = Type.Object(
       issuing: Type.Number({ minimum: 1 }),
       server: Type.Number({ minimum: 1 }),
       client: Type.Number({ minimum: 1 }),
-      /** Of the data-channel keys of a session: the controller renegotiates by then. */
+      /** Of the data-channel keys of a session, and of a backbone link: they are renewed by then. */
       sessionKeys: Type.Number({ minimum: 4 }),
     }),
   },

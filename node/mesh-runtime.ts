@@ -62,6 +62,7 @@ export class MeshRuntime {
       id,
       plane: network,
       mtu: OVERLAY_MTU,
+      keyLife: home.config.lifetimes.sessionKeys * 1000,
       peers: () =>
         this.#others().map(({ id: peer, publicEndpoints }) => ({ id: peer, endpoints: publicEndpoints })),
       endpoints: () => home.controller.publicEndpoints,

@@ -16,6 +16,8 @@ export interface BackboneInit {
   readonly plane: LinkPlane
   /** Overlay bytes that a link carries at most. */
   readonly mtu: number
+  /** How long one key of a link is sent with, ms. @default KEY_LIFE */
+  readonly keyLife?: number
   /** Admitted controllers but this one. */
   readonly peers: () => Iterable<BackbonePeer>
   /** Where this controller may be reached, `host:port`, UDP. */
@@ -200,7 +202,7 @@ export class Backbone {
   }
 
   #add(peer: ControllerId): void {
-    const { id, plane, mtu, endpoints, random, send, newPort } = this.#init
+    const { id, plane, mtu, endpoints, random, send, newPort, keyLife } = this.#init
     const port = newPort()
     const entry: Entry = {
       told: [],
@@ -213,6 +215,7 @@ export class Backbone {
         plane,
         endpoints,
         random,
+        keyLife,
         send: payload => send(peer, payload),
         told: told => {
           entry.told = told

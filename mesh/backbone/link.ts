@@ -2,7 +2,7 @@
 import type { ControllerId } from '../../state/kinds.ts'
 import { agree, type Ephemeral, newEphemeral } from './agreement.ts'
 import { decodeLinkMessage, encodeLinkMessage, type LinkMessage } from './link-message.ts'
-import { type LinkPath, type LinkPlane, samePath } from './link-plane.ts'
+import { type LinkKeys, type LinkPath, type LinkPlane, samePath } from './link-plane.ts'
 
 export interface LinkInit {
   readonly id: ControllerId
@@ -16,11 +16,13 @@ export interface LinkInit {
   /** From 0 to below 1. */
   readonly random: () => number
   readonly send: (payload: Uint8Array) => boolean
+  /** How long one key is sent with, ms. @default KEY_LIFE */
+  readonly keyLife?: number
   /** The peer says where it may be reached. */
   readonly told: (endpoints: readonly string[]) => void
 }
 
-/** How long one key is sent with, ms, and how long the one before is still taken. */
+/** How long one key is sent with, ms, unless told otherwise, and how long the one before is still taken. */
 export const KEY_LIFE = 3_600_000
 const OLD_KEY_LIFE = 30_000
 /** ms to wait for an answer before offering anew. */
@@ -196,6 +198,7 @@ export class BackboneLink {
     this.#open(offer.port, offer.endpoints, now)
     this.#makeRoom(keyId)
     plane.setKey(this.port, keyId, keys)
+    wipe(keys)
     this.#answered = { generation, keyId }
     this.#say({ type: 'answer', generation, keyId, publicKey: own.publicKey, ...this.#place() })
   }
@@ -218,6 +221,7 @@ export class BackboneLink {
     this.#open(answer.port, answer.endpoints, now)
     this.#makeRoom(keyId)
     plane.setKey(this.port, keyId, keys)
+    wipe(keys)
     this.#use(keyId, now)
     this.#say({ type: 'confirm', generation })
     return true
@@ -243,7 +247,7 @@ export class BackboneLink {
     this.#init.plane.useKey(this.port, keyId)
     if (this.#current !== undefined) this.#old.push({ keyId: this.#current, until: now + OLD_KEY_LIFE })
     this.#current = keyId
-    this.#rekeyAt = now + KEY_LIFE * (0.9 + this.#init.random() / 10)
+    this.#rekeyAt = now + (this.#init.keyLife ?? KEY_LIFE) * (0.9 + this.#init.random() / 10)
   }
 
   /** Whoever offers names a key that neither end uses. */
@@ -279,4 +283,9 @@ export class BackboneLink {
   #say(message: LinkMessage): boolean {
     return this.#init.send(encodeLinkMessage(message))
   }
+}
+
+/** The plane has its own copy. */
+function wipe({ send, receive }: LinkKeys): void {
+  for (const bytes of [send.cipher, send.hmac, receive.cipher, receive.hmac]) bytes.fill(0)
 }
