@@ -1,6 +1,7 @@
 // Controllers in one process on 127.0.0.1: real libp2p, replicas in memory.
 import { randomBytes } from 'node:crypto'
 import { MeshCore, type MeshEvent } from '../../../mesh/core.ts'
+import type { MeshTiming } from '../../../mesh/core-types.ts'
 import { Libp2pTransport, type Standing } from '../../../mesh/libp2p/transport.ts'
 import type { ControllerId } from '../../../state/kinds.ts'
 import { MemoryStore } from '../../../state/memory-store.ts'
@@ -27,6 +28,7 @@ export interface NodeOptions {
   meshId?: string
   port?: number
   store?: MemoryStore
+  timing?: Partial<MeshTiming>
 }
 
 /** Ports below those that the system hands out. */
@@ -61,6 +63,7 @@ export async function startNode(index: number, options: NodeOptions = {}): Promi
     random: randomBytes,
     boot: Date.now(),
     reaches: () => false,
+    timing: options.timing,
     facts: () => ({
       version: 'test',
       startedAt: 0,
@@ -128,10 +131,10 @@ export async function startNode(index: number, options: NodeOptions = {}): Promi
 }
 
 /** Founds a mesh of so many controllers; each knows all others, nothing is connected yet. */
-export async function startMesh(count: number): Promise<RealNode[]> {
+export async function startMesh(count: number, options: NodeOptions = {}): Promise<RealNode[]> {
   const ports = Array.from({ length: count }, () => nextPort++)
   const nodes: RealNode[] = []
-  for (const [index, port] of ports.entries()) nodes.push(await startNode(index, { port }))
+  for (const [index, port] of ports.entries()) nodes.push(await startNode(index, { ...options, port }))
   const endpoints = (index: number) => ({ meshEndpoints: [`127.0.0.1:${ports[index]}`] })
   await nodes[0].replica.write([meshOp(), controllerOp(0, endpoints(0))])
   for (const [index, node] of nodes.entries()) {
@@ -145,7 +148,7 @@ export async function startMesh(count: number): Promise<RealNode[]> {
   return nodes
 }
 
-export async function until(what: string, holds: () => boolean, ms = 10_000): Promise<number> {
+export async function until(what: string, holds: () => boolean, ms = 30_000): Promise<number> {
   const start = performance.now()
   while (!holds()) {
     if (performance.now() - start > ms) throw new Error(`not within ${ms} ms: ${what}`)
