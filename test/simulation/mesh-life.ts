@@ -93,7 +93,7 @@ export class MeshLife {
     network.duplication = clockwork.pick(100)
     network.congestion = clockwork.choose([0, 0, 10])!
     network.jitter = clockwork.choose([2, 20, 60])!
-    for (let left = this.#size > 10 ? 20 : 60; left > 0; left--) {
+    for (let left = this.#size > 10 ? 14 : 45; left > 0; left--) {
       this.#event()
       // Now and then long enough for deletions to be forgotten.
       const isLong = clockwork.chance(this.#size > 5 ? 0 : 4)
