@@ -323,7 +323,7 @@ export class Replica {
     await this.#queue.run(async () => {
       const batch = this.#newBatch()
       this.#intake.retry(batch)
-      if (this.#now() - this.#collectedAt >= TOMBSTONE_ROUND_MS) this.#collect(batch)
+      if (Math.abs(this.#now() - this.#collectedAt) >= TOMBSTONE_ROUND_MS) this.#collect(batch)
       await this.#commit(batch, 'received')
     })
     const next = this.#collectedAt + TOMBSTONE_ROUND_MS
@@ -391,7 +391,9 @@ export class Replica {
   }
 
   async #noticeAmnesia(): Promise<void> {
-    if (this.#now() - this.#renewedAt < RENEWAL_INTERVAL_MS) return
+    const age = this.#now() - this.#renewedAt
+    // Negative when the clock was set back since.
+    if (age >= 0 && age < RENEWAL_INTERVAL_MS) return
     this.#renewedAt = this.#now()
     const message =
       'another controller knows later writes of this one than its own disk, which was set back to an older copy; ' +

@@ -34,6 +34,8 @@ interface Target {
 export class Dialer {
   readonly #init: DialerInit
   readonly #targets = new Map<ControllerId, Target>()
+  /** When `poll` was last called. */
+  #polledAt = Number.NEGATIVE_INFINITY
 
   constructor(init: DialerInit) {
     this.#init = init
@@ -62,6 +64,8 @@ export class Dialer {
   /** Dials whom it is time to dial. */
   poll(): void {
     const now = this.#init.now()
+    if (now < this.#polledAt) this.#clockSetBack(now)
+    this.#polledAt = now
     let busy = 0
     for (const target of this.#targets.values()) if (target.dialling) busy++
     for (const [peer, target] of this.#targets) {
@@ -70,6 +74,14 @@ export class Dialer {
       busy++
       target.dialling = true
       void this.#attempt(peer, target)
+    }
+  }
+
+  /** Nothing waits for a time that is far off now. */
+  #clockSetBack(now: number): void {
+    for (const target of this.#targets.values()) {
+      target.since = now
+      target.nextAt = Math.min(target.nextAt, now + target.pause)
     }
   }
 
