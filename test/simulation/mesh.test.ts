@@ -28,8 +28,9 @@ test('a seed always leads the same life', { timeout: 60_000 }, async () => {
 
 test('a mesh at rest stays connected, also when a clock is set', { timeout: 60_000 }, async () => {
   const world = new MeshWorld(1)
-  const { clockwork, members } = world
+  const { clockwork } = world
   await world.found(4, () => 0)
+  const { members } = world
   assert.notEqual(await clockwork.until(() => areConnected(members), 10_000), undefined)
   for (const skew of [0, -3_600_000, 3_600_000, 0]) {
     world.controllers[1].skew = skew
