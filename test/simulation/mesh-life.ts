@@ -262,6 +262,7 @@ export class MeshLife {
       controller.skew = this.#smallSkew()
       await world.within(controller.start())
     }
+    world.judgeRemovals()
     await clockwork.advance(500)
     await this.#joinAgain()
     if (this.#furthestAhead > MAX_SKEW_MS) {

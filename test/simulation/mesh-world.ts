@@ -4,8 +4,8 @@ import type { MeshTiming } from '../../mesh/core.ts'
 import { isVoidAfter } from '../../state/authority.ts'
 import { StateError } from '../../state/errors.ts'
 import type { ClientId, Serial } from '../../state/kinds.ts'
-import { compareRecords } from '../../state/merge.ts'
-import { decodeRecord, recordKey, type StateRecord } from '../../state/record.ts'
+import { compareRecords, compareWritten, isRemoval } from '../../state/merge.ts'
+import { decodeRecord, type RecordOf, recordKey, type StateRecord } from '../../state/record.ts'
 import type { ChangeSet } from '../../state/replica.ts'
 import type { Op } from '../../state/writing.ts'
 import { controllerOp, controllerValue, meshOp } from '../unit/state/samples.ts'
@@ -212,6 +212,24 @@ export class MeshWorld implements SimHost {
       this.promised.delete(key)
       if (record.kind === 'revocation') this.revoked.delete(record.id as Serial)
     }
+  }
+
+  /**
+   * Who is out in the end: removals that nobody knows any more, and those written by one who was removed before, are void;
+   * others stand although nobody was told so.
+   */
+  judgeRemovals(): void {
+    const removals = this.up.flatMap(({ process }) => {
+      return [...process!.replica.all('controller')].filter(isRemoval)
+    })
+    removals.sort(compareWritten)
+    const out = new Map<string, RecordOf<'controller'>>()
+    for (const removal of removals) {
+      const ofAuthor = out.get(removal.author)
+      if (!out.has(removal.id) && !(ofAuthor && isVoidAfter(removal, ofAuthor))) out.set(removal.id, removal)
+    }
+    this.removed.clear()
+    for (const controller of this.controllers) if (out.has(controller.id)) this.removed.add(controller)
   }
 
   /** What was promised and is not so at this process, in words. */

@@ -75,9 +75,12 @@ export async function startNode(index: number, options: NodeOptions = {}): Promi
   })
   core.onEvent = event => events.push(event)
   let timer: NodeJS.Timeout | undefined
+  let isStopped = false
   const turn = () => {
+    const next = core.poll()
+    // The poll may have called for another turn already.
     clearTimeout(timer)
-    timer = setTimeout(turn, Math.min(100, Math.max(1, core.poll() - Date.now())))
+    if (!isStopped) timer = setTimeout(turn, Math.min(100, Math.max(1, next - Date.now())))
   }
   core.onDeadline = turn
   turn()
@@ -120,6 +123,7 @@ export async function startNode(index: number, options: NodeOptions = {}): Promi
     farewells,
     port,
     async stop() {
+      isStopped = true
       clearTimeout(timer)
       core.onDeadline = () => {}
       await listening.stop()
