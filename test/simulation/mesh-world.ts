@@ -215,21 +215,19 @@ export class MeshWorld implements SimHost {
   }
 
   /**
-   * Who is out in the end: removals that nobody knows any more, and those written by one who was removed before, are void;
-   * others stand although nobody was told so.
+   * Who is out in the end: removals that only those know who are out themselves, and those written by one who was removed
+   * before, are void; others stand although nobody was told so.
    */
   judgeRemovals(): void {
-    const removals = this.up.flatMap(({ process }) => {
-      return [...process!.replica.all('controller')].filter(isRemoval)
-    })
-    removals.sort(compareWritten)
-    const out = new Map<string, RecordOf<'controller'>>()
-    for (const removal of removals) {
-      const ofAuthor = out.get(removal.author)
-      if (!out.has(removal.id) && !(ofAuthor && isVoidAfter(removal, ofAuthor))) out.set(removal.id, removal)
-    }
+    let before = -1
     this.removed.clear()
-    for (const controller of this.controllers) if (out.has(controller.id)) this.removed.add(controller)
+    // Whoever turns out to be out no longer counts as a witness.
+    for (let round = 0; round < 5 && this.removed.size !== before; round++) {
+      before = this.removed.size
+      const out = removedBy(this.up.filter(each => !this.removed.has(each)))
+      this.removed.clear()
+      for (const controller of this.controllers) if (out.has(controller.id)) this.removed.add(controller)
+    }
   }
 
   /** What was promised and is not so at this process, in words. */
@@ -256,6 +254,20 @@ export class MeshWorld implements SimHost {
     }
     return false
   }
+}
+
+/** Who is out by what these know. */
+function removedBy(witnesses: readonly SimController[]): ReadonlySet<string> {
+  const removals = witnesses.flatMap(({ process }) => {
+    return [...process!.replica.all('controller')].filter(isRemoval)
+  })
+  removals.sort(compareWritten)
+  const out = new Map<string, RecordOf<'controller'>>()
+  for (const removal of removals) {
+    const ofAuthor = out.get(removal.author)
+    if (!out.has(removal.id) && !(ofAuthor && isVoidAfter(removal, ofAuthor))) out.set(removal.id, removal)
+  }
+  return new Set(out.keys())
 }
 
 async function copy(from: SimProcess['replica'], to: SimProcess['replica']): Promise<void> {

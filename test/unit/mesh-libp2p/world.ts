@@ -134,7 +134,7 @@ export async function startNode(index: number, options: NodeOptions = {}): Promi
   }
 }
 
-/** Founds a mesh of so many controllers; each knows all others, nothing is connected yet. */
+/** Founds a mesh of so many controllers; each knows all others, nothing need be connected yet. */
 export async function startMesh(count: number, options: NodeOptions = {}): Promise<RealNode[]> {
   const ports = Array.from({ length: count }, () => nextPort++)
   const nodes: RealNode[] = []
@@ -146,9 +146,11 @@ export async function startMesh(count: number, options: NodeOptions = {}): Promi
     await node.replica.absorb(nodes[0].replica.missingFor(node.replica.vector())!)
     await node.replica.write([controllerOp(index, endpoints(index))])
   }
-  // Each tells the founder of itself, as after a join; the rest comes by anti-entropy.
+  // Each tells the founder of itself, as after a join, and hears of the others.
   for (const node of nodes.slice(1))
     await nodes[0].replica.absorb(node.replica.missingFor(nodes[0].replica.vector())!)
+  for (const node of nodes.slice(1))
+    await node.replica.absorb(nodes[0].replica.missingFor(node.replica.vector())!)
   return nodes
 }
 
