@@ -5,7 +5,6 @@ import type { Event } from './service.ts'
 /** Everything that can happen. The names are part of the API. */
 export type EventType =
   | 'controller-started'
-  | 'controller-stopping'
   | 'controller-stopped'
   | 'session-up'
   | 'session-down'
