@@ -18,8 +18,17 @@ export interface MeshTiming {
   readonly antiEntropy: number
   /** Between two comparisons with a peer that is known to differ. */
   readonly unequal: number
-  /** Between two tellings of one's facts and links. */
+  /** Between two tellings of one's facts, in a small mesh. */
   readonly presence: number
+}
+
+/** ms between two tellings of one's facts for each controller that hears them, and at most: see `gossipSilence`. */
+const PRESENCE_SHARE = 100
+const MOST_PRESENCE = 5000
+
+/** ms between two tellings of one's facts: everyone hears everyone, so that each says less where there are many. */
+export function presenceInterval({ presence }: MeshTiming, peers: number): number {
+  return Math.max(presence, Math.min(MOST_PRESENCE, PRESENCE_SHARE * peers))
 }
 
 export const MESH_TIMING: MeshTiming = {

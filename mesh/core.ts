@@ -11,6 +11,7 @@ import {
   type MeshEvent,
   type MeshTiming,
   type PeerState,
+  presenceInterval,
 } from './core-types.ts'
 import { decodeFrame, encodeFrame, type Frame, type Statement } from './messages.ts'
 import { Presence } from './presence.ts'
@@ -236,7 +237,7 @@ export class MeshCore implements TransportHandler {
       this.#compareWithSomeone(now)
     }
     if (now >= this.#nextPresence) {
-      this.#nextPresence = now + this.#timing.presence
+      this.#nextPresence = now + presenceInterval(this.#timing, this.#peers.size)
       this.presence.refresh()
     }
     if (now >= this.#exchange.at) this.#exchange.tell()

@@ -51,8 +51,11 @@ export interface PresenceUpdate {
     holdsRootKey: boolean,
     stateHash: string,
     records: number,
+    gateway: boolean,
+    failing: readonly string[],
   ]
-  readonly links: readonly (readonly [peer: ControllerId, up: boolean, rtt: number, loss: number])[]
+  /** Null: as they were at `base`. */
+  readonly links: readonly (readonly [peer: ControllerId, up: boolean, rtt: number, loss: number])[] | null
   readonly up: readonly (readonly [client: ClientId, since: number, remote: string])[]
   readonly down: readonly ClientId[]
 }
@@ -62,6 +65,8 @@ export const PART_SESSIONS = 500
 /** Parts of one presence: sessions of one controller over that. */
 export const MAX_PARTS = 132
 const MAX_LINKS = 1024
+/** Routes that are told to fail. */
+export const MAX_FAILING = 256
 const MAX_RECORDS = 65_536
 const MAX_LINK_PAYLOAD = 4096
 const MAX_TIME = 2 ** 53 - 1
@@ -174,26 +179,28 @@ function readUpdate(fields: Fields): PresenceUpdate | undefined {
   if (!isCount(boot) || !isCount(base) || !isCount(version) || version < 1 || base > version) return undefined
   if (!isCount(part) || !isCount(parts) || parts < 1 || parts > MAX_PARTS || part >= parts) return undefined
   if (parts > 1 && base !== 0) return undefined
-  if (!areFacts(facts) || !isList(links, MAX_LINKS, isLink) || !isList(up, PART_SESSIONS, isSession))
+  if (links === null ? base === 0 : !isList(links, MAX_LINKS, isLink)) return undefined
+  if (!areFacts(facts) || !isList(up, PART_SESSIONS, isSession) || !isList(down, PART_SESSIONS, isClientId))
     return undefined
-  if (!isList(down, PART_SESSIONS, isClientId)) return undefined
-  return { boot, base, version, part, parts, facts, links, up, down }
+  return { boot, base, version, part, parts, facts, links: links as PresenceUpdate['links'], up, down }
 }
 
 type Facts = PresenceUpdate['facts']
-type Link = PresenceUpdate['links'][number]
+type Link = NonNullable<PresenceUpdate['links']>[number]
 type Session = PresenceUpdate['up'][number]
 
 function areFacts(value: unknown): value is Facts {
-  if (!Array.isArray(value) || value.length !== 6) return false
-  const [version, startedAt, draining, holdsRootKey, stateHash, records] = value
+  if (!Array.isArray(value) || value.length !== 8) return false
+  const [version, startedAt, draining, holdsRootKey, stateHash, records, gateway, failing] = value
   return (
     isShortText(version) &&
     isCount(startedAt) &&
     isFlag(draining) &&
     isFlag(holdsRootKey) &&
     isHash(stateHash) &&
-    isCount(records)
+    isCount(records) &&
+    isFlag(gateway) &&
+    isList(failing, MAX_FAILING, isShortText)
   )
 }
 

@@ -31,6 +31,10 @@ export interface PresentFacts {
   readonly draining: boolean
   /** It holds the key of the mesh root, so that controllers can join by it. */
   readonly holdsRootKey: boolean
+  /** Its kernel forwards between the overlay and the networks that it reaches. */
+  readonly gateway: boolean
+  /** Ids of routes that lead here, or to a client here, whose probe gets no answer. */
+  readonly failing: readonly string[]
   readonly stateHash: string
   readonly records: number
 }

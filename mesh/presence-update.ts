@@ -13,6 +13,21 @@ export function isNewer(
   return a.since > b.since || (a.since === b.since && controllerA > controllerB)
 }
 
+/** Round trips that differ by less, ms and as a part of the longer, make no other way: they are not told. */
+const RTT_STEP = 5
+const RTT_PART = 0.2
+
+/** Whether two tellings lead to the same ways. */
+export function sameLinks(a: readonly PresentLink[], b: readonly PresentLink[]): boolean {
+  if (a.length !== b.length || !sameUp(a, b)) return false
+  const before = new Map(a.map(({ peer, rtt }) => [peer, rtt]))
+  return b.every(({ peer, up, rtt }) => {
+    const known = before.get(peer)
+    if (known === undefined) return false
+    return !up || Math.abs(rtt - known) <= Math.max(RTT_STEP, RTT_PART * Math.max(rtt, known))
+  })
+}
+
 /** Whether two tellings name the same links up: round trips alone change no way. */
 export function sameUp(a: readonly PresentLink[], b: readonly PresentLink[]): boolean {
   const up = (links: readonly PresentLink[]) =>
@@ -25,12 +40,18 @@ export function sameUp(a: readonly PresentLink[], b: readonly PresentLink[]): bo
 }
 
 export function factsOf({ facts }: PresenceUpdate): PresentFacts {
-  const [version, startedAt, draining, holdsRootKey, stateHash, records] = facts
-  return { version, startedAt, draining, holdsRootKey, stateHash, records }
+  const [version, startedAt, draining, holdsRootKey, stateHash, records, gateway, failing] = facts
+  return { version, startedAt, draining, holdsRootKey, stateHash, records, gateway, failing }
 }
 
-export function linksOf({ links }: PresenceUpdate): PresentLink[] {
-  return links.map(([peer, up, rtt, loss]) => ({ peer, up, rtt, loss }))
+/** Undefined when they are as they were. */
+export function linksOf({ links }: PresenceUpdate): PresentLink[] | undefined {
+  return links?.map(([peer, up, rtt, loss]) => ({ peer, up, rtt, loss }))
+}
+
+/** Whether the facts lead to the same ways beyond the overlay. */
+export function sameReach(a: PresentFacts, b: PresentFacts): boolean {
+  return a.gateway === b.gateway && a.failing.join() === b.failing.join()
 }
 
 export function toTuple({ client, since, remote }: PresentSession): [ClientId, number, string] {

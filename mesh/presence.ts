@@ -1,9 +1,18 @@
 // Who is connected where, now: each controller tells its own sessions, and everyone keeps what all of them told, in memory.
 // The newest session of a client is the one that counts; a controller out of reach takes its sessions with it.
 import type { ClientId, ControllerId } from '../state/kinds.ts'
-import { MAX_PARTS, PART_SESSIONS, type PresenceUpdate } from './messages.ts'
+import { MAX_FAILING, MAX_PARTS, PART_SESSIONS, type PresenceUpdate } from './messages.ts'
 import type { PresentFacts, PresentLink, PresentSession } from './presence-types.ts'
-import { factsOf, fromTuple, isNewer, linksOf, sameUp, toTuple } from './presence-update.ts'
+import {
+  factsOf,
+  fromTuple,
+  isNewer,
+  linksOf,
+  sameLinks,
+  sameReach,
+  sameUp,
+  toTuple,
+} from './presence-update.ts'
 
 /** What one controller told of itself. */
 export interface ControllerPresence {
@@ -66,6 +75,7 @@ export class Presence {
   /** Which process of a controller is at the other end of its channel, by its boot. */
   readonly #alive = new Map<ControllerId, number>()
   #pendingFacts = true
+  #pendingLinks = false
 
   constructor(init: PresenceInit) {
     this.#init = init
@@ -120,10 +130,12 @@ export class Presence {
     this.#changed()
   }
 
+  /** What differs too little to matter is not told: in a large mesh that would be most of what is said. */
   setLinks(links: readonly PresentLink[]): void {
+    if (sameLinks(this.#own.links, links)) return
     const isNew = !sameUp(this.#own.links, links)
     this.#own.links = links
-    this.#pendingFacts = true
+    this.#pendingLinks = true
     if (isNew) this.#changed()
     else this.onPending()
   }
@@ -141,7 +153,7 @@ export class Presence {
     this.#count()
     const updates = this.#outbox
     this.#outbox = []
-    if (this.#pendingFacts && updates.length === 0) updates.push(this.#frame())
+    if (this.#pendingFacts && updates.length === 0) updates.push(this.#frame(null))
     this.#pendingFacts = false
     return updates
   }
@@ -153,7 +165,7 @@ export class Presence {
     const sessions = [...this.#own.sessions.values()].slice(0, MAX_TOLD_SESSIONS)
     const parts = Math.max(1, Math.ceil(sessions.length / PART_SESSIONS))
     return Array.from({ length: parts }, (_, part) => ({
-      ...this.#frame(),
+      ...this.#frame(this.#own.links),
       base: 0,
       part,
       parts,
@@ -163,18 +175,20 @@ export class Presence {
 
   /** Gives the changes since the last call their versions. */
   #count(): void {
-    while (this.#pendingUp.size > 0 || this.#pendingDown.size > 0) {
+    while (this.#pendingUp.size > 0 || this.#pendingDown.size > 0 || this.#pendingLinks) {
       const up = [...this.#pendingUp.values()].slice(0, PART_SESSIONS)
       const down = [...this.#pendingDown].slice(0, PART_SESSIONS)
       for (const { client } of up) this.#pendingUp.delete(client)
       for (const client of down) this.#pendingDown.delete(client)
       const base = this.#own.version++
-      this.#outbox.push({ ...this.#frame(), base, up: up.map(toTuple), down })
+      const frame = this.#frame(this.#pendingLinks ? this.#own.links : null)
+      this.#pendingLinks = false
+      this.#outbox.push({ ...frame, base, up: up.map(toTuple), down })
     }
   }
 
-  #frame(): PresenceUpdate {
-    const { boot, version, facts, links } = this.#own
+  #frame(links: readonly PresentLink[] | null): PresenceUpdate {
+    const { boot, version, facts } = this.#own
     return {
       boot,
       base: version,
@@ -188,8 +202,10 @@ export class Presence {
         facts.holdsRootKey,
         facts.stateHash,
         facts.records,
+        facts.gateway,
+        facts.failing.slice(0, MAX_FAILING),
       ],
-      links: links.map(({ peer, up, rtt, loss }) => [peer, up, rtt, loss]),
+      links: links?.map(({ peer, up, rtt, loss }) => [peer, up, rtt, loss]) ?? null,
       up: [],
       down: [],
     }
@@ -210,14 +226,17 @@ export class Presence {
     } else if (told === undefined || told.boot !== boot || told.version !== base) {
       if (told === undefined || told.boot !== boot || told.version !== version) this.#wanted.add(controller)
     } else {
-      const links = linksOf(update)
+      const links = linksOf(update) ?? told.links
       const isRelinked = !sameUp(told.links, links)
-      told.facts = factsOf(update)
+      const facts = factsOf(update)
+      const isChanged =
+        isRelinked || !sameReach(told.facts, facts) || update.up.length + update.down.length > 0
+      told.facts = facts
       told.links = links
       for (const client of update.down) this.#drop(told, client)
       for (const tuple of update.up) this.#put(told, fromTuple(tuple))
       told.version = version
-      if (isRelinked || update.up.length + update.down.length > 0) this.onChange()
+      if (isChanged) this.onChange()
       // Others may be within reach by these links, and with them sessions that are newer than those here.
       if (isRelinked) this.recheck()
       else this.#supersede(update.up.map(([client]) => client))
@@ -273,7 +292,7 @@ export class Presence {
       version,
       facts: factsOf(update),
       sessions: new Map(),
-      links: linksOf(update),
+      links: linksOf(update) ?? [],
     }
     this.#told.set(controller, told)
     this.#wanted.delete(controller)

@@ -280,6 +280,7 @@ export class Controller {
       startedAt: this.#startedAt,
       boot: await nextBoot(this.#home.directory, this.#startedAt),
       isDraining: () => this.#draining,
+      reach: () => ({ gateway: network.tun !== undefined, failing: [] }),
       joins: this.#admission(),
     })
     mesh.onRoutes = () => this.#routesChanged()

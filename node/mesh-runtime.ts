@@ -6,6 +6,7 @@ import type { Logger } from 'pino'
 import { Backbone, type LinkFacts } from '../mesh/backbone/backbone.ts'
 import { MeshCore, type PeerState } from '../mesh/core.ts'
 import { type JoinHandler, Libp2pTransport, type Standing } from '../mesh/libp2p/transport.ts'
+import type { PresentFacts } from '../mesh/presence-types.ts'
 import packageJson from '../package.json' with { type: 'json' }
 import type { ControllerId, ControllerValue } from '../state/kinds.ts'
 import { encodeRecord } from '../state/record.ts'
@@ -29,6 +30,8 @@ export interface MeshRuntimeInit {
   /** See `nextBoot`. */
   boot: number
   isDraining: () => boolean
+  /** What `PresentFacts` says of the ways beyond the overlay. */
+  reach: () => Pick<PresentFacts, 'gateway' | 'failing'>
   joins?: JoinHandler
 }
 
@@ -93,6 +96,7 @@ export class MeshRuntime {
         holdsRootKey: existsSync(home.directory.rootKey),
         stateHash: replica.hash(),
         records: replica.count,
+        ...init.reach(),
       }),
       reaches: peer => this.backbone.reaches(peer),
     })

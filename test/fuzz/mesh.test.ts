@@ -21,7 +21,7 @@ const records = [
   encodeRecord(record({ kind: 'client', id: clientId(1), value: clientValue(1), author: 0 })),
   encodeRecord(record({ kind: 'setting', id: 'a', value: null, author: 0, sequence: 2 })),
 ]
-const facts = ['1.0.0', START, false, true, HASH, 12] as const
+const facts = ['1.0.0', START, false, true, HASH, 12, true, ['192.0.2.0/24|internet']] as const
 const statements: Statement[] = [
   {
     type: 'presence',
@@ -95,6 +95,8 @@ const presence = new Presence({
     startedAt: START,
     draining: false,
     holdsRootKey: false,
+    gateway: false,
+    failing: [],
     stateHash: HASH,
     records: 0,
   }),

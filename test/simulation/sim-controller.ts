@@ -129,6 +129,8 @@ export class SimProcess {
         startedAt: 0,
         draining: false,
         holdsRootKey: controller.index === 0,
+        gateway: false,
+        failing: [],
         stateHash: replica.hash(),
         records: replica.count,
       }),

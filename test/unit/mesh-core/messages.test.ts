@@ -9,6 +9,7 @@ import {
   encodeFrame,
   encodeStatement,
   type Frame,
+  MAX_FAILING,
   MAX_PARTS,
   PART_SESSIONS,
   type PresenceUpdate,
@@ -84,13 +85,14 @@ const updates: fc.Arbitrary<PresenceUpdate> = record({
   version: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
   part: fc.nat({ max: MAX_PARTS - 1 }),
   parts: fc.integer({ min: 1, max: MAX_PARTS }),
-  facts: fc.tuple(shortText, count, flag, flag, hex(64), count),
+  facts: fc.tuple(shortText, count, flag, flag, hex(64), count, flag, fc.array(shortText, { maxLength: 5 })),
   links: fc.array(fc.tuple(controller, flag, time, fc.nat({ max: 100 })), { maxLength: 5 }),
   up: fc.array(fc.tuple(client, count, shortText), { maxLength: 5 }),
   down: fc.array(client, { maxLength: 5 }),
 }).map(update => ({
   ...update,
   base: update.parts > 1 ? 0 : Math.min(update.base, update.version),
+  links: update.parts > 1 || update.base === 0 || update.links.length > 0 ? update.links : null,
   part: update.part % update.parts,
 }))
 
@@ -152,8 +154,7 @@ test('types that are not there, and those of every object, are unknown', () => {
     assert.equal(decodeStatement(encode([type, {}])), undefined)
   }
 })
-
-const FACTS = ['1', 0, false, false, '00'.repeat(32), 0] as const
+const FACTS = ['1', 0, false, false, '00'.repeat(32), 0, true, []] as const
 const update = (change: Record<string, unknown>) =>
   decodeStatement(
     encode([
@@ -200,6 +201,11 @@ test('everything has a limit', () => {
   assert.equal(update({ base: 2, version: 1 }), undefined)
   assert.equal(update({ base: 1, version: 2, parts: 2 }), undefined)
   assert.equal(update({ facts: ['x'.repeat(81), ...FACTS.slice(1)] }), undefined)
+  const failing = (length: number) => update({ facts: [...FACTS.slice(0, -1), Array(length).fill('x')] })
+  assert.ok(failing(MAX_FAILING))
+  assert.equal(failing(MAX_FAILING + 1), undefined)
+  assert.equal(update({ links: null }), undefined)
+  assert.ok(update({ base: 1, version: 2, links: null }))
   assert.equal(update({ links: [['0'.repeat(20), true, -1, 0]] }), undefined)
   assert.equal(update({ links: [['0'.repeat(20), true, 0, 101]] }), undefined)
 })

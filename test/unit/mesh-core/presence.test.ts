@@ -18,6 +18,8 @@ interface Seat {
   readonly strangers: Set<ControllerId>
   changes: number
   skew: number
+  gateway: boolean
+  failing: string[]
 }
 
 let time = START
@@ -30,6 +32,8 @@ function seat(index: number, boot = START): Seat {
     strangers: new Set<ControllerId>(),
     changes: 0,
     skew: 0,
+    gateway: false,
+    failing: [] as string[],
   } as Seat & { presence: Presence }
   made.presence = new Presence({
     id: made.id,
@@ -40,6 +44,8 @@ function seat(index: number, boot = START): Seat {
       startedAt: boot,
       draining: false,
       holdsRootKey: false,
+      gateway: made.gateway,
+      failing: made.failing,
       stateHash: '00'.repeat(32),
       records: 0,
     }),
@@ -161,6 +167,50 @@ test('links that bring a controller within reach end the sessions it has newer o
   c.presence.setLinks([{ peer: b.id, up: true, rtt: 1, loss: 0 }])
   tell(c, a)
   assert.deepEqual(a.lost, [WEB])
+})
+
+test('of links only what makes other ways is told, and who missed it notices', () => {
+  const [a, b] = [seat(0), seat(1)]
+  const link = (rtt: number, up = true) => [{ peer: idOf(2), up, rtt, loss: 0 }]
+  const rtt = () => b.presence.of(a.id)!.links[0].rtt
+  a.presence.setLinks(link(20))
+  tellAll(a, b)
+  tell(a)
+  a.presence.setLinks(link(24))
+  assert.deepEqual(tell(a, b), [])
+  a.presence.setLinks(link(40))
+  tell(a, b)
+  assert.equal(rtt(), 40)
+  a.presence.refresh()
+  assert.deepEqual(
+    tell(a, b).map(({ links }) => links),
+    [null],
+  )
+  assert.equal(rtt(), 40)
+  a.presence.setLinks(link(0, false))
+  tell(a)
+  heartbeat(a, b)
+  assert.deepEqual(b.presence.takeWanted(), [a.id])
+  tellAll(a, b)
+  assert.equal(b.presence.of(a.id)!.links[0].up, false)
+})
+
+test('a gateway that comes or goes, and a route that fails, are a change of the ways', () => {
+  const [a, b] = [seat(0), seat(1)]
+  tellAll(a, b)
+  const before = b.changes
+  a.gateway = true
+  a.presence.refresh()
+  tell(a, b)
+  assert.equal(b.changes, before + 1)
+  assert.equal(b.presence.of(a.id)!.facts.gateway, true)
+  a.failing = ['192.0.2.0/24|internet']
+  a.presence.refresh()
+  tell(a, b)
+  assert.equal(b.changes, before + 2)
+  a.presence.refresh()
+  tell(a, b)
+  assert.equal(b.changes, before + 2)
 })
 
 test('who is removed is forgotten', () => {

@@ -69,6 +69,8 @@ export async function startNode(index: number, options: NodeOptions = {}): Promi
       startedAt: 0,
       draining: false,
       holdsRootKey: false,
+      gateway: false,
+      failing: [],
       stateHash: replica.hash(),
       records: replica.count,
     }),
