@@ -22,6 +22,8 @@ import { type GossipVerdict, MAX_GOSSIP_BYTES, type TransportHandler } from './t
 
 export * from './core-types.ts'
 
+/** Unequal peers that are compared with at each heartbeat. */
+const COMPARISONS = 4
 /** ms for which an operator's request is good. */
 const REQUEST_LIFE = 60_000
 
@@ -231,6 +233,7 @@ export class MeshCore implements TransportHandler {
     if (now >= this.#nextHeartbeat) {
       this.#nextHeartbeat = now + this.#timing.heartbeat
       for (const [id, peer] of [...this.#peers]) this.#watch(id, peer, now)
+      this.#compareWithUnequal(now)
     }
     if (now >= this.#nextAntiEntropy) {
       this.#nextAntiEntropy = now + this.#timing.antiEntropy
@@ -277,8 +280,16 @@ export class MeshCore implements TransportHandler {
       return
     }
     this.#heartbeat(id, now)
-    const differs = (this.#replication.of(id)?.behind ?? 0) > 0
-    if (differs && now - peer.comparedAt >= this.#timing.unequal) this.#compare(id, peer, now)
+  }
+
+  /** With those that were not compared for longest: where there are many, the others compare with the rest. */
+  #compareWithUnequal(now: number): void {
+    const due = [...this.#peers].filter(
+      ([id, { comparedAt }]) =>
+        now - comparedAt >= this.#timing.unequal && (this.#replication.of(id)?.behind ?? 0) > 0,
+    )
+    due.sort(([, a], [, b]) => a.comparedAt - b.comparedAt)
+    for (const [id, peer] of due.slice(0, COMPARISONS)) this.#compare(id, peer, now)
   }
 
   #compareWithSomeone(now: number): void {
