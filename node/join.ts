@@ -103,7 +103,7 @@ async function join(parts: Join): Promise<JoinResult> {
   const publicKey = rawPublicKey(identity.publicKey)
   const id = controllerIdOf(publicKey)
   const issuingKey = newPrivateKey()
-  say(stream, {
+  const knock: SpokenMessage = {
     type: 'join',
     version: JOIN_VERSION,
     inviteId: token.inviteId,
@@ -112,8 +112,9 @@ async function join(parts: Join): Promise<JoinResult> {
     name: request.controller,
     publicKey: createPublicKey(issuingKey).export({ type: 'spki', format: 'der' }),
     possession: provePossession(issuingKey, publicKey, token.inviter),
-  })
-  const admitted = await hear(stream, 'admitted')
+  }
+  say(stream, knock, closed)
+  const admitted = await hear(stream, 'admitted', closed)
   const issuing = check(token, admitted, id, issuingKey)
   await directory.write(directory.identityKey, pem(identity.privateKey))
   await directory.write(directory.rootCertificate, admitted.rootCertificate)
@@ -303,19 +304,20 @@ async function dial(token: InviteToken, privateKey: KeyObject): Promise<JoinConn
   }
 }
 
-function say(stream: FrameStream, message: SpokenMessage): void {
-  if (!stream.send(encodeJoinMessage(message))) throw ended()
+function say(stream: FrameStream, message: SpokenMessage, atEnd: () => ServiceError = ended): void {
+  if (!stream.send(encodeJoinMessage(message))) throw atEnd()
 }
 
 async function hear<T extends JoinMessage['type']>(
   stream: FrameStream,
   type: T,
+  atEnd: () => ServiceError = ended,
 ): Promise<JoinMessage & { type: T }> {
   const { promise, resolve } = Promise.withResolvers<undefined>()
   const timer = setTimeout(() => resolve(undefined), ANSWER_MS)
   try {
     const frame = await Promise.race([stream.receive(), promise])
-    if (frame === undefined) throw ended()
+    if (frame === undefined) throw atEnd()
     const message = decodeJoinMessage(frame)
     if (message?.type === 'refused') throw new ServiceError('refused', message.reason)
     if (message?.type !== type)
@@ -324,6 +326,14 @@ async function hear<T extends JoinMessage['type']>(
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** The stream ended before anything was asked for or given. */
+function closed(): ServiceError {
+  return new ServiceError(
+    'failed',
+    'the controller that invited ended the connection: it lets nobody join now; make a new token there with `overmesh invite`',
+  )
 }
 
 function ended(): ServiceError {

@@ -208,6 +208,13 @@ export class MeshRuntime {
       standing: peer => standingOf(replica.get('controller', peer)),
       farewell: peer => this.#farewell(peer),
       joins,
+      introduction: () => {
+        const own = replica.record('controller', id)
+        return own && encodeRecord(own)
+      },
+      onIntroduced: async record => {
+        await replica.receive([record])
+      },
       onRefused: (peer, reason) => this.#reports.refused(peer, reason),
       onFarewell: records => {
         replica.receive(records).catch(error => this.#reports.failure(error))

@@ -5,11 +5,13 @@ import type { FrameStream } from './frame-stream.ts'
 
 export interface GreetingContext {
   readonly meshId: string
+  /** The record of this controller, for a peer that does not know it. */
+  readonly introduction: () => Uint8Array | undefined
 }
 
 export type Greeting =
-  /** The highest version both speak. */
-  | { version: number }
+  /** The highest version both speak, and the record with which the dialling end introduces itself. */
+  | { version: number; introduction?: Uint8Array }
   /** This controller was removed; these records show it. */
   | { farewell: Uint8Array[] }
   | { problem: string }
@@ -20,7 +22,13 @@ const MAX_FAREWELL = 8
 
 /** The dialling end: says its name first. */
 export async function greet(stream: FrameStream, context: GreetingContext): Promise<Greeting> {
-  stream.send(encode(['hello', context.meshId, VERSIONS.lowest, VERSIONS.highest]))
+  const { meshId, introduction } = context
+  stream.send(encode(['hello', meshId, VERSIONS.lowest, VERSIONS.highest, introduction() ?? null]))
+  return read(await stream.receive(), context)
+}
+
+/** What the dialling end says, unanswered. */
+export async function hear(stream: FrameStream, context: GreetingContext): Promise<Greeting> {
   return read(await stream.receive(), context)
 }
 
@@ -30,7 +38,7 @@ export async function welcome(
   context: GreetingContext,
   removal: Uint8Array[] | undefined,
 ): Promise<Greeting> {
-  const greeting = read(await stream.receive(), context)
+  const greeting = await hear(stream, context)
   stream.send(
     removal
       ? encode(['farewell', removal.slice(0, MAX_FAREWELL)])
@@ -57,7 +65,7 @@ function read(frame: Uint8Array | undefined, { meshId }: GreetingContext): Greet
       records.every(each => each instanceof Uint8Array && each.length <= MAX_RECORD_BYTES)
     return isGood ? { farewell: records } : { problem: 'its greeting is malformed' }
   }
-  const [theirs, lowest, highest] = rest
+  const [theirs, lowest, highest, introduction] = rest
   if (type !== 'hello' || !Number.isInteger(lowest) || !Number.isInteger(highest)) {
     return { problem: 'its greeting is malformed' }
   }
@@ -68,5 +76,6 @@ function read(frame: Uint8Array | undefined, { meshId }: GreetingContext): Greet
       problem: `it speaks versions ${lowest} to ${highest} of the mesh's protocol; upgrade the older one`,
     }
   }
-  return { version }
+  const isRecord = introduction instanceof Uint8Array && introduction.length <= MAX_RECORD_BYTES
+  return isRecord ? { version, introduction } : { version }
 }

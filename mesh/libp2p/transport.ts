@@ -4,12 +4,13 @@ import type { KeyObject } from 'node:crypto'
 import { TopicValidatorResult } from '@libp2p/gossipsub'
 import type { Connection, PeerId, Stream } from '@libp2p/interface'
 import type { ControllerId } from '../../state/kinds.ts'
+import { decodeRecord } from '../../state/record.ts'
 import { MAX_NEWCOMER_FRAME_BYTES } from '../admission/messages.ts'
 import type { Transport, TransportHandler } from '../transport.ts'
 import { Dialer } from './dialer.ts'
 import { dialAddresses, formatEndpoint, type HostPort, readEndpoint } from './endpoints.ts'
 import { type FrameStream, Libp2pFrameStream } from './frame-stream.ts'
-import { type Greeting, greet, welcome } from './greeting.ts'
+import { type Greeting, greet, hear, welcome } from './greeting.ts'
 import { controllerOf, peerIdOf, publicKeyOf } from './identity.ts'
 import { createMeshNode, type MeshNode } from './node.ts'
 
@@ -43,6 +44,10 @@ export interface Libp2pTransportInit {
   /** Signed records that show a removed controller that it was. */
   readonly farewell: (id: ControllerId) => Uint8Array[]
   readonly joins?: JoinHandler
+  /** The record of this controller, for a peer whose records are older than it. */
+  readonly introduction: () => Uint8Array | undefined
+  /** A controller that is not known here shows its record; resolves when that was judged. */
+  readonly onIntroduced: (record: Uint8Array) => Promise<void>
   /** Someone was turned away. */
   readonly onRefused: (peer: string, reason: string) => void
   /** A peer says that this controller was removed, and shows it. */
@@ -68,6 +73,10 @@ const JOIN_MS = 600_000
 const STRANGER_MS = 10_000
 /** Newcomers served at once: whoever can reach the port may try to take all places. */
 const MAX_JOINS = 16
+/** Connections of those who are not known here, to say who they are. */
+const MAX_STRANGERS = 64
+/** Bytes of what a stranger says. */
+const MAX_GREETING_BYTES = 2 ** 17
 const STOP_MS = 2000
 
 export class Libp2pTransport implements Transport {
@@ -198,8 +207,11 @@ export class Libp2pTransport implements Transport {
   }
 
   #denies(peer: PeerId): boolean {
-    const standing = this.#standing(peer)
-    if (standing !== 'unknown' || this.#init.joins?.open()) return false
+    if (this.#standing(peer) !== 'unknown' || this.#init.joins?.open()) return false
+    const strangers = this.#node
+      .getConnections()
+      .filter(({ remotePeer }) => this.#standing(remotePeer) === 'unknown')
+    if (controllerOf(peer) !== undefined && strangers.length < MAX_STRANGERS) return false
     this.#init.onRefused(controllerOf(peer) ?? peer.toString().slice(0, 80), 'it is not admitted')
     return true
   }
@@ -228,7 +240,9 @@ export class Libp2pTransport implements Transport {
     const id = controllerOf(connection.remotePeer)
     if (id === undefined || this.#standing(connection.remotePeer) !== 'admitted') {
       const timer = setTimeout(() => {
-        if (!this.#joining.has(connection)) cut(connection, 'nothing to do here')
+        if (this.#joining.has(connection) || connection.status !== 'open') return
+        if (!this.#init.joins?.open()) this.#init.onRefused(id ?? '', 'it is not admitted')
+        cut(connection, 'nothing to do here')
       }, STRANGER_MS)
       timer.unref()
       return
@@ -258,13 +272,19 @@ export class Libp2pTransport implements Transport {
   async #channel(raw: Stream, connection: Connection): Promise<void> {
     const id = controllerOf(connection.remotePeer)
     const standing = this.#standing(connection.remotePeer)
-    if (id === undefined || standing === 'unknown' || this.#greeting.has(id)) {
+    if (id === undefined || this.#greeting.has(id)) {
       raw.abort(new Error('not admitted'))
       return
     }
-    const stream = new Libp2pFrameStream(raw)
     this.#greeting.add(id)
     try {
+      if (standing === 'unknown') {
+        await this.#introduced(id, new Libp2pFrameStream(raw, MAX_GREETING_BYTES))
+        // Whoever is of the mesh now comes anew, and is let in to everything.
+        cut(connection, 'come again')
+        return
+      }
+      const stream = new Libp2pFrameStream(raw)
       const removal = standing === 'removed' ? this.#init.farewell(id) : undefined
       const greeting = await within(GREETING_MS, welcome(stream, this.#init, removal))
       if (removal === undefined) await this.#open(id, connection, stream, greeting)
@@ -278,6 +298,18 @@ export class Libp2pTransport implements Transport {
     } finally {
       this.#greeting.delete(id)
     }
+  }
+
+  /** A replica that was set back to before a peer joined does not know it: the peer's own record shows that it may come. */
+  async #introduced(id: ControllerId, stream: FrameStream): Promise<void> {
+    const greeting = await within(GREETING_MS, hear(stream, this.#init))
+    if ('introduction' in greeting && greeting.introduction) {
+      const decoded = decodeRecord(greeting.introduction)
+      if (decoded.ok && decoded.record.kind === 'controller' && decoded.record.id === id)
+        await this.#init.onIntroduced(greeting.introduction)
+    }
+    if (this.#init.standing(id) === 'admitted') return
+    this.#init.onRefused(id, 'problem' in greeting ? greeting.problem : 'it is not admitted')
   }
 
   /** Both have said who they are. */

@@ -1,6 +1,6 @@
 // Who is a controller of the mesh: controllers that run in this process, without a TUN.
 import assert from 'node:assert/strict'
-import { rm } from 'node:fs/promises'
+import { cp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import pino from 'pino'
@@ -148,6 +148,35 @@ test('a removed controller is out at once, for good, and its clients get new cre
   // Its name is free, its address is not taken by anyone else.
   const again = await join_(t, alpha, 'beta')
   assert.notEqual((await again.service.status()).controller.address, gone.address)
+})
+
+test('a founder whose disk is set back to before anyone joined is found by the others', {
+  timeout: 60_000,
+}, async t => {
+  const dataDir = await newMesh(t, { meshListen: `127.0.0.1:${15_000 + (process.pid % 1000)}` })
+  const first = await up(t, dataDir)
+  await first.stop()
+  const backup = await temporaryDirectory(t)
+  await cp(dataDir, backup, { recursive: true })
+  const again = await up(t, dataDir)
+  const beta = await join_(t, again, 'beta')
+  const gamma = await join_(t, again, 'gamma')
+  await beta.service.addClient({ name: 'web' })
+  await again.stop()
+  await rm(dataDir, { recursive: true })
+  await cp(backup, dataDir, { recursive: true })
+  const alpha = await up(t, dataDir)
+  await until('all know each other', async () => {
+    const { controllers } = await alpha.service.status()
+    return controllers.length === 3 && controllers.every(({ connected }) => connected)
+  })
+  await until('the records are back', async () => {
+    const seen = await Promise.all([alpha, beta, gamma].map(({ service }) => service.status()))
+    return seen.every(({ stateHash }) => stateHash === seen[0].stateHash)
+  })
+  assert.deepEqual((await alpha.service.client('web')).name, 'web')
+  const { client } = await alpha.service.addClient({ name: 'db' })
+  assert.deepEqual(client.storedOn, { controllers: 3, of: 3 })
 })
 
 test('one that leaves is out everywhere and says so; the last one stays', { timeout: 60_000 }, async t => {

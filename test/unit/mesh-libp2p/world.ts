@@ -106,6 +106,13 @@ export async function startNode(index: number, options: NodeOptions = {}): Promi
       const record = replica.record('controller', peer)
       return record ? [encodeRecord(record)] : []
     },
+    introduction: () => {
+      const own = replica.record('controller', id)
+      return own && encodeRecord(own)
+    },
+    onIntroduced: async record => {
+      await replica.receive([record])
+    },
     onRefused: (peer, reason) => refused.push(`${peer} ${reason}`),
     onFarewell: records => farewells.push(records),
     now: Date.now,

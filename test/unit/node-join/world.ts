@@ -68,6 +68,8 @@ export async function startInviter(t: TestContext, controller = 'alpha'): Promis
     handler: { connected() {}, disconnected() {}, frame() {}, gossip: () => 'ignore' },
     joins: admission,
     farewell: () => [],
+    introduction: () => undefined,
+    onIntroduced: async () => {},
     onRefused: (_peer, reason) => refused.push(reason),
     onFarewell() {},
     now: Date.now,
