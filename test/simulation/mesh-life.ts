@@ -264,6 +264,8 @@ export class MeshLife {
     }
     world.judgeRemovals()
     await clockwork.advance(500)
+    // One that was removed may have told, on its way out, whom it had removed before.
+    world.judgeRemovals()
     await this.#joinAgain()
     if (this.#furthestAhead > MAX_SKEW_MS) {
       // What was written by a clock that was ahead counts once all others have come so far.
