@@ -37,8 +37,7 @@ export function derivePrefixes(views: Views, records: Records): readonly RouteEn
     if (records.get('lease', value.address)?.holder !== id) continue
     routes.push({ cidr: host(value.address), via: { kind: 'controller', id }, metric: 0, source: 'address' })
   }
-  for (const { id, value } of records.all('client')) {
-    if (value.subnets.length === 0) continue
+  for (const id of views.clientsWithSubnets()) {
     const client = views.client(id)!
     const credential = views.standing(client)
     if (!credential.usable || credential.client.id !== id) continue

@@ -61,6 +61,8 @@ export class Views {
   readonly #bySerial = new Index<ClientId>()
   readonly #byAddress = new Index<ClientId>()
   readonly #leased = new Set<number>()
+  /** Clients that subnets lie behind: few among many. */
+  readonly #withSubnets = new Set<ClientId>()
   readonly #stop: () => void
   #mesh: MeshView | undefined
   #routes: readonly RouteEntry[] | undefined
@@ -126,6 +128,11 @@ export class Views {
     const clients: ClientView[] = []
     for (const { id } of this.#records.all('client')) clients.push(this.client(id)!)
     return clients.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+  }
+
+  /** Clients with subnets behind them, in no particular order. */
+  clientsWithSubnets(): Iterable<ClientId> {
+    return this.#withSubnets
   }
 
   /** Clients that say this address is theirs, whether or not they hold its lease. */
@@ -249,6 +256,7 @@ export class Views {
     this.#byName.add(value.name, id)
     this.#bySerial.add(value.serial, id)
     this.#byAddress.add(value.address, id)
+    if (value.subnets.length > 0) this.#withSubnets.add(id)
   }
 
   #unindex(id: ClientId, value: ClientValue | null | undefined): void {
@@ -256,6 +264,7 @@ export class Views {
     this.#byName.remove(value.name, id)
     this.#bySerial.remove(value.serial, id)
     this.#byAddress.remove(value.address, id)
+    this.#withSubnets.delete(id)
   }
 }
 
