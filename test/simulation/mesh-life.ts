@@ -307,13 +307,13 @@ export class MeshLife {
     return PRESENCE_LIMIT + (this.world.timing.heartbeat ?? 0)
   }
 
-  /** Whoever is known to nobody any more, because disks were set back, joins again. */
+  /** Whoever crashed before it had joined does so again. */
   async #joinAgain(): Promise<void> {
     const { world } = this
     for (const member of world.members) {
-      const others = world.members.filter(each => each !== member && each.isUp)
-      if (others.some(each => each.process!.views.isAdmitted(member.id))) continue
-      if (others.length > 0) await world.within(world.introduce(member, others[0]))
+      if (member.process!.replica.get('controller', member.id)) continue
+      const host = world.members.find(each => each !== member && each.process!.views.isAdmitted(each.id))
+      if (host) await world.within(world.introduce(member, host))
     }
   }
 

@@ -149,6 +149,13 @@ export class SimProcess {
         const remover = removal && replica.record('controller', removal.author)
         return [remover, removal].flatMap(record => (record ? [encodeRecord(record)] : []))
       },
+      introduction: () => {
+        const own = replica.record('controller', id)
+        return own && encodeRecord(own)
+      },
+      onIntroduced: async record => {
+        await replica.receive([record]).catch(error => this.#failed(error))
+      },
       onFarewell: records => void replica.receive(records).catch(error => this.#failed(error)),
       now: () => controller.now,
     })

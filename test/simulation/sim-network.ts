@@ -16,6 +16,9 @@ export interface Attendant {
   standing(id: ControllerId): Standing
   farewell(id: ControllerId): Uint8Array[]
   onFarewell(records: Uint8Array[]): void
+  /** Its own record, for whom it does not know. */
+  introduction(): Uint8Array | undefined
+  onIntroduced(record: Uint8Array): Promise<void>
   /** Its own clock. */
   now(): number
 }
@@ -300,6 +303,8 @@ export class Port implements Transport {
     if (this.attendant.standing(peer) !== 'admitted') return false
     const standing = other.attendant.standing(this.id)
     if (standing === 'removed') this.attendant.onFarewell(other.attendant.farewell(this.id))
+    const introduction = standing === 'unknown' ? this.attendant.introduction() : undefined
+    if (introduction) await other.attendant.onIntroduced(introduction)
     if (standing !== 'admitted') return false
     const [mine, theirs] = [this.#ends.get(peer), other.#ends.get(this.id)]
     if (mine || theirs) {
