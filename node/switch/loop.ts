@@ -64,7 +64,7 @@ export class Loop {
 
   /** Runs until the stop signal. Throws only when nothing works any more. */
   run(): void {
-    const { signals, outbox, reporter } = this.#parts
+    const { signals, forwarder, outbox, reporter } = this.#parts
     preciseSleep()
     let failures = 0
     while (Atomics.load(signals, SIGNAL.stop) === 0) {
@@ -74,6 +74,7 @@ export class Loop {
       } catch (error) {
         // One packet's trouble must not be everyone's: forget the turn and go on.
         outbox.clear()
+        forwarder.clear()
         if (failures++ === 0)
           reporter.trouble(error instanceof Error ? (error.stack ?? error.message) : String(error))
         if (failures === MAX_FAILURES) throw error
@@ -86,7 +87,7 @@ export class Loop {
   }
 
   #turn(): void {
-    const { ports, links, outbox, reporter } = this.#parts
+    const { forwarder, ports, links, outbox, reporter } = this.#parts
     const bytesBefore = this.#bytes()
     let packets: number
     if (this.#delay > 0) {
@@ -101,6 +102,7 @@ export class Loop {
       this.#begin()
       packets = this.#takeReady(ready)
     }
+    forwarder.flush()
     if (ports.now >= this.#nextTimers) this.#timers()
     if (ports.now >= links.deadline) links.tick(ports.now)
     outbox.flush()
@@ -161,8 +163,12 @@ export class Loop {
   #readTun(): number {
     const { forwarder } = this.#parts
     let count = 0
-    while (count < TUN_PACKETS_PER_TURN && forwarder.fromTun()) count++
-    if (count === TUN_PACKETS_PER_TURN) this.#backlog = true
+    while (count < TUN_PACKETS_PER_TURN) {
+      const packets = forwarder.fromTun()
+      if (packets === 0) return count
+      count += packets
+    }
+    this.#backlog = true
     return count
   }
 

@@ -32,7 +32,7 @@ export interface SwitchOptions {
   mtu: number
   /** Ports at once. @default 65536 */
   maxPorts?: number
-  /** UDP_SEGMENT and UDP_GRO where the kernel has them. @default true */
+  /** UDP_SEGMENT and UDP_GRO, and the TUN's offloads, where the kernel has them. @default true */
   segmenting?: boolean
   /** Whether to have the packet path compiled before the first packet; some tenths of a second. @default true */
   warmUp?: boolean

@@ -53,7 +53,8 @@ function run(): void {
   for (const address of init.listen) listeners.push(listen(address, init.segmenting))
   if (init.tun !== false) {
     const { address, gateway, mtu, subnet } = init
-    tun = Tun.open({ ...init.tun, address, gateway, mtu, prefixLength: subnet.length })
+    const options = { ...init.tun, address, gateway, mtu, prefixLength: subnet.length }
+    tun = Tun.open({ ...options, offload: init.segmenting }, counters)
   }
   const seed = randomBytes(4).readInt32LE()
   const ports = new Ports(init.maxPorts, new PortStats(init.stats), seed)
