@@ -15,6 +15,27 @@ const PSH = 0x08
 const ACK = 0x10
 const CWR = 0x80
 
+const FLOW: Transport = {
+  version: 4,
+  protocol: 6,
+  source: 0x0a4d0005,
+  destination: 0x0a4d0006,
+  sourcePort: 40000,
+  destinationPort: 443,
+  sequence: 1,
+  acknowledgment: 2,
+  window: 3,
+  flags: ACK,
+  urgent: 0,
+  options: new Uint8Array(),
+  ttl: 64,
+  tos: 0,
+  id: 1,
+  fragment: 0x4000,
+  payload: new Uint8Array(),
+  badChecksum: false,
+}
+
 const payloadOf = (length: number, seed: number): Uint8Array =>
   Uint8Array.from({ length }, (_, i) => (i * 31 + (i >> 8) * 7 + seed) & 0xff)
 const hex = (packets: readonly Uint8Array[]): string[] =>
@@ -112,6 +133,19 @@ test('a checksum that the kernel left open is completed', () => {
       assert.deepEqual(hex(segments(segmenter, makeSuper(whole), virtio)), hex([makeTransport(whole)]))
     }),
   )
+})
+
+test('a checksum of UDP that comes to 0 is sent as 0xffff', () => {
+  const segmenter = new Segmenter()
+  const fields = { ...FLOW, protocol: 17 as const, payload: new Uint8Array(4) }
+  // The first two bytes of the first segment make up for all others.
+  const [first] = cut(fields, 2)
+  new DataView(fields.payload.buffer).setUint16(0, Buffer.from(first).readUInt16BE(26))
+  const virtio = buffer(VIRTIO_HEADER)
+  writeVirtio(virtio, GSO.udp, 28, 2, 20, 6)
+  const packets = segments(segmenter, makeSuper(fields), virtio)
+  assert.equal(Buffer.from(packets[0]).readUInt16BE(26), 0xffff)
+  assert.deepEqual(hex(packets), hex(cut(fields, 2)))
 })
 
 test('whatever the virtio header and the packet say, what comes out lies inside the packet', () => {
@@ -319,8 +353,9 @@ test('more flows and packets than there is room for are written, none lost, each
   const kernel = new Kernel()
   const coalescer = new Coalescer(kernel, () => {})
   const given: Uint8Array[] = []
-  for (let round = 0; round < 20; round++) {
-    for (let flow = 0; flow < 40; flow++) {
+  for (let round = 0; round < 60; round++) {
+    // At first more flows at once than are held, then more packets.
+    for (let flow = 0; flow < (round < 20 ? 40 : 8); flow++) {
       const fields = { sourcePort: flow, sequence: round * 10, id: round, payload: payloadOf(10, flow) }
       given.push(makeTransport(fields))
     }
@@ -338,27 +373,6 @@ test('more flows and packets than there is room for are written, none lost, each
   coalescer.flush()
   assert.equal(kernel.packets.length, given.length)
 })
-
-const FLOW: Transport = {
-  version: 4,
-  protocol: 6,
-  source: 0x0a4d0005,
-  destination: 0x0a4d0006,
-  sourcePort: 40000,
-  destinationPort: 443,
-  sequence: 1,
-  acknowledgment: 2,
-  window: 3,
-  flags: ACK,
-  urgent: 0,
-  options: new Uint8Array(),
-  ttl: 64,
-  tos: 0,
-  id: 1,
-  fragment: 0x4000,
-  payload: new Uint8Array(),
-  badChecksum: false,
-}
 
 test('garbage that claims to be IP goes as it is', () => {
   const kernel = new Kernel()
