@@ -14,13 +14,14 @@ import {
   writeError,
 } from './icmp.ts'
 import { IcmpLimiter } from './icmp-limiter.ts'
-import { decrementTtl, destination, IPV4, source, totalLength, validate } from './ipv4.ts'
+import { decrementTtl, destination, IPV4, PROTOCOL, protocol, source, totalLength, validate } from './ipv4.ts'
 import type { Keys } from './keys.ts'
 import type { Links } from './links.ts'
 import type { PortSender } from './port-sender.ts'
 import type { Ports } from './ports.ts'
 import { isProbe } from './probe.ts'
 import { Segmenter } from './segmenter.ts'
+import type { SessionPaths } from './session-paths.ts'
 import { KEY_IDS } from './shared.ts'
 import { Arena } from './sys/arena.ts'
 import type { ReceiveBatch } from './sys/receive-batch.ts'
@@ -41,6 +42,7 @@ export interface ForwarderParts {
   keys: Keys
   sender: PortSender
   links: Links
+  sessions: SessionPaths
   counters: Float64Array
   /** Undefined: the switch itself answers to its addresses. */
   tun: Tun | undefined
@@ -65,6 +67,7 @@ export class Forwarder {
   readonly #keys: Keys
   readonly #sender: PortSender
   readonly #links: Links
+  readonly #sessions: SessionPaths
   readonly #counters: Float64Array
   readonly #tun: Tun | undefined
   readonly #notices: Notices
@@ -85,11 +88,12 @@ export class Forwarder {
   readonly #answer = new Arena(MAX_PACKET + 1)
   readonly #ping = new Arena(PING.length)
 
-  constructor({ ports, keys, sender, links, counters, tun, notices, origin }: ForwarderParts) {
+  constructor({ ports, keys, sender, links, sessions, counters, tun, notices, origin }: ForwarderParts) {
     this.#ports = ports
     this.#keys = keys
     this.#sender = sender
     this.#links = links
+    this.#sessions = sessions
     this.#counters = counters
     this.#tun = tun
     this.#notices = notices
@@ -164,6 +168,7 @@ export class Forwarder {
       }
       this.#counters[COUNTER.floated]++
       this.#links.moved(port)
+      this.#sessions.moved(port)
       this.#notices.floated(port)
     } else {
       this.#ports.noteLocal(port, batch)
@@ -203,7 +208,9 @@ export class Forwarder {
       this.#counters[COUNTER.spoofedSource]++
       return
     }
-    this.#route(port, this.table.lookup(destination(view, 0)), totalLength(view, 0))
+    const length = totalLength(view, 0)
+    if (protocol(view, 0) === PROTOCOL.icmp && this.#sessions.received(port, this.#packet, length)) return
+    this.#route(port, this.table.lookup(destination(view, 0)), length)
   }
 
   /** Takes one packet or super-packet from the TUN: of how many packets; 0 when none waited. */

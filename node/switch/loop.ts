@@ -7,6 +7,7 @@ import { Moderation } from './moderation.ts'
 import type { Outbox } from './outbox.ts'
 import type { Ports } from './ports.ts'
 import type { Reporter } from './reporter.ts'
+import type { SessionPaths } from './session-paths.ts'
 import { SIGNAL } from './shared.ts'
 import { Poller, preciseSleep, sleep } from './sys/poller.ts'
 import { ReceiveBatch } from './sys/receive-batch.ts'
@@ -36,6 +37,7 @@ export interface LoopParts {
   outbox: Outbox
   ports: Ports
   links: Links
+  sessions: SessionPaths
   reporter: Reporter
   signals: Int32Array<SharedArrayBuffer>
   counters: Float64Array
@@ -172,9 +174,9 @@ export class Loop {
     return count
   }
 
-  /** Pings where nothing was sent for a while, and tells of ports from which nothing came. */
+  /** Pings where nothing was sent for a while, tells of ports from which nothing came, and looks after sessions' paths. */
   #timers(): void {
-    const { ports, forwarder, reporter } = this.#parts
+    const { ports, forwarder, sessions, reporter } = this.#parts
     const { now } = ports
     this.#nextTimers = now + TIMER_INTERVAL
     for (let port = 1; port <= ports.highest; port++) {
@@ -187,6 +189,8 @@ export class Loop {
         ports.idleReported[port] = 1
         reporter.idle(port)
       }
+      sessions.tick(port, now)
     }
+    sessions.flush()
   }
 }
