@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { SwitchError } from '../../node/switch/errors.ts'
-import { echoRequest, eventually, ipv4Packet } from '../unit/switch/peer.ts'
+import { echoRequest, eventually, internetChecksum, ipv4Packet } from '../unit/switch/peer.ts'
 import { A, B, GATEWAY, OWN, ROUTES, SUBNET, startTestSwitch } from '../unit/switch/running.ts'
 
 const ip = (...args: string[]): string => execFileSync('ip', args, { encoding: 'utf8' })
@@ -12,50 +12,58 @@ const TUN_ROUTES = ROUTES.map(route =>
   route.peerId === 'local' ? { ...route, peerId: 'tun' as const } : route,
 )
 
+/** The interface is there, addressed, and both sides of it reach each other. */
+async function carries(segmenting: boolean): Promise<void> {
+  await using net = await startTestSwitch({ tun: { name: 'omtest0' }, mtu: 1400, segmenting }, { mtu: 1300 })
+  net.running.setRoutes(TUN_ROUTES)
+  assert.deepEqual(net.running.tun, { name: 'omtest0', mtu: 1400 })
+  const shown = ip('addr', 'show', 'dev', 'omtest0')
+  assert.match(shown, /mtu 1400/)
+  assert.match(shown, /inet 10\.77\.0\.16\/16/)
+  assert.match(shown, /inet 10\.77\.0\.1\/32/)
+  assert.match(ip('route'), /10\.77\.0\.0\/16 dev omtest0/)
+  for (const address of [GATEWAY, OWN]) {
+    await net.a.send(echoRequest(A, address))
+    const answer = await net.a.receive()
+    assert.equal(answer.readUInt32BE(12), address)
+    assert.equal(answer[20], 0)
+  }
+  const { createSocket } = await import('node:dgram')
+  const kernel = createSocket('udp4')
+  kernel.bind(4000, '10.77.0.16')
+  await once(kernel, 'listening')
+  const payload = randomBytes(1200)
+  kernel.send(payload, 4001, '10.77.0.2')
+  const sent = await net.a.receive()
+  assert.equal(sent[8], 64, 'the kernel has counted its own hop')
+  assert.deepEqual(sent.subarray(28), payload)
+  const pseudo = Buffer.concat([sent.subarray(12, 20), Buffer.of(0, 17), sent.subarray(24, 26)])
+  const covered = Buffer.concat([pseudo, sent.subarray(20)])
+  assert.equal(internetChecksum(covered), 0, 'the checksum is complete')
+  const udp = Buffer.concat([Buffer.from([0x0f, 0xa1, 0x0f, 0xa0, 0, 13, 0, 0]), Buffer.from('hello')])
+  const came = once(kernel, 'message')
+  await net.a.send(ipv4Packet(A, OWN, udp))
+  assert.equal((await came)[0].toString(), 'hello')
+  // A client that is away: the kernel is told.
+  kernel.send('x', 4001, '10.77.0.200')
+  await eventually(() => net.running.counters().unreachable >= 1, 'the refusal')
+  kernel.close()
+  // The other way is narrower: path MTU discovery works for the kernel, too.
+  const tooLong = createSocket('udp4')
+  tooLong.bind(4002, '10.77.0.16')
+  await once(tooLong, 'listening')
+  tooLong.send(randomBytes(1340), 4001, '10.77.0.3')
+  await eventually(() => net.running.counters().tooBig === 1, 'the refusal')
+  await eventually(() => / mtu 1300/.test(ip('route', 'get', '10.77.0.3')), 'the kernel learns the MTU')
+  tooLong.close()
+  assert.deepEqual(net.errors, [])
+}
+
 const scenarios: Record<string, () => Promise<void>> = {
-  /** The interface is there, addressed, and both sides of it reach each other. */
-  async tun() {
-    await using net = await startTestSwitch({ tun: { name: 'omtest0' }, mtu: 1400 }, { mtu: 1300 })
-    net.running.setRoutes(TUN_ROUTES)
-    assert.deepEqual(net.running.tun, { name: 'omtest0', mtu: 1400 })
-    const shown = ip('addr', 'show', 'dev', 'omtest0')
-    assert.match(shown, /mtu 1400/)
-    assert.match(shown, /inet 10\.77\.0\.16\/16/)
-    assert.match(shown, /inet 10\.77\.0\.1\/32/)
-    assert.match(ip('route'), /10\.77\.0\.0\/16 dev omtest0/)
-    for (const address of [GATEWAY, OWN]) {
-      await net.a.send(echoRequest(A, address))
-      const answer = await net.a.receive()
-      assert.equal(answer.readUInt32BE(12), address)
-      assert.equal(answer[20], 0)
-    }
-    const { createSocket } = await import('node:dgram')
-    const kernel = createSocket('udp4')
-    kernel.bind(4000, '10.77.0.16')
-    await once(kernel, 'listening')
-    const payload = randomBytes(1200)
-    kernel.send(payload, 4001, '10.77.0.2')
-    const sent = await net.a.receive()
-    assert.equal(sent[8], 64, 'the kernel has counted its own hop')
-    assert.deepEqual(sent.subarray(28), payload)
-    const udp = Buffer.concat([Buffer.from([0x0f, 0xa1, 0x0f, 0xa0, 0, 13, 0, 0]), Buffer.from('hello')])
-    const came = once(kernel, 'message')
-    await net.a.send(ipv4Packet(A, OWN, udp))
-    assert.equal((await came)[0].toString(), 'hello')
-    // A client that is away: the kernel is told.
-    kernel.send('x', 4001, '10.77.0.200')
-    await eventually(() => net.running.counters().unreachable >= 1, 'the refusal')
-    kernel.close()
-    // The other way is narrower: path MTU discovery works for the kernel, too.
-    const tooLong = createSocket('udp4')
-    tooLong.bind(4002, '10.77.0.16')
-    await once(tooLong, 'listening')
-    tooLong.send(randomBytes(1340), 4001, '10.77.0.3')
-    await eventually(() => net.running.counters().tooBig === 1, 'the refusal')
-    await eventually(() => / mtu 1300/.test(ip('route', 'get', '10.77.0.3')), 'the kernel learns the MTU')
-    tooLong.close()
-    assert.deepEqual(net.errors, [])
-  },
+  tun: () => carries(true),
+
+  /** As on a kernel without offloads. */
+  plain: () => carries(false),
 
   /** Stopping takes the interface away, and the name can be used again at once. */
   async gone() {
