@@ -31,7 +31,12 @@ export class SessionPath {
     this.#nextAt = now
   }
 
-  /** The largest size that passes, as far as is known. */
+  /** Whether `size` has been found out. */
+  get known(): boolean {
+    return this.done || this.#narrow !== undefined
+  }
+
+  /** The largest size that passes; the full one as long as nothing is known. */
   get size(): number {
     return this.#narrow?.size ?? this.#full
   }

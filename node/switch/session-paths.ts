@@ -20,8 +20,6 @@ const FIRST_LOOK = 500
 /** Milliseconds from one look at a port that sends long packets to the next, by the kernel and by probes. */
 const KERNEL_INTERVAL = 1000
 const PROBE_INTERVAL = 10_000
-/** Paths that are looked at at once: sessions that come in a crowd take turns. */
-const MAX_LOOKS = 256
 
 export class SessionPaths {
   readonly #ports: Ports
@@ -35,7 +33,6 @@ export class SessionPaths {
   readonly #kernelAt: Float64Array
   readonly #probeAt: Float64Array
   readonly #looks: (SessionPath | undefined)[] = []
-  #looking = 0
 
   /** @param from the overlay address that probes come from, u32 */
   constructor(ports: Ports, prober: SizeProber, from: number) {
@@ -57,17 +54,16 @@ export class SessionPaths {
 
   /** Forgets a port that is about to be closed. */
   close(port: number): void {
-    this.#end(port)
+    this.#looks[port] = undefined
     this.#wanted[port] = 0
   }
 
-  /** A port has another path than before. */
+  /** A port has another path than before. What is known of the old one holds until more is known. */
   moved(port: number): void {
-    const { large, mtu, now } = this.#ports
+    const { large, now } = this.#ports
     if (this.#wanted[port] === 0) return
-    this.#end(port)
+    this.#looks[port] = undefined
     this.#limit[port] = this.#wanted[port]
-    mtu[port] = this.#wanted[port]
     large[port] = 1
     this.#kernelAt[port] = now
     this.#probeAt[port] = now + FIRST_LOOK
@@ -81,12 +77,10 @@ export class SessionPaths {
     if (large[port] === 0 && look === undefined) return
     if (now >= this.#kernelAt[port]) this.#askKernel(port, now)
     if (look === undefined) {
-      if (now < this.#probeAt[port] || this.#looking === MAX_LOOKS) return
-      large[port] = 0
+      if (now < this.#probeAt[port]) return
       this.#probeAt[port] = now + PROBE_INTERVAL
       look = new SessionPath(this.#limit[port] + this.#prober.overhead(port), now)
       this.#looks[port] = look
-      this.#looking++
     }
     const count = look.tick(now)
     if (count >= 0) this.#probe(port, 0, look.sequence)
@@ -125,18 +119,11 @@ export class SessionPaths {
     const limit = Math.min(this.#wanted[port], room)
     if (limit === this.#limit[port]) return
     this.#limit[port] = limit
-    this.#ports.mtu[port] = limit
-    // What was found out of another full size does not count.
-    this.#end(port)
+    this.#ports.mtu[port] = Math.min(this.#ports.mtu[port], limit)
+    // What was found out with another full size does not count.
+    this.#looks[port] = undefined
     this.#ports.large[port] = 1
     this.#probeAt[port] = Math.min(this.#probeAt[port], now + FIRST_LOOK)
-  }
-
-  /** Ends the look at a port's path, if there is one. */
-  #end(port: number): void {
-    if (this.#looks[port] === undefined) return
-    this.#looks[port] = undefined
-    this.#looking--
   }
 
   #probe(port: number, size: number, sequence: number): void {
@@ -148,13 +135,15 @@ export class SessionPaths {
   }
 
   #resize(port: number, look: SessionPath): void {
-    const { mtu, unsegmented } = this.#ports
-    if (look.done) this.#end(port)
+    const { large, mtu, unsegmented } = this.#ports
+    if (!look.known) return
     const before = mtu[port]
-    mtu[port] = look.done
-      ? this.#limit[port]
-      : Math.min(this.#limit[port], look.size - this.#prober.overhead(port))
+    mtu[port] = Math.min(this.#limit[port], look.size - this.#prober.overhead(port))
     // What the kernel would not cut into segments may have been too long for this path.
     if (mtu[port] !== before) unsegmented[port] = 0
+    if (!look.done) return
+    this.#looks[port] = undefined
+    // The probes themselves were long, too: only what is sent from now on is a reason to look again.
+    large[port] = 0
   }
 }

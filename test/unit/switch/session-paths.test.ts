@@ -57,13 +57,29 @@ test('the MTU of a port is lowered to what its client answers, and senders are t
   }
 })
 
+test('a client that moves keeps the MTU that was found until it is found anew', async t => {
+  await using net = await startTestSwitch({ pathDiscovery: true }, { mtu: 1420 })
+  const stop = new AbortController()
+  t.after(() => stop.abort())
+  answering(net.b, 1400, stop.signal)
+  await delay(5000)
+  const refusals = async (): Promise<number> => {
+    await net.a.send(ipv4Packet(A, B, Buffer.alloc(1400), { df: true }))
+    await delay(50)
+    return net.running.counters().tooBig
+  }
+  assert.equal(await refusals(), 1)
+  net.running.movePort(net.b.peerId, net.b.path)
+  for (let i = 2; i < 80; i++) assert.equal(await refusals(), i)
+})
+
 test('a client that answers the full size, or nothing at all, keeps its MTU and is asked no more', async t => {
   await using net = await startTestSwitch({ pathDiscovery: true }, { mtu: 1420 })
   const stop = new AbortController()
   t.after(() => stop.abort())
   const asked = answering(net.a, 9000, stop.signal)
   const unanswered = answering(net.b, 0, stop.signal)
-  await delay(5000)
+  await delay(11_500)
   assert.deepEqual(asked, [52, 1500])
   assert.equal(unanswered.length, 10)
   await net.a.send(ipv4Packet(A, B, Buffer.alloc(1400), { df: true }))
