@@ -29,8 +29,6 @@ export class Segmenter {
   /** After `next`: where in the packet the segment begins, and its length. */
   at = 0
   length = 0
-  /** Bytes of the first segment, the longest. */
-  longest = 0
   #packet: PacketBuffer | undefined
   readonly #headers = new Uint8Array(MAX_HEADERS)
   #count = 0
@@ -69,7 +67,6 @@ export class Segmenter {
     this.#headerLength = headers
     this.#size = size
     this.#start = start
-    this.longest = headers + size
     const { bytes, view } = packet
     for (let i = 0; i < headers; i++) this.#headers[i] = bytes[i]
     const protocol = this.#udp ? PROTOCOL.udp : PROTOCOL.tcp

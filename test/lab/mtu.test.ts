@@ -110,9 +110,9 @@ describe('a client whose network is narrow', () => {
         await host.ip('route', 'replace', `${other.ip4}/32`, 'via', router.ip4)
         await host.ip('route', 'flush', 'cache')
       }
-      const client = await OpenvpnClient.connect(far, pack)
-      // Its own firewall keeps it from answering probes: what the router says has to do.
+      // It answers no probes: what the router says has to do.
       await far.exec('sysctl', '-qw', 'net.ipv4.icmp_echo_ignore_all=1')
+      const client = await OpenvpnClient.connect(far, pack)
       const address = await client.address()
       const sink = await iperfServer(far)
       await iperf(wide, address, { seconds: 1 })
