@@ -89,6 +89,12 @@ export const COUNTER = {
   probeTx: 42,
   /** Dropped: came by a backbone link, and the route leads back by the same. */
   sentBack: 43,
+  /** System calls that took a packet or super-packet from the TUN. */
+  tunReads: 44,
+  /** System calls that gave it one. */
+  tunWrites: 45,
+  /** Dropped: a super-packet of the kernel's that made no sense. */
+  badOffload: 46,
 } as const
 
 export type CounterName = keyof typeof COUNTER

@@ -1,6 +1,7 @@
 // The way of a packet: from a datagram or the TUN, through decryption and the checks of a router, to the next hop.
 
 import { OCC_EXIT, OCC_MAGIC, PING } from '../vpn/in-tunnel.ts'
+import { Coalescer } from './coalescer.ts'
 import { COUNTER } from './counters.ts'
 import { OPEN } from './data-limits.ts'
 import { planFragments, writeFragment } from './fragment.ts'
@@ -13,16 +14,19 @@ import {
   writeError,
 } from './icmp.ts'
 import { IcmpLimiter } from './icmp-limiter.ts'
-import { decrementTtl, destination, IPV4, source, totalLength, validate } from './ipv4.ts'
+import { decrementTtl, destination, IPV4, PROTOCOL, protocol, source, totalLength, validate } from './ipv4.ts'
 import type { Keys } from './keys.ts'
 import type { Links } from './links.ts'
 import type { PortSender } from './port-sender.ts'
 import type { Ports } from './ports.ts'
 import { isProbe } from './probe.ts'
+import { Segmenter } from './segmenter.ts'
+import type { SessionPaths } from './session-paths.ts'
 import { KEY_IDS } from './shared.ts'
 import { Arena } from './sys/arena.ts'
 import type { ReceiveBatch } from './sys/receive-batch.ts'
 import { ForwardingTable, NEXT_HOP } from './table.ts'
+import { clampMss } from './tcp.ts'
 import type { Tun } from './tun.ts'
 
 /** What the packet path has to tell the endpoint. Called with slots of open ports. */
@@ -38,6 +42,7 @@ export interface ForwarderParts {
   keys: Keys
   sender: PortSender
   links: Links
+  sessions: SessionPaths
   counters: Float64Array
   /** Undefined: the switch itself answers to its addresses. */
   tun: Tun | undefined
@@ -62,6 +67,7 @@ export class Forwarder {
   readonly #keys: Keys
   readonly #sender: PortSender
   readonly #links: Links
+  readonly #sessions: SessionPaths
   readonly #counters: Float64Array
   readonly #tun: Tun | undefined
   readonly #notices: Notices
@@ -70,22 +76,34 @@ export class Forwarder {
   readonly #kernelOrigin: { address: number; broadcast: number }
   readonly #limiter = new IcmpLimiter()
   /** The packet being forwarded. */
-  readonly #packet = new Arena(MAX_PACKET + 1)
+  #packet: Arena
+  /** Where the next packet from a port is put. */
+  #room: Arena
+  /** What the TUN gave: a packet, or a super-packet and its segments. */
+  readonly #read = new Arena(MAX_PACKET + 1)
+  readonly #segmenter = new Segmenter()
+  /** What goes to the TUN is put together here; undefined where the kernel takes single packets only. */
+  readonly #coalescer: Coalescer | undefined
   /** What is made from it: an ICMP message or a fragment. */
   readonly #answer = new Arena(MAX_PACKET + 1)
   readonly #ping = new Arena(PING.length)
 
-  constructor({ ports, keys, sender, links, counters, tun, notices, origin }: ForwarderParts) {
+  constructor({ ports, keys, sender, links, sessions, counters, tun, notices, origin }: ForwarderParts) {
     this.#ports = ports
     this.#keys = keys
     this.#sender = sender
     this.#links = links
+    this.#sessions = sessions
     this.#counters = counters
     this.#tun = tun
     this.#notices = notices
     this.#origin = origin
     this.#kernelOrigin = { ...origin }
     this.#ping.bytes.set(PING)
+    if (tun?.offload === true)
+      this.#coalescer = new Coalescer(tun, (packets, bytes, taken) => this.#wrote(packets, bytes, taken))
+    this.#room = this.#coalescer?.packet ?? new Arena(MAX_PACKET + 1)
+    this.#packet = this.#room
   }
 
   /** Takes datagram `i` of the batch, which came by listening socket `socket`. */
@@ -150,6 +168,7 @@ export class Forwarder {
       }
       this.#counters[COUNTER.floated]++
       this.#links.moved(port)
+      this.#sessions.moved(port)
       this.#notices.floated(port)
     } else {
       this.#ports.noteLocal(port, batch)
@@ -189,25 +208,63 @@ export class Forwarder {
       this.#counters[COUNTER.spoofedSource]++
       return
     }
-    this.#route(port, this.table.lookup(destination(view, 0)), totalLength(view, 0))
+    const length = totalLength(view, 0)
+    if (protocol(view, 0) === PROTOCOL.icmp && this.#sessions.received(port, this.#packet, length)) return
+    this.#route(port, this.table.lookup(destination(view, 0)), length)
   }
 
-  /** Takes one packet from the TUN; false when none waited. */
-  fromTun(): boolean {
-    const size = this.#tun === undefined ? 0 : this.#tun.read(this.#packet, 0, MAX_PACKET)
-    if (size === 0) return false
-    this.#counters[COUNTER.tunRxPackets]++
+  /** Takes one packet or super-packet from the TUN: of how many packets; 0 when none waited. */
+  fromTun(): number {
+    const tun = this.#tun
+    const size = tun === undefined ? 0 : tun.read(this.#read)
+    if (tun === undefined || size === 0) return 0
     this.#counters[COUNTER.tunRxBytes] += size
+    this.#packet = this.#read
+    const packets = this.#fromKernel(tun, size)
+    this.#packet = this.#room
+    this.#counters[COUNTER.tunRxPackets] += packets
+    return packets
+  }
+
+  #fromKernel(tun: Tun, size: number): number {
     if (this.#packet.bytes[0] >> 4 !== 4) {
       this.#counters[COUNTER.notIpv4]++
-    } else if (this.#valid(size)) {
-      const hop = this.table.lookup(destination(this.#packet.view, 0))
-      // What the kernel sent here is not to come back to it.
-      if (hop === NEXT_HOP.tun || hop === NEXT_HOP.local)
-        this.#refuse(NO_PORT, ICMP_ERROR.hostUnreachable, COUNTER.unreachable)
-      else this.#route(NO_PORT, hop, totalLength(this.#packet.view, 0))
+      return 1
     }
-    return true
+    if (!this.#valid(size)) return 1
+    const packets = tun.offload ? this.#segmenter.begin(this.#packet, size, tun.virtio) : 1
+    const hop = this.table.lookup(destination(this.#packet.view, 0))
+    // What the kernel sent here is not to come back to it.
+    if (packets === 0) this.#counters[COUNTER.badOffload]++
+    else if (hop === NEXT_HOP.tun || hop === NEXT_HOP.local)
+      this.#refuse(NO_PORT, ICMP_ERROR.hostUnreachable, COUNTER.unreachable)
+    else if (packets > 1 && hop >= 0) this.#segments(hop)
+    else this.#route(NO_PORT, hop, totalLength(this.#packet.view, 0))
+    return Math.max(1, packets)
+  }
+
+  /** Sends the segments of the kernel's super-packet to a port. */
+  #segments(hop: number): void {
+    const port = this.#ports.find(hop)
+    if (port === 0) {
+      this.#refuse(NO_PORT, ICMP_ERROR.hostUnreachable, COUNTER.unreachable)
+      return
+    }
+    while (this.#segmenter.next()) {
+      // All are refused like the first, which is as long as any.
+      if (!this.#toPort(NO_PORT, port, this.#segmenter.length, this.#segmenter.at)) return
+    }
+  }
+
+  /** Gives the TUN what it is still to get of this turn. */
+  flush(): void {
+    this.#coalescer?.flush()
+  }
+
+  /** Forgets it, after a turn that failed. */
+  clear(): void {
+    this.#coalescer?.clear()
+    this.#packet = this.#room
   }
 
   /** Sends the packet of `length` bytes that came from port `from` to its next hop. */
@@ -219,11 +276,15 @@ export class Forwarder {
       else if (port === from && this.#ports.link[port] !== 0) this.#counters[COUNTER.sentBack]++
       else if (from !== NO_PORT && !decrementTtl(this.#packet.view, 0)) {
         this.#refuse(from, ICMP_ERROR.timeExceeded, COUNTER.ttlExceeded)
-      } else this.#toPort(from, port, length)
+      } else {
+        clampMss(this.#packet, 0, Math.min(this.#mtuOf(from), this.#ports.mtu[port]))
+        this.#toPort(from, port, length)
+      }
     } else if (hop === NEXT_HOP.local || (hop === NEXT_HOP.tun && this.#tun === undefined)) {
       this.#toSelf(from)
-    } else if (hop === NEXT_HOP.tun) {
-      this.#toTun(this.#packet, length)
+    } else if (hop === NEXT_HOP.tun && this.#tun !== undefined) {
+      clampMss(this.#packet, 0, Math.min(this.#mtuOf(from), this.#tun.mtu))
+      this.#toTun(length)
     } else if (hop === NEXT_HOP.unreachable) {
       this.#refuse(from, ICMP_ERROR.hostUnreachable, COUNTER.unreachable)
     } else {
@@ -231,21 +292,28 @@ export class Forwarder {
     }
   }
 
-  #toPort(from: number, port: number, length: number): void {
+  /** The MTU of the way that a packet came. */
+  #mtuOf(from: number): number {
+    return from === NO_PORT ? (this.#tun?.mtu ?? MAX_PACKET) : this.#ports.mtu[from]
+  }
+
+  /** Sends the packet of `length` bytes at `at`, in fragments where need be; false when it may have none. */
+  #toPort(from: number, port: number, length: number, at = 0): boolean {
     const mtu = this.#ports.mtu[port]
     if (length <= mtu) {
-      this.#sender.send(port, this.#packet, length)
-      return
+      this.#sender.send(port, this.#packet, length, at)
+      return true
     }
-    const fragments = planFragments(this.#packet, 0, mtu)
+    const fragments = planFragments(this.#packet, at, mtu)
     if (fragments === 0) {
       this.#refuse(from, ICMP_ERROR.fragmentationNeeded, COUNTER.tooBig, mtu)
-      return
+      return false
     }
     this.#counters[COUNTER.fragmented]++
     for (let i = 0; i < fragments; i++) {
-      this.#sender.send(port, this.#answer, writeFragment(this.#packet, 0, mtu, i, this.#answer, 0))
+      this.#sender.send(port, this.#answer, writeFragment(this.#packet, at, mtu, i, this.#answer, 0))
     }
+    return true
   }
 
   /** Sends the in-tunnel ping to a port. */
@@ -253,13 +321,29 @@ export class Forwarder {
     if (this.#sender.send(port, this.#ping, PING.length)) this.#counters[COUNTER.pingTx]++
   }
 
-  #toTun(packet: Arena, length: number): void {
-    if (this.#tun?.write(packet, 0, length) !== true) {
-      this.#counters[COUNTER.tunFailed]++
+  /** Gives the packet that came from a port to the kernel, alone or with others of its flow. */
+  #toTun(length: number): void {
+    const coalescer = this.#coalescer
+    if (coalescer === undefined) {
+      this.#writeTun(this.#packet, length)
       return
     }
-    this.#counters[COUNTER.tunTxPackets]++
-    this.#counters[COUNTER.tunTxBytes] += length
+    coalescer.take(length)
+    this.#room = coalescer.packet
+    this.#packet = this.#room
+  }
+
+  #writeTun(packet: Arena, length: number): void {
+    this.#wrote(1, length, this.#tun?.write(packet, length) === true)
+  }
+
+  #wrote(packets: number, bytes: number, taken: boolean): void {
+    if (!taken) {
+      this.#counters[COUNTER.tunFailed] += packets
+      return
+    }
+    this.#counters[COUNTER.tunTxPackets] += packets
+    this.#counters[COUNTER.tunTxBytes] += bytes
   }
 
   /** The packet is for the switch's own address, and there is no TUN to take it. */
@@ -290,7 +374,7 @@ export class Forwarder {
 
   /** Sends the answer made here back to where the packet came from, cut to that port's MTU where need be. */
   #answerTo(from: number, length: number): void {
-    if (from === NO_PORT) this.#toTun(this.#answer, length)
+    if (from === NO_PORT) this.#writeTun(this.#answer, length)
     else if (length <= this.#ports.mtu[from]) this.#sender.send(from, this.#answer, length)
     else this.#counters[COUNTER.tooBig]++
   }

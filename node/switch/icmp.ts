@@ -76,7 +76,7 @@ export function writeError(
   const quoted = Math.min(totalLength(about.view, offset), MAX_ERROR_LENGTH - MIN_HEADER - ICMP_HEADER)
   const length = MIN_HEADER + ICMP_HEADER + quoted
   const tos = PRECEDENCE | (typeOfService(about.view, offset) & TOS_MASK)
-  writeHeader(target, at, length, tos, origin.address, source(about.view, offset))
+  writeIcmpHeader(target, at, length, tos, origin.address, source(about.view, offset))
   const icmp = at + MIN_HEADER
   for (let i = 0; i < quoted; i++) target.bytes[icmp + ICMP_HEADER + i] = about.bytes[offset + i]
   target.view.setUint8(icmp, error.type)
@@ -107,7 +107,7 @@ export function writeEchoReply(
   const from = destination(view, offset)
   const to = source(view, offset)
   if (!isUnicast(from) || !isUnicast(to)) return 0
-  writeHeader(target, at, MIN_HEADER + message, typeOfService(view, offset), from, to)
+  writeIcmpHeader(target, at, MIN_HEADER + message, typeOfService(view, offset), from, to)
   const icmp = at + MIN_HEADER
   for (let i = 0; i < message; i++) target.bytes[icmp + i] = bytes[offset + header + i]
   target.view.setUint8(icmp, ECHO_REPLY)
@@ -127,7 +127,7 @@ function mayReport({ view }: PacketBuffer, offset: number, { broadcast }: ErrorO
 }
 
 /** A header without options that is never fragmented, so that RFC 6864 lets its identification be 0. */
-function writeHeader(
+export function writeIcmpHeader(
   target: PacketBuffer,
   at: number,
   length: number,
@@ -148,7 +148,8 @@ function writeHeader(
   writeHeaderChecksum(target, at)
 }
 
-function writeIcmpChecksum(target: PacketBuffer, icmp: number, length: number): void {
+/** Of the message at `icmp`, `length` bytes long. */
+export function writeIcmpChecksum(target: PacketBuffer, icmp: number, length: number): void {
   target.view.setUint16(icmp + 2, 0)
   target.view.setUint16(icmp + 2, checksum(target.bytes, icmp, length))
 }

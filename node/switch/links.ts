@@ -2,7 +2,7 @@
 import { COUNTER } from './counters.ts'
 import { DOWN_AFTER, LinkMonitor, PROBE_INTERVAL } from './link-monitor.ts'
 import { LINK_STAT, type LinkStats } from './link-stats.ts'
-import { BASE_SIZE, PathMtu } from './path-mtu.ts'
+import { BASE_MTU, PathMtu } from './path-mtu.ts'
 import type { PortSender } from './port-sender.ts'
 import type { Ports } from './ports.ts'
 import { PROBE, PROBE_LENGTH, probeKind, probeSequence, probeSize, writeProbe } from './probe.ts'
@@ -11,9 +11,6 @@ import { Arena } from './sys/arena.ts'
 
 /** A tick this late, in milliseconds, means that the loop did not run meanwhile, and so took no answers. */
 const LATE = 100
-
-/** What a path of the least size leaves for an overlay packet, whatever the address family and packet format. */
-const BASE_MTU = BASE_SIZE - 80
 
 interface Link {
   readonly port: number
@@ -144,7 +141,12 @@ export class Links {
     const before = path.size
     const count = path.tick(now, monitor.rtt, monitor.heardAt)
     if (path.size !== before) this.#resize(link)
-    for (let i = 0; i < count; i++) prober.add(port, path.sizes[i], path.sequence)
+    for (let i = 0; i < count; i++) {
+      const length = path.sizes[i] - prober.overhead(port)
+      if (length < PROBE_LENGTH) continue
+      writeProbe(prober.plain, PROBE.askSize, path.sizes[i], path.sequence)
+      prober.add(port, length)
+    }
   }
 
   #resize({ port, place, mtu, path }: Link): void {

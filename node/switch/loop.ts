@@ -7,6 +7,7 @@ import { Moderation } from './moderation.ts'
 import type { Outbox } from './outbox.ts'
 import type { Ports } from './ports.ts'
 import type { Reporter } from './reporter.ts'
+import type { SessionPaths } from './session-paths.ts'
 import { SIGNAL } from './shared.ts'
 import { Poller, preciseSleep, sleep } from './sys/poller.ts'
 import { ReceiveBatch } from './sys/receive-batch.ts'
@@ -36,6 +37,7 @@ export interface LoopParts {
   outbox: Outbox
   ports: Ports
   links: Links
+  sessions: SessionPaths
   reporter: Reporter
   signals: Int32Array<SharedArrayBuffer>
   counters: Float64Array
@@ -64,7 +66,7 @@ export class Loop {
 
   /** Runs until the stop signal. Throws only when nothing works any more. */
   run(): void {
-    const { signals, outbox, reporter } = this.#parts
+    const { signals, forwarder, outbox, reporter } = this.#parts
     preciseSleep()
     let failures = 0
     while (Atomics.load(signals, SIGNAL.stop) === 0) {
@@ -74,6 +76,7 @@ export class Loop {
       } catch (error) {
         // One packet's trouble must not be everyone's: forget the turn and go on.
         outbox.clear()
+        forwarder.clear()
         if (failures++ === 0)
           reporter.trouble(error instanceof Error ? (error.stack ?? error.message) : String(error))
         if (failures === MAX_FAILURES) throw error
@@ -86,7 +89,7 @@ export class Loop {
   }
 
   #turn(): void {
-    const { ports, links, outbox, reporter } = this.#parts
+    const { forwarder, ports, links, outbox, reporter } = this.#parts
     const bytesBefore = this.#bytes()
     let packets: number
     if (this.#delay > 0) {
@@ -101,6 +104,7 @@ export class Loop {
       this.#begin()
       packets = this.#takeReady(ready)
     }
+    forwarder.flush()
     if (ports.now >= this.#nextTimers) this.#timers()
     if (ports.now >= links.deadline) links.tick(ports.now)
     outbox.flush()
@@ -161,14 +165,18 @@ export class Loop {
   #readTun(): number {
     const { forwarder } = this.#parts
     let count = 0
-    while (count < TUN_PACKETS_PER_TURN && forwarder.fromTun()) count++
-    if (count === TUN_PACKETS_PER_TURN) this.#backlog = true
+    while (count < TUN_PACKETS_PER_TURN) {
+      const packets = forwarder.fromTun()
+      if (packets === 0) return count
+      count += packets
+    }
+    this.#backlog = true
     return count
   }
 
-  /** Pings where nothing was sent for a while, and tells of ports from which nothing came. */
+  /** Pings where nothing was sent for a while, tells of ports from which nothing came, and looks after sessions' paths. */
   #timers(): void {
-    const { ports, forwarder, reporter } = this.#parts
+    const { ports, forwarder, sessions, reporter } = this.#parts
     const { now } = ports
     this.#nextTimers = now + TIMER_INTERVAL
     for (let port = 1; port <= ports.highest; port++) {
@@ -181,6 +189,8 @@ export class Loop {
         ports.idleReported[port] = 1
         reporter.idle(port)
       }
+      sessions.tick(port, now)
     }
+    sessions.flush()
   }
 }

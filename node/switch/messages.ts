@@ -18,6 +18,7 @@ export interface WorkerInit {
   mtu: number
   maxPorts: number
   segmenting: boolean
+  pathDiscovery: boolean
   warmUp: boolean
   signals: Int32Array<SharedArrayBuffer>
   stats: SharedArrayBuffer

@@ -4,6 +4,8 @@
 
 /** What every path is held to take (RFC 8200 section 5; for IPv4, fragments do the rest). */
 export const BASE_SIZE = 1280
+/** What a path of that size leaves for an overlay packet, whatever the address family and packet format. */
+export const BASE_MTU = BASE_SIZE - 80
 /** Sizes at which tunnels and access lines end. */
 const USUAL_SIZES = [1300, 1340, 1360, 1380, 1400, 1420, 1460, 1472, 1480, 1492, 1500]
 /** Sizes of one search at most. */
@@ -37,6 +39,11 @@ export class PathMtu {
   #interval = FIRST_GROW_INTERVAL
   #confirmAt = 0
   #confirming = false
+
+  /** Whether a search is going on, with `tick` due again soon. */
+  get searching(): boolean {
+    return this.#searching
+  }
 
   /** Sets the largest size that is of use: the link carries nothing longer. Another than before begins a search. */
   fit(limit: number): void {

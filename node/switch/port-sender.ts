@@ -29,15 +29,15 @@ export class PortSender {
     this.#rekeyDue = rekeyDue
   }
 
-  /** Sends the `length` bytes at the start of `plain`; false when the port has no key that may send. */
-  send(port: number, plain: Arena, length: number): boolean {
+  /** Sends the `length` bytes at `offset` of `plain`; false when the port has no key that may send. */
+  send(port: number, plain: Arena, length: number, offset = 0): boolean {
     const key = this.#ports.sendKey[port]
     if (key === 0) {
       this.#counters[COUNTER.noSendKey]++
       return false
     }
     const at = this.#outbox.reserve()
-    const sealed = this.#keys.seal(key, plain, 0, length, this.#outbox.arena, at)
+    const sealed = this.#keys.seal(key, plain, offset, length, this.#outbox.arena, at)
     if (this.#keys.rekeyDue(key)) this.#rekeyDue(port)
     if (sealed === 0) {
       this.#counters[COUNTER.noSendKey]++

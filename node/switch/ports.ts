@@ -1,6 +1,7 @@
 // The switch's ports: everything the packet path asks about a session, by slot number, in arrays made once.
 
 import { PathIndex } from './path-index.ts'
+import { BASE_MTU } from './path-mtu.ts'
 import { MAX_PEER_ID, PeerIndex } from './peer-index.ts'
 import { KEY_IDS, PORT_STAT, type PortStats } from './shared.ts'
 import { copyLocal, copyName, PATH_STRIDE, sameLocal, sameName } from './socket-address.ts'
@@ -64,6 +65,8 @@ export class Ports {
   readonly idleReported: Uint8Array
   /** Set when the kernel refused segmented sends to this destination. */
   readonly unsegmented: Uint8Array
+  /** Set when a packet was sent that not every path takes. */
+  readonly large: Uint8Array
   readonly stats: PortStats
 
   constructor(capacity: number, stats: PortStats, seed: number) {
@@ -87,6 +90,7 @@ export class Ports {
     this.lastReceived = new Float64Array(size)
     this.idleReported = new Uint8Array(size)
     this.unsegmented = new Uint8Array(size)
+    this.large = new Uint8Array(size)
     this.stats = stats
   }
 
@@ -216,6 +220,7 @@ export class Ports {
   /** Counts one packet to the peer. */
   countSent(slot: number, bytes: number): void {
     this.lastSent[slot] = this.now
+    if (bytes > BASE_MTU) this.large[slot] = 1
     this.stats.add(slot, PORT_STAT.txBytes, bytes)
     this.stats.add(slot, PORT_STAT.txPackets, 1)
   }

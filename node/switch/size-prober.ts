@@ -1,9 +1,8 @@
-// Sends a link's probes of the path's size: each as long as asked, and never fragmented.
+// Sends probes of the size of a port's path: each as long as asked, and never fragmented.
 import { COUNTER } from './counters.ts'
 import type { Keys } from './keys.ts'
 import { type Listener, ordinary, probing } from './listener.ts'
 import type { Ports } from './ports.ts'
-import { PROBE, PROBE_LENGTH, writeProbe } from './probe.ts'
 import { controlAt, controlLength, nameLength, PATH_STRIDE } from './socket-address.ts'
 import { Arena } from './sys/arena.ts'
 import { SendBatch } from './sys/send-batch.ts'
@@ -18,7 +17,8 @@ export class SizeProber {
   readonly #keys: Keys
   readonly #listeners: readonly Listener[]
   readonly #counters: Float64Array
-  readonly #plain: Arena
+  /** What is to be sealed next; probes may leave what the one before left behind their own bytes. */
+  readonly plain: Arena
   readonly #packets: Arena
   readonly #stride: number
   readonly #batch = new SendBatch(CAPACITY, CAPACITY)
@@ -37,7 +37,7 @@ export class SizeProber {
     this.#listeners = listeners
     this.#counters = counters
     this.#stride = (packetBytes + 63) & ~63
-    this.#plain = new Arena(this.#stride)
+    this.plain = new Arena(this.#stride)
     this.#packets = new Arena(this.#stride * CAPACITY)
   }
 
@@ -47,16 +47,14 @@ export class SizeProber {
     return ip + UDP_HEADER + this.#keys.overhead(this.#ports.sendKey[port])
   }
 
-  /** Adds a probe that makes an underlay packet of `size` bytes; goes with `flush` at the latest. */
-  add(port: number, size: number, sequence: number): void {
+  /** Adds the first `length` bytes of `plain`, sealed for a port; goes with `flush` at the latest. */
+  add(port: number, length: number): void {
     const { paths, socket, sendKey } = this.#ports
-    const length = size - this.overhead(port)
-    if (sendKey[port] === 0 || length < PROBE_LENGTH || length > this.#stride) return
+    if (sendKey[port] === 0 || length > this.#stride) return
     if (socket[port] !== this.#socket || !this.#batch.fits(1)) this.flush()
     this.#socket = socket[port]
     const at = this.#batch.messages * this.#stride
-    writeProbe(this.#plain, PROBE.askSize, size, sequence)
-    const sealed = this.#keys.seal(sendKey[port], this.#plain, 0, length, this.#packets, at)
+    const sealed = this.#keys.seal(sendKey[port], this.plain, 0, length, this.#packets, at)
     if (sealed === 0) return
     const path = port * PATH_STRIDE
     this.#batch.begin(

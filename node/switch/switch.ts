@@ -32,8 +32,10 @@ export interface SwitchOptions {
   mtu: number
   /** Ports at once. @default 65536 */
   maxPorts?: number
-  /** UDP_SEGMENT and UDP_GRO where the kernel has them. @default true */
+  /** UDP_SEGMENT and UDP_GRO, and the TUN's offloads, where the kernel has them. @default true */
   segmenting?: boolean
+  /** Whether the MTU of sessions' paths is looked for: the kernel is asked, and clients are sent echo requests. @default true */
+  pathDiscovery?: boolean
   /** Whether to have the packet path compiled before the first packet; some tenths of a second. @default true */
   warmUp?: boolean
 }
@@ -152,6 +154,7 @@ export class Switch implements DataPlane {
       mtu: options.mtu,
       maxPorts,
       segmenting: options.segmenting ?? true,
+      pathDiscovery: options.pathDiscovery ?? true,
       warmUp: options.warmUp ?? true,
       signals: allocateSignals(),
       stats: PortStats.allocate(maxPorts).memory,

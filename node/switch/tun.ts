@@ -1,10 +1,12 @@
 // The controller's own interface to the overlay.
 import { cidrMask, formatIpv4 } from '../net/ip.ts'
+import type { PacketSink } from './coalescer.ts'
+import { COUNTER } from './counters.ts'
 import { SwitchError } from './errors.ts'
 import type { Arena } from './sys/arena.ts'
-import { ERRNO, SysError } from './sys/error.ts'
-import { closeFile } from './sys/socket.ts'
-import { openTun, readTun, TUN_NAME_LIMIT, writeTun } from './sys/tun-device.ts'
+import { SysError } from './sys/error.ts'
+import { openTun, TUN_NAME_LIMIT, type TunDevice } from './sys/tun-device.ts'
+import { GSO, writeVirtio } from './virtio.ts'
 
 export interface TunOptions {
   /** Interface name; the kernel numbers `overmesh%d` when there is none. */
@@ -15,44 +17,83 @@ export interface TunOptions {
   /** Prefix length of the overlay's subnet. */
   prefixLength: number
   mtu: number
+  /** Super-packets both ways, where the kernel has them. */
+  offload: boolean
 }
 
 /** A TUN interface, open. It vanishes when closed, or with the process. */
-export class Tun {
+export class Tun implements PacketSink {
   readonly fd: number
   readonly name: string
   readonly mtu: number
+  readonly #device: TunDevice
+  readonly #counters: Float64Array
 
-  private constructor(fd: number, name: string, mtu: number) {
-    this.fd = fd
-    this.name = name
+  private constructor(device: TunDevice, mtu: number, counters: Float64Array) {
+    this.fd = device.fd
+    this.name = device.name
     this.mtu = mtu
+    this.#device = device
+    this.#counters = counters
   }
 
   /** @throws SwitchError `TUN_UNAVAILABLE` that says what to do */
-  static open({ name = 'overmesh%d', address, gateway, prefixLength, mtu }: TunOptions): Tun {
+  static open(options: TunOptions, counters: Float64Array): Tun {
+    const { name = 'overmesh%d', address, gateway, prefixLength, mtu, offload } = options
     try {
       const mask = cidrMask(prefixLength)
-      const { fd, name: given } = openTun({ name, address, mask, second: gateway, mtu })
-      return new Tun(fd, given, mtu)
+      return new Tun(openTun({ name, address, mask, second: gateway, mtu, offload }), mtu, counters)
     } catch (error) {
       throw error instanceof SysError ? explain(error, name, address) : error
     }
   }
 
-  /** Takes one packet from the kernel to `at`: its length, or 0 when none waits. */
-  read(arena: Arena, at: number, room: number): number {
-    return Math.max(0, readTun(this.fd, arena, at, room))
+  /** Whether the kernel takes super-packets. */
+  get offload(): boolean {
+    return this.#device.offload
   }
 
-  /** Gives the kernel one packet; false when it did not take it. */
-  write(arena: Arena, at: number, length: number): boolean {
-    const written = writeTun(this.fd, arena, at, length)
-    return written === length || (written === -ERRNO.EINTR && writeTun(this.fd, arena, at, length) === length)
+  /** What the kernel left to do to the packet that was read last. */
+  get virtio(): Arena {
+    return this.#device.readHeader
+  }
+
+  /** Takes one packet or super-packet from the kernel to the start of `packet`: its length, or 0 when none waits. */
+  read(packet: Arena): number {
+    const length = this.#device.read(packet, 0, packet.size)
+    if (length <= 0) return 0
+    this.#counters[COUNTER.tunReads]++
+    return length
+  }
+
+  write(packet: Arena, length: number): boolean {
+    this.beginSuper(GSO.none, 0, 0, 0, 0)
+    this.#device.add(packet, 0, length)
+    return this.writeSuper()
+  }
+
+  beginSuper(
+    type: number,
+    headerLength: number,
+    size: number,
+    checksumStart: number,
+    checksumOffset: number,
+  ): void {
+    this.#device.begin()
+    writeVirtio(this.#device.writeHeader, type, headerLength, size, checksumStart, checksumOffset)
+  }
+
+  add(packet: Arena, offset: number, length: number): void {
+    this.#device.add(packet, offset, length)
+  }
+
+  writeSuper(): boolean {
+    this.#counters[COUNTER.tunWrites]++
+    return this.#device.write() === 0
   }
 
   close(): void {
-    closeFile(this.fd)
+    this.#device.close()
   }
 }
 

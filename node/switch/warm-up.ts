@@ -12,6 +12,7 @@ import { type Listener, listen } from './listener.ts'
 import { Outbox } from './outbox.ts'
 import { PortSender } from './port-sender.ts'
 import { Ports } from './ports.ts'
+import { SessionPaths } from './session-paths.ts'
 import { KEY_IDS, PortStats } from './shared.ts'
 import { SizeProber } from './size-prober.ts'
 import { PATH_STRIDE, writePath } from './socket-address.ts'
@@ -57,7 +58,9 @@ function bounce(listener: Listener): void {
   const links = new Links({ ports, sender, prober, stats, counters, changed() {} })
   const notices = { control() {}, floated() {}, exited() {} }
   const origin = { address: ADDRESSES[1], broadcast: 0xffffffff }
-  const forwarder = new Forwarder({ ports, keys, sender, links, counters, tun: undefined, notices, origin })
+  const sessions = new SessionPaths(ports, prober, ADDRESSES[1])
+  const parts = { ports, keys, sender, links, sessions, counters }
+  const forwarder = new Forwarder({ ...parts, tun: undefined, notices, origin })
   const path = new Arena(PATH_STRIDE)
   const { host, port } = listener
   writePath(path, 0, { socket: 0, remote: host, port, local: host, ifindex: 0 })

@@ -16,6 +16,7 @@ import { Outbox } from './outbox.ts'
 import { PortSender } from './port-sender.ts'
 import { Ports } from './ports.ts'
 import { Reporter } from './reporter.ts'
+import { SessionPaths } from './session-paths.ts'
 import { KEY_IDS, PortStats, SIGNAL } from './shared.ts'
 import { SizeProber } from './size-prober.ts'
 import { PATH_STRIDE, writePath } from './socket-address.ts'
@@ -53,7 +54,8 @@ function run(): void {
   for (const address of init.listen) listeners.push(listen(address, init.segmenting))
   if (init.tun !== false) {
     const { address, gateway, mtu, subnet } = init
-    tun = Tun.open({ ...init.tun, address, gateway, mtu, prefixLength: subnet.length })
+    const options = { ...init.tun, address, gateway, mtu, prefixLength: subnet.length }
+    tun = Tun.open({ ...options, offload: init.segmenting }, counters)
   }
   const seed = randomBytes(4).readInt32LE()
   const ports = new Ports(init.maxPorts, new PortStats(init.stats), seed)
@@ -63,17 +65,20 @@ function run(): void {
   const origin = { address: init.gateway, broadcast: cidrLast(init.subnet) }
   const rekeyDue = (port: number): void => reporter.rekeyDue(port)
   const sender = new PortSender({ ports, keys, outbox, counters, rekeyDue })
+  const prober = new SizeProber(ports, keys, listeners, counters, longestPacket(init.mtu) + MAX_OVERHEAD)
   const links = new Links({
     ports,
     sender,
-    prober: new SizeProber(ports, keys, listeners, counters, longestPacket(init.mtu) + MAX_OVERHEAD),
+    prober,
     stats: new LinkStats(init.linkStats),
     counters,
     changed: (port, up) => reporter.changed(port, up),
   })
-  const forwarder = new Forwarder({ ports, keys, sender, links, counters, tun, notices: reporter, origin })
+  const sessions = new SessionPaths(ports, prober, init.gateway)
+  const notices = reporter
+  const forwarder = new Forwarder({ ports, keys, sender, links, sessions, counters, tun, notices, origin })
   const wakeup = newWakeup()
-  const commands = commandHandler({ ports, keys, links, forwarder, outbox, reporter })
+  const commands = commandHandler({ ports, keys, links, sessions, forwarder, outbox, reporter })
   const loop = new Loop({
     listeners,
     tun,
@@ -82,6 +87,7 @@ function run(): void {
     outbox,
     ports,
     links,
+    sessions,
     reporter,
     signals: init.signals,
     counters,
@@ -97,6 +103,7 @@ function run(): void {
   try {
     loop.run()
   } finally {
+    sessions.stop()
     keys.close()
   }
 }
@@ -105,13 +112,22 @@ interface Commanded {
   ports: Ports
   keys: Keys
   links: Links
+  sessions: SessionPaths
   forwarder: Forwarder
   outbox: Outbox
   reporter: Reporter
 }
 
 /** Carries out what the main thread asks for, in order. */
-function commandHandler({ ports, keys, links, forwarder, outbox, reporter }: Commanded): () => void {
+function commandHandler({
+  ports,
+  keys,
+  links,
+  sessions,
+  forwarder,
+  outbox,
+  reporter,
+}: Commanded): () => void {
   const control = new ControlSender(listeners, counters)
   const path = new Arena(PATH_STRIDE)
   const dropKey = (slot: number, keyId: number): void => {
@@ -145,16 +161,19 @@ function commandHandler({ ports, keys, links, forwarder, outbox, reporter }: Com
         if (!writePath(path, 0, command.path)) throw new TypeError(`no address: ${command.path.remote}`)
         ports.openPort(command.port, path, 0)
         links.open(command.port.slot, command.port.generation)
+        if (init.pathDiscovery) sessions.open(command.port.slot)
         return
       case 'close':
         for (let keyId = 0; keyId < KEY_IDS; keyId++) dropKey(command.slot, keyId)
         links.close(command.slot)
+        sessions.close(command.slot)
         ports.closePort(command.slot)
         return
       case 'move':
         if (!writePath(path, 0, command.path)) throw new TypeError(`no address: ${command.path.remote}`)
         ports.movePort(command.slot, command.path.socket, command.path.ifindex, path, 0)
         links.moved(command.slot)
+        sessions.moved(command.slot)
         return
       case 'setKey':
         setKey(command)

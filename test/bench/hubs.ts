@@ -21,6 +21,8 @@ export interface Hub {
   readonly process: LabProcess
   /** Issues so many credentials; returns the paths of their profiles. */
   addClients(count: number): Promise<string[]>
+  /** Lets clients reach a network by the hub's kernel; returns the hub's own overlay address. */
+  openGateway(network: string): Promise<string>
   close(): Promise<void>
 }
 
@@ -48,7 +50,16 @@ async function startStock(lab: Lab, host: Host): Promise<Hub> {
     shared ??= await server.addClient('client')
     return Array<string>(count).fill(shared)
   }
-  return { name: 'openvpn', lab, host, process: server.process, addClients, close: () => lab.close() }
+  const openGateway = async (): Promise<string> => server.address
+  return {
+    name: 'openvpn',
+    lab,
+    host,
+    process: server.process,
+    addClients,
+    openGateway,
+    close: () => lab.close(),
+  }
 }
 
 async function startOvermesh(lab: Lab, host: Host, options: HubOptions): Promise<Hub> {
@@ -64,7 +75,19 @@ async function startOvermesh(lab: Lab, host: Host, options: HubOptions): Promise
     }
     return paths
   }
-  return { name: 'overmesh', lab, host, process: controller.process, addClients, close: () => lab.close() }
+  const openGateway = async (network: string): Promise<string> => {
+    await api.addRoute({ cidr: network, via: `controller:${controller.name}` })
+    return (await controller.status()).controller.address
+  }
+  return {
+    name: 'overmesh',
+    lab,
+    host,
+    process: controller.process,
+    addClients,
+    openGateway,
+    close: () => lab.close(),
+  }
 }
 
 export interface Pair {

@@ -7,12 +7,13 @@ import { parseArgs } from 'node:util'
 import { attempt } from '../lab/command.ts'
 import { prepareForLab } from '../requirements.ts'
 import { measureProbeCrowd, measureStockCrowd, measureTlsAlone, WEIGHED } from './crowd.ts'
+import { measureGateway } from './gateway.ts'
 import { measureHeap } from './heap.ts'
 import { connectPair, HUB_NAMES, type Hub, type HubName, startHub } from './hubs.ts'
 import { formatResults, type Results, type RoundFigures } from './report.ts'
 import { measureLatency, measureSmallPackets, measureThroughput } from './traffic.ts'
 
-const PARTS = ['throughput', 'packets', 'latency', 'handshakes', 'memory', 'heap'] as const
+const PARTS = ['throughput', 'gateway', 'packets', 'latency', 'handshakes', 'memory', 'heap'] as const
 type Part = (typeof PARTS)[number]
 
 const USAGE = `usage: npm run bench -- [--rounds N] [--seconds S] [--only PART,…] [--clients N] [--probes N] [--packets N]
@@ -88,6 +89,7 @@ async function measureRound(name: HubName, options: Options): Promise<RoundFigur
       if (parts.has('latency')) figures.latency = await measureLatency(pair, seconds)
     })
   }
+  if (parts.has('gateway')) figures.gateway = await withHub(name, hub => measureGateway(hub, seconds))
   if (parts.has('handshakes') || parts.has('memory')) {
     figures.stockCrowd = await withHub(name, hub => measureStockCrowd(hub, options.clients), WEIGHED)
     figures.probeCrowd = await withHub(name, hub => measureProbeCrowd(hub, options.probes), WEIGHED)

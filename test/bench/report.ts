@@ -1,5 +1,6 @@
 // The figures of all rounds beside each other, their ratios, and what is to be reached.
 import type { Crowd } from './crowd.ts'
+import type { Gateway } from './gateway.ts'
 import type { HeapGrowth } from './heap.ts'
 import { HUB_NAMES, type HubName } from './hubs.ts'
 import type { Latency, SmallPackets, Throughput } from './traffic.ts'
@@ -7,6 +8,7 @@ import type { Latency, SmallPackets, Throughput } from './traffic.ts'
 /** What one hub gave in one round; absent where it was not measured. */
 export interface RoundFigures {
   throughput?: Throughput
+  gateway?: Gateway
   smallPackets?: SmallPackets
   latency?: Latency
   stockCrowd?: Crowd
@@ -31,6 +33,30 @@ interface Row {
   target?: { text: string; reached: (openvpn: number, overmesh: number) => boolean }
 }
 
+/** The mean of all ways. */
+function gatewayCost(gateway: Gateway | undefined): number | undefined {
+  if (gateway === undefined) return undefined
+  const ways = Object.values(gateway)
+  return ways.reduce((sum, way) => sum + way.cpuSecondsPerGigabyte, 0) / ways.length
+}
+
+function gatewayRows(labels: Record<keyof Gateway, string>): Row[] {
+  return (Object.keys(labels) as (keyof Gateway)[]).flatMap(way => [
+    {
+      label: `  ${labels[way]}`,
+      unit: 's',
+      digits: 2,
+      value: (figures: RoundFigures) => figures.gateway?.[way].cpuSecondsPerGigabyte,
+    },
+    {
+      label: '    throughput',
+      unit: 'Mbit/s',
+      digits: 0,
+      value: (figures: RoundFigures) => figures.gateway?.[way].megabitsPerSecond,
+    },
+  ])
+}
+
 const ROWS: Row[] = [
   {
     label: 'server CPU per gigabyte of TCP',
@@ -40,6 +66,19 @@ const ROWS: Row[] = [
     target: { text: '≤ 0.4 ×', reached: (openvpn, overmesh) => overmesh <= 0.4 * openvpn },
   },
   { label: 'TCP throughput', unit: 'Mbit/s', digits: 0, value: f => f.throughput?.megabitsPerSecond },
+  {
+    label: 'server CPU per gigabyte of TCP by its TUN',
+    unit: 's',
+    digits: 2,
+    value: f => gatewayCost(f.gateway),
+    target: { text: '≤ 0.4 ×', reached: (openvpn, overmesh) => overmesh <= 0.4 * openvpn },
+  },
+  ...gatewayRows({
+    toHub: 'client to server',
+    fromHub: 'server to client',
+    toBehind: 'client to a host behind',
+    fromBehind: 'a host behind to client',
+  }),
   {
     label: '100-byte packets delivered',
     unit: '/s',

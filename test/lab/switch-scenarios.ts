@@ -4,7 +4,12 @@ import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { SwitchError } from '../../node/switch/errors.ts'
-import { echoRequest, eventually, ipv4Packet } from '../unit/switch/peer.ts'
+import { writeName } from '../../node/switch/socket-address.ts'
+import { Arena } from '../../node/switch/sys/arena.ts'
+import { AF_INET } from '../../node/switch/sys/family.ts'
+import { SendBatch } from '../../node/switch/sys/send-batch.ts'
+import { closeFile, openUdp } from '../../node/switch/sys/socket.ts'
+import { echoRequest, eventually, internetChecksum, ipv4Packet } from '../unit/switch/peer.ts'
 import { A, B, GATEWAY, OWN, ROUTES, SUBNET, startTestSwitch } from '../unit/switch/running.ts'
 
 const ip = (...args: string[]): string => execFileSync('ip', args, { encoding: 'utf8' })
@@ -12,50 +17,89 @@ const TUN_ROUTES = ROUTES.map(route =>
   route.peerId === 'local' ? { ...route, peerId: 'tun' as const } : route,
 )
 
+/** 0 when the checksum of a whole UDP packet is right. */
+function udpChecksum(packet: Buffer): number {
+  const pseudo = Buffer.concat([packet.subarray(12, 20), Buffer.of(0, 17), packet.subarray(24, 26)])
+  return internetChecksum(Buffer.concat([pseudo, packet.subarray(20)]))
+}
+
+/** Sends datagrams of `size` bytes by this machine's kernel to session A, by one system call. */
+function sendSegmented(payload: Uint8Array, size: number): void {
+  const memory = new Arena(2048)
+  const length = writeName(memory, 0, '10.77.0.2', 4001, 0)
+  memory.bytes.set(payload, 64)
+  const batch = new SendBatch(1, 1)
+  batch.begin(memory, 0, length, memory, 32, 0, size)
+  batch.add(memory, 64, payload.length)
+  const fd = openUdp(AF_INET)
+  assert.equal(batch.send(fd, 0), 1)
+  closeFile(fd)
+}
+
+/** The interface is there, addressed, and both sides of it reach each other. */
+async function carries(segmenting: boolean): Promise<void> {
+  await using net = await startTestSwitch({ tun: { name: 'omtest0' }, mtu: 1400, segmenting }, { mtu: 1300 })
+  net.running.setRoutes(TUN_ROUTES)
+  assert.deepEqual(net.running.tun, { name: 'omtest0', mtu: 1400 })
+  const shown = ip('addr', 'show', 'dev', 'omtest0')
+  assert.match(shown, /mtu 1400/)
+  assert.match(shown, /inet 10\.77\.0\.16\/16/)
+  assert.match(shown, /inet 10\.77\.0\.1\/32/)
+  assert.match(ip('route'), /10\.77\.0\.0\/16 dev omtest0/)
+  for (const address of [GATEWAY, OWN]) {
+    await net.a.send(echoRequest(A, address))
+    const answer = await net.a.receive()
+    assert.equal(answer.readUInt32BE(12), address)
+    assert.equal(answer[20], 0)
+  }
+  const { createSocket } = await import('node:dgram')
+  const kernel = createSocket('udp4')
+  kernel.bind(4000, '10.77.0.16')
+  await once(kernel, 'listening')
+  const payload = randomBytes(1200)
+  kernel.send(payload, 4001, '10.77.0.2')
+  const sent = await net.a.receive()
+  assert.equal(sent[8], 64, 'the kernel has counted its own hop')
+  assert.deepEqual(sent.subarray(28), payload)
+  assert.equal(udpChecksum(sent), 0, 'the checksum is complete')
+  // What a program leaves to the kernel to cut (UDP_SEGMENT), the kernel leaves to the switch since Linux 6.2.
+  sendSegmented(payload.subarray(0, 1000), 400)
+  for (const [from, to] of [
+    [0, 400],
+    [400, 800],
+    [800, 1000],
+  ]) {
+    const part = await net.a.receive()
+    assert.deepEqual(part.subarray(28), payload.subarray(from, to))
+    assert.equal(udpChecksum(part), 0)
+    assert.equal(internetChecksum(part.subarray(0, 20)), 0)
+  }
+  const { tunReads, tunRxPackets } = net.running.counters()
+  assert.ok(segmenting ? tunReads <= tunRxPackets : tunReads === tunRxPackets, `${tunReads} ${tunRxPackets}`)
+  const udp = Buffer.concat([Buffer.from([0x0f, 0xa1, 0x0f, 0xa0, 0, 13, 0, 0]), Buffer.from('hello')])
+  const came = once(kernel, 'message')
+  await net.a.send(ipv4Packet(A, OWN, udp))
+  assert.equal((await came)[0].toString(), 'hello')
+  // A client that is away: the kernel is told.
+  kernel.send('x', 4001, '10.77.0.200')
+  await eventually(() => net.running.counters().unreachable >= 1, 'the refusal')
+  kernel.close()
+  // The other way is narrower: path MTU discovery works for the kernel, too.
+  const tooLong = createSocket('udp4')
+  tooLong.bind(4002, '10.77.0.16')
+  await once(tooLong, 'listening')
+  tooLong.send(randomBytes(1340), 4001, '10.77.0.3')
+  await eventually(() => net.running.counters().tooBig === 1, 'the refusal')
+  await eventually(() => / mtu 1300/.test(ip('route', 'get', '10.77.0.3')), 'the kernel learns the MTU')
+  tooLong.close()
+  assert.deepEqual(net.errors, [])
+}
+
 const scenarios: Record<string, () => Promise<void>> = {
-  /** The interface is there, addressed, and both sides of it reach each other. */
-  async tun() {
-    await using net = await startTestSwitch({ tun: { name: 'omtest0' }, mtu: 1400 }, { mtu: 1300 })
-    net.running.setRoutes(TUN_ROUTES)
-    assert.deepEqual(net.running.tun, { name: 'omtest0', mtu: 1400 })
-    const shown = ip('addr', 'show', 'dev', 'omtest0')
-    assert.match(shown, /mtu 1400/)
-    assert.match(shown, /inet 10\.77\.0\.16\/16/)
-    assert.match(shown, /inet 10\.77\.0\.1\/32/)
-    assert.match(ip('route'), /10\.77\.0\.0\/16 dev omtest0/)
-    for (const address of [GATEWAY, OWN]) {
-      await net.a.send(echoRequest(A, address))
-      const answer = await net.a.receive()
-      assert.equal(answer.readUInt32BE(12), address)
-      assert.equal(answer[20], 0)
-    }
-    const { createSocket } = await import('node:dgram')
-    const kernel = createSocket('udp4')
-    kernel.bind(4000, '10.77.0.16')
-    await once(kernel, 'listening')
-    const payload = randomBytes(1200)
-    kernel.send(payload, 4001, '10.77.0.2')
-    const sent = await net.a.receive()
-    assert.equal(sent[8], 64, 'the kernel has counted its own hop')
-    assert.deepEqual(sent.subarray(28), payload)
-    const udp = Buffer.concat([Buffer.from([0x0f, 0xa1, 0x0f, 0xa0, 0, 13, 0, 0]), Buffer.from('hello')])
-    const came = once(kernel, 'message')
-    await net.a.send(ipv4Packet(A, OWN, udp))
-    assert.equal((await came)[0].toString(), 'hello')
-    // A client that is away: the kernel is told.
-    kernel.send('x', 4001, '10.77.0.200')
-    await eventually(() => net.running.counters().unreachable >= 1, 'the refusal')
-    kernel.close()
-    // The other way is narrower: path MTU discovery works for the kernel, too.
-    const tooLong = createSocket('udp4')
-    tooLong.bind(4002, '10.77.0.16')
-    await once(tooLong, 'listening')
-    tooLong.send(randomBytes(1340), 4001, '10.77.0.3')
-    await eventually(() => net.running.counters().tooBig === 1, 'the refusal')
-    await eventually(() => / mtu 1300/.test(ip('route', 'get', '10.77.0.3')), 'the kernel learns the MTU')
-    tooLong.close()
-    assert.deepEqual(net.errors, [])
-  },
+  tun: () => carries(true),
+
+  /** As on a kernel without offloads. */
+  plain: () => carries(false),
 
   /** Stopping takes the interface away, and the name can be used again at once. */
   async gone() {

@@ -97,6 +97,28 @@ describe('three stock clients of one controller', () => {
     }
   })
 
+  test('the kernel of the controller takes and gives TCP in super-packets', async () => {
+    const { address } = (await controller.status()).controller
+    const server = await iperfServer(controller.host)
+    try {
+      const packetsByCall = async (reverse: boolean): Promise<number> => {
+        const before = (await controller.status()).counters
+        await iperf(hosts[0], address, { reverse })
+        const { counters } = await controller.status()
+        const grown = (name: string): number => counters[name] - before[name]
+        return reverse
+          ? grown('tunRxPackets') / grown('tunReads')
+          : grown('tunTxPackets') / grown('tunWrites')
+      }
+      for (const reverse of [false, true]) {
+        const packets = await packetsByCall(reverse)
+        assert.ok(packets > 4, `${packets} packets a system call`)
+      }
+    } finally {
+      await server.stop()
+    }
+  })
+
   test('packets as large as the overlay allows pass whole, larger ones in fragments', async () => {
     const largest = String(OVERLAY_MTU - PING_HEADERS)
     await hosts[0].exec('ping', '-c', '3', '-i', '0.1', '-W', '2', '-M', 'do', '-s', largest, addresses[1])

@@ -5,6 +5,7 @@ import { libc, POINTER } from './library.ts'
 
 const socket = libc('socket', 'int', 'int', 'int', 'int')
 const bind = libc('bind', 'int', 'int', POINTER, 'uint')
+const connect = libc('connect', 'int', 'int', POINTER, 'uint')
 const close = libc('close', 'int', 'int')
 const getsockname = libc('getsockname', 'int', 'int', POINTER, POINTER)
 const getsockopt = libc('getsockopt', 'int', 'int', 'int', 'int', POINTER, POINTER)
@@ -26,7 +27,9 @@ export const OPTION = {
   receiveBufferForce: [1, 33],
   ipv4PacketInfo: [0, 8],
   ipv4MtuDiscover: [0, 10],
+  ipv4Mtu: [0, 14],
   ipv6MtuDiscover: [41, 23],
+  ipv6Mtu: [41, 24],
   ipv6Only: [41, 26],
   ipv6PacketInfo: [41, 49],
   udpSegment: [17, 103],
@@ -58,6 +61,11 @@ export function getOption(fd: number, option: readonly [number, number]): number
 /** Binds to the sockaddr of `length` bytes at `offset`. */
 export function bindTo(fd: number, arena: Arena, offset: number, length: number): void {
   if (bind(fd, arena.address(offset, length), length) !== 0) throw lastError('bind')
+}
+
+/** Connects a UDP socket to the sockaddr of `length` bytes at `offset`; false when there is no way to it. */
+export function connectTo(fd: number, arena: Arena, offset: number, length: number): boolean {
+  return connect(fd, arena.address(offset, length), length) === 0
 }
 
 /** Writes the sockaddr that a socket is bound to at `offset`. */

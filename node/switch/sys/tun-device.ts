@@ -1,22 +1,34 @@
 // A TUN interface (layer 3, no packet information header): opened, addressed and brought up by ioctl, so that no
-// iproute2 is needed. The kernel removes it when the file is closed.
+// iproute2 is needed. The kernel removes it when the file is closed. Where the kernel can, each packet has a virtio
+// header, and may be a super-packet (linux/if_tun.h).
 import { Arena } from './arena.ts'
-import { errno, lastError, SysError } from './error.ts'
+import { ERRNO, errno, lastError, SysError } from './error.ts'
 import { AF_INET } from './family.ts'
 import { libc, POINTER } from './library.ts'
 import { closeFile, openUdp } from './socket.ts'
 
 const openFile = libc('open', 'int', POINTER, 'int')
 const ioctl = libc('ioctl', 'int', 'int', 'ulong', POINTER)
-const read = libc('read', 'int64_t', 'int', POINTER, 'size_t')
-const write = libc('write', 'int64_t', 'int', POINTER, 'size_t')
+const readv = libc('readv', 'int64_t', 'int', POINTER, 'int')
+const writev = libc('writev', 'int64_t', 'int', POINTER, 'int')
 
 const O_RDWR = 2
 const O_NONBLOCK = 0x800
 const O_CLOEXEC = 0x80000
 const TUNSETIFF = 0x400454ca
+const TUNSETOFFLOAD = 0x400454d0
 const IFF_TUN = 0x0001
 const IFF_NO_PI = 0x1000
+const IFF_VNET_HDR = 0x4000
+const TUN_F_CSUM = 0x01
+const TUN_F_TSO4 = 0x02
+const TUN_F_TSO6 = 0x04
+const TUN_F_TSO_ECN = 0x08
+const TUN_F_USO4 = 0x20
+const TUN_F_USO6 = 0x40
+/** What the kernel may leave to us, the most first: UDP segmentation came with Linux 6.2. */
+const TCP_OFFLOADS = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN
+const OFFLOADS = [TCP_OFFLOADS | TUN_F_USO4 | TUN_F_USO6, TCP_OFFLOADS, TUN_F_CSUM]
 const IFF_UP = 0x1
 const IFF_RUNNING = 0x40
 const SIOCGIFFLAGS = 0x8913
@@ -32,6 +44,13 @@ const NAME_BYTES = 16
 export const TUN_NAME_LIMIT = NAME_BYTES - 3
 /** Packets the kernel holds for us while we are busy. */
 const QUEUE_LENGTH = 1000
+
+/** Bytes of a struct iovec. */
+const IOVEC = 16
+/** Of `struct virtio_net_hdr`, see switch/virtio.ts. */
+const VIRTIO_HEADER = 10
+/** Pieces of memory that make one packet at most. */
+export const MAX_PIECES = 64
 
 const request = new Arena(64)
 
@@ -66,10 +85,12 @@ export interface TunInit {
   /** A second address of its own, with a /32; none when equal to `address`. */
   second: number
   mtu: number
+  /** Whether the kernel may leave segmentation and checksums to us, and we to it. */
+  offload: boolean
 }
 
 /** Makes, addresses and raises the interface. Throws SysError, nothing is left behind then. */
-export function openTun(init: TunInit): { fd: number; name: string } {
+export function openTun(init: TunInit): TunDevice {
   const path = new TextEncoder().encode('/dev/net/tun\0')
   request.bytes.set(path)
   const fd = openFile(request.address(0, path.length), O_RDWR | O_NONBLOCK | O_CLOEXEC)
@@ -77,9 +98,7 @@ export function openTun(init: TunInit): { fd: number; name: string } {
   let control = -1
   try {
     if (init.name.length > TUN_NAME_LIMIT) throw new SysError('TUNSETIFF', 'ENAMETOOLONG', init.name)
-    setName(init.name)
-    request.view.setUint16(NAME_BYTES, IFF_TUN | IFF_NO_PI, true)
-    call(fd, 'TUNSETIFF', TUNSETIFF)
+    const offload = attach(fd, init)
     const name = new TextDecoder().decode(request.bytes.slice(0, request.bytes.indexOf(0)))
     control = openUdp(AF_INET)
     setName(name)
@@ -95,7 +114,7 @@ export function openTun(init: TunInit): { fd: number; name: string } {
     request.view.setUint16(NAME_BYTES, flags | IFF_UP | IFF_RUNNING, true)
     call(control, 'SIOCSIFFLAGS', SIOCSIFFLAGS)
     if (init.second !== init.address) setAddress(control, `${name}:1`, init.second, 0xffffffff)
-    return { fd, name }
+    return new TunDevice(fd, name, offload)
   } catch (error) {
     closeFile(fd)
     throw error
@@ -104,14 +123,86 @@ export function openTun(init: TunInit): { fd: number; name: string } {
   }
 }
 
-/** Reads one packet of at most `length` bytes to `offset`: its length, or the negative errno. */
-export function readTun(fd: number, arena: Arena, offset: number, length: number): number {
-  const count = read(fd, arena.address(offset, length), length)
-  return count < 0 ? -errno() : count
+/** Gives the file its interface, and says whether packets have virtio headers. */
+function attach(fd: number, { name, offload }: TunInit): boolean {
+  const setInterface = (flags: number): number => {
+    setName(name)
+    request.view.setUint16(NAME_BYTES, flags, true)
+    return ioctl(fd, TUNSETIFF, request.address(0, 40))
+  }
+  if (offload && setInterface(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR) === 0) {
+    // Takes its argument by value. Where all is refused, the headers are all 0.
+    OFFLOADS.some(offloads => ioctl(fd, TUNSETOFFLOAD, offloads) === 0)
+    return true
+  }
+  // A kernel without such headers says EINVAL; what else is wrong is wrong without them, too.
+  if (setInterface(IFF_TUN | IFF_NO_PI) < 0) throw lastError('TUNSETIFF')
+  return false
 }
 
-/** Writes one packet: the bytes taken, or the negative errno. */
-export function writeTun(fd: number, arena: Arena, offset: number, length: number): number {
-  const count = write(fd, arena.address(offset, length), length)
-  return count < 0 ? -errno() : count
+/** An open TUN. Packets come and go by it one at a time, each with its virtio header if there are any. */
+export class TunDevice {
+  readonly fd: number
+  readonly name: string
+  /** Whether packets have virtio headers. */
+  readonly offload: boolean
+  /** The virtio header of the packet that was read last, and of the one that is written next. */
+  readonly readHeader = new Arena(VIRTIO_HEADER)
+  readonly writeHeader = new Arena(VIRTIO_HEADER)
+  // The first place of both is the header's, which is passed over where there is none.
+  readonly #readVector = new Arena(2 * IOVEC)
+  readonly #writeVector = new Arena((1 + MAX_PIECES) * IOVEC)
+  #pieces = 0
+  #length = 0
+
+  constructor(fd: number, name: string, offload: boolean) {
+    this.fd = fd
+    this.name = name
+    this.offload = offload
+    point(this.#readVector, 0, this.readHeader, 0, VIRTIO_HEADER)
+    point(this.#writeVector, 0, this.writeHeader, 0, VIRTIO_HEADER)
+  }
+
+  /** Reads one packet of at most `length` bytes to `offset`: its length, or the negative errno. */
+  read(arena: Arena, offset: number, length: number): number {
+    point(this.#readVector, 1, arena, offset, length)
+    const first = this.offload ? 0 : 1
+    const count = readv(this.fd, this.#readVector.address(first * IOVEC, (2 - first) * IOVEC), 2 - first)
+    if (count < 0) return -errno()
+    return this.offload ? Math.max(0, count - VIRTIO_HEADER) : count
+  }
+
+  /** Begins the packet that is written next. */
+  begin(): void {
+    this.#pieces = 0
+    this.#length = 0
+  }
+
+  /** Adds `length` bytes at `offset` to it. At most {@link MAX_PIECES} times. */
+  add(arena: Arena, offset: number, length: number): void {
+    point(this.#writeVector, ++this.#pieces, arena, offset, length)
+    this.#length += length
+  }
+
+  /** Writes it: 0, or the errno, or EIO when the kernel took a part of it. */
+  write(): number {
+    const first = this.offload ? 0 : 1
+    const count = 1 - first + this.#pieces
+    const wanted = this.#length + (this.offload ? VIRTIO_HEADER : 0)
+    const vector = this.#writeVector.address(first * IOVEC, count * IOVEC)
+    let written = writev(this.fd, vector, count)
+    if (written < 0 && errno() === ERRNO.EINTR) written = writev(this.fd, vector, count)
+    if (written < 0) return errno()
+    return written === wanted ? 0 : ERRNO.EIO
+  }
+
+  close(): void {
+    closeFile(this.fd)
+  }
+}
+
+function point(vector: Arena, index: number, arena: Arena, offset: number, length: number): void {
+  const word = (index * IOVEC) >> 2
+  vector.point(word, arena, offset, length)
+  vector.words[word + 2] = length
 }

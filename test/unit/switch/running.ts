@@ -118,6 +118,7 @@ export async function startTestSwitch(
     mtu: 1500,
     maxPorts: 100,
     warmUp: false,
+    pathDiscovery: false,
     ...options,
   })
   const sockets: TestSocket[] = []

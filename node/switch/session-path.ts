@@ -1,0 +1,84 @@
+// Whether a session's path takes packets of the full size and, if it does not, which it takes: by echo requests to the
+// client itself, as no stock client knows other probes, in packets of the underlay that may not be fragmented. Where
+// a client answers no echo at all, silence says nothing. Knows no packet and no clock. Sizes are bytes of the underlay's
+// IP packet.
+import { BASE_SIZE, PathMtu } from './path-mtu.ts'
+
+/** How often the full size is tried, and milliseconds between two attempts. */
+const ATTEMPTS = 5
+const ATTEMPT_INTERVAL = 400
+/** Milliseconds from one look at a narrow path to the next: it may have become wider, or narrower still. */
+const LOOK_INTERVAL = 10_000
+
+/** One look at a path, or a narrow path as long as it is. All times are milliseconds of one monotonic clock. */
+export class SessionPath {
+  /** Over: the full size passes, or the client is silent. */
+  done = false
+  /** After `tick`: the sizes to send probes of, besides a small one. */
+  readonly sizes = new Int32Array(16)
+  readonly #full: number
+  #attempts = 0
+  #nextAt: number
+  #sentAt = 0
+  #rtt = 0
+  #heardAt = Number.NEGATIVE_INFINITY
+  /** Once the full size is known not to pass. */
+  #narrow: PathMtu | undefined
+
+  /** @param full the size of the longest packet that is to pass */
+  constructor(full: number, now: number) {
+    this.#full = full
+    this.#nextAt = now
+  }
+
+  /** Whether `size` has been found out. */
+  get known(): boolean {
+    return this.done || this.#narrow !== undefined
+  }
+
+  /** The largest size that passes; the full one as long as nothing is known. */
+  get size(): number {
+    return this.#narrow?.size ?? this.#full
+  }
+
+  /** Names the probes of now; only the latest answers count. */
+  get sequence(): number {
+    return this.#narrow?.sequence ?? 0
+  }
+
+  /** How many of `sizes` are to be probed now, together with a small probe; -1 for nothing at all. */
+  tick(now: number): number {
+    if (now < this.#nextAt) return -1
+    const path = this.#narrow
+    if (path !== undefined) return this.#search(path, now)
+    this.#nextAt = now + ATTEMPT_INTERVAL
+    if (this.#attempts++ < ATTEMPTS) {
+      this.#sentAt = now
+      this.sizes[0] = this.#full
+      return 1
+    }
+    if (this.#heardAt === Number.NEGATIVE_INFINITY || this.#full <= BASE_SIZE) {
+      this.done = true
+      return -1
+    }
+    this.#narrow = new PathMtu()
+    this.#narrow.fit(this.#full)
+    return this.#search(this.#narrow, now)
+  }
+
+  #search(path: PathMtu, now: number): number {
+    const count = path.tick(now, this.#rtt, this.#heardAt)
+    this.#nextAt = path.searching ? now : now + LOOK_INTERVAL
+    this.#sentAt = now
+    for (let i = 0; i < count; i++) this.sizes[i] = path.sizes[i]
+    return count
+  }
+
+  /** A probe of `size` bytes was answered; 0 is the small one. */
+  answered(size: number, sequence: number, now: number): void {
+    this.#heardAt = now
+    if (size === 0) this.#rtt = Math.max(0, now - this.#sentAt)
+    else if (this.#narrow !== undefined) this.#narrow.answered(size, sequence)
+    if (size === this.#full && sequence === this.sequence) this.done = true
+  }
+}
