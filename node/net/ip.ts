@@ -1,6 +1,7 @@
-// Addresses in text: IPv6 (RFC 4291 section 2.2, written as RFC 5952 says) and HOST:PORT. IPv4 and prefixes are those of
-// state/address.ts, given here too so that one import does.
-import { formatIpv4, parseIpv4 } from '../../state/address.ts'
+// Addresses in text: HOST:PORT. Those of IPv4 and IPv6, and prefixes, are those of state/address.ts and state/address6.ts,
+// given here too so that one import does.
+import { parseIpv4 } from '../../state/address.ts'
+import { formatIpv6, parseIpv6 } from '../../state/address6.ts'
 
 export {
   type Cidr,
@@ -13,81 +14,7 @@ export {
   parseCidr,
   parseIpv4,
 } from '../../state/address.ts'
-
-/** The longest form: six full groups and a dotted quad. */
-const MAX_IPV6_TEXT = 45
-const GROUPS = 8
-const GROUP = /^[0-9a-fA-F]{1,4}$/
-
-/** Reads IPv6 text into 16 bytes, network order. No zone, brackets or prefix length. Undefined for anything else. */
-export function parseIpv6(text: string): Uint8Array<ArrayBuffer> | undefined {
-  if (text.length > MAX_IPV6_TEXT) return undefined
-  const halves = text.split('::')
-  if (halves.length > 2) return undefined
-  const elided = halves.length === 2
-  const head = parseGroups(halves[0], !elided)
-  const tail = elided ? parseGroups(halves[1], true) : []
-  if (head === undefined || tail === undefined) return undefined
-  const given = head.length + tail.length
-  // "::" stands for at least one group.
-  if (elided ? given >= GROUPS : given !== GROUPS) return undefined
-  const bytes = new Uint8Array(16)
-  const view = new DataView(bytes.buffer)
-  head.forEach((group, i) => {
-    view.setUint16(i * 2, group)
-  })
-  tail.forEach((group, i) => {
-    view.setUint16((GROUPS - tail.length + i) * 2, group)
-  })
-  return bytes
-}
-
-/** Colon-separated groups; the last may be a dotted quad, if nothing follows it in the address. */
-function parseGroups(text: string, atEnd: boolean): number[] | undefined {
-  if (text === '') return []
-  const parts = text.split(':')
-  if (parts.length > GROUPS) return undefined
-  const groups: number[] = []
-  for (const [i, part] of parts.entries()) {
-    if (GROUP.test(part)) {
-      groups.push(Number.parseInt(part, 16))
-      continue
-    }
-    const quad = atEnd && i === parts.length - 1 ? parseIpv4(part) : undefined
-    if (quad === undefined) return undefined
-    groups.push(quad >>> 16, quad & 0xffff)
-  }
-  return groups
-}
-
-/**
- * Writes the 16 bytes at `offset` in the one form of RFC 5952: lower case, the longest run of zero groups elided (the
- * first of equals, never a single group), IPv4-mapped addresses with a dotted quad.
- */
-export function formatIpv6(bytes: Uint8Array, offset = 0): string {
-  const groups: number[] = []
-  for (let i = 0; i < GROUPS; i++) groups.push((bytes[offset + i * 2] << 8) | bytes[offset + i * 2 + 1])
-  if (groups[5] === 0xffff && groups.slice(0, 5).every(group => group === 0)) {
-    return `::ffff:${formatIpv4(((groups[6] << 16) | groups[7]) >>> 0)}`
-  }
-  let start = 0
-  let length = 0
-  for (let i = 0; i < GROUPS; ) {
-    let end = i
-    while (end < GROUPS && groups[end] === 0) end++
-    if (end - i > length) {
-      start = i
-      length = end - i
-    }
-    i = end + 1
-  }
-  const text = (from: number, to: number) =>
-    groups
-      .slice(from, to)
-      .map(group => group.toString(16))
-      .join(':')
-  return length < 2 ? text(0, GROUPS) : `${text(0, start)}::${text(start + length, GROUPS)}`
-}
+export { formatIpv6, parseIpv6 } from '../../state/address6.ts'
 
 /** The end of a connection, as an operator writes it. */
 export interface HostPort {

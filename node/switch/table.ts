@@ -3,6 +3,7 @@
 // Nearly all destinations are clients, so /32 routes stand in an open-addressing hash that is asked first. All other
 // prefixes are flattened into disjoint ranges in one sorted array: whatever their lengths and nesting, one binary
 // search finds the longest match.
+import { flatten } from './ranges.ts'
 
 /** What is not a port of the switch: {@link ForwardingTable.lookup} answers these or a port number of 0 and more. */
 export const NEXT_HOP = {
@@ -55,7 +56,7 @@ export function encodeRoutes(routes: readonly TableRoute[]): Int32Array<ArrayBuf
   // At most half full: a probe then ends after 1.5 cells at the mean for a hit, 2.5 for a miss.
   const bits = Math.max(1, Math.ceil(Math.log2(hosts * 2 + 1)))
   const size = 2 ** bits
-  const ranges = flatten(routes)
+  const ranges = rangesOf(routes)
   const encoded = new Int32Array(HEADER + 2 * size + 2 * ranges.starts.length)
   encoded[0] = MAGIC
   encoded[1] = bits
@@ -160,17 +161,8 @@ function assertRoute({ address, length, nextHop }: TableRoute): void {
   if (!valid) throw new RangeError(`not a route: ${address}/${length} to ${nextHop}`)
 }
 
-interface Ranges {
-  starts: Int32Array
-  nextHops: Int32Array
-}
-
-/**
- * Cuts the address space at the ends of all prefixes shorter than /32. Prefixes nest or are disjoint, so a sweep in
- * order of address, shorter first, needs only the stack of those that are open.
- */
-function flatten(routes: readonly TableRoute[]): Ranges {
-  // The sort is stable: of equal prefixes the later one stays later, opens on top and so wins.
+/** The ranges of all prefixes shorter than /32. */
+function rangesOf(routes: readonly TableRoute[]): { starts: Int32Array; nextHops: Int32Array } {
   const prefixes = routes
     .filter(route => route.length < 32)
     .map(route => {
@@ -178,33 +170,6 @@ function flatten(routes: readonly TableRoute[]): Ranges {
       const first = Math.floor(route.address / span) * span
       return { first, end: first + span, nextHop: route.nextHop }
     })
-    .sort((a, b) => a.first - b.first || b.end - a.end)
-  const starts: number[] = []
-  const nextHops: number[] = []
-  const cut = (at: number, nextHop: number): void => {
-    if (at === 2 ** 32) return
-    if (starts.at(-1) === at) {
-      starts.pop()
-      nextHops.pop()
-    }
-    if (nextHops.at(-1) === nextHop) return
-    starts.push(at)
-    nextHops.push(nextHop)
-  }
-  const open: { end: number; nextHop: number }[] = []
-  const closeUntil = (address: number): void => {
-    for (let top = open.at(-1); top !== undefined && top.end <= address; top = open.at(-1)) {
-      open.pop()
-      // What an equal end closes as well is skipped by the next turn, which cuts at the same place.
-      cut(top.end, open.at(-1)?.nextHop ?? NEXT_HOP.none)
-    }
-  }
-  cut(0, NEXT_HOP.none)
-  for (const prefix of prefixes) {
-    closeUntil(prefix.first)
-    cut(prefix.first, prefix.nextHop)
-    open.push(prefix)
-  }
-  closeUntil(2 ** 32)
+  const { starts, nextHops } = flatten(prefixes, 0, 2 ** 32, NEXT_HOP.none)
   return { starts: Int32Array.from(starts, start => start ^ 0x80000000), nextHops: Int32Array.from(nextHops) }
 }

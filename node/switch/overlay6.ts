@@ -1,0 +1,31 @@
+// Which IPv6 addresses stand for IPv4 overlay addresses: those of the IPv6 subnet whose last 32 bits lie in the IPv4 subnet.
+// Such an address is where its IPv4 address is, so one table and one source check serve both.
+import { type Cidr, cidrMask } from '../../state/address.ts'
+import type { Cidr6 } from '../../state/address6.ts'
+
+export class Overlay6 {
+  readonly #high: number
+  readonly #middle: number
+  readonly #low: number
+  readonly #subnet: number
+  readonly #mask: number
+
+  constructor(subnet6: Cidr6, subnet: Cidr) {
+    // As signed numbers, which they are compared with.
+    this.#high = subnet6.address[0] | 0
+    this.#middle = subnet6.address[1] | 0
+    this.#low = subnet6.address[2] | 0
+    this.#subnet = subnet.address | 0
+    this.#mask = cidrMask(subnet.length) | 0
+  }
+
+  /** Whether the address at `at` is one; then its last 32 bits are the IPv4 address. */
+  has(view: DataView, at: number): boolean {
+    return (
+      view.getInt32(at + 8) === this.#low &&
+      view.getInt32(at + 4) === this.#middle &&
+      view.getInt32(at) === this.#high &&
+      (view.getInt32(at + 12) & this.#mask) === this.#subnet
+    )
+  }
+}

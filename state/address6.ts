@@ -1,0 +1,193 @@
+// IPv6 addresses and prefixes: text as RFC 4291 section 2.2 reads it and RFC 5952 writes it; the overlay's own, which follow
+// from the IPv4 overlay addresses.
+import { formatIpv4, parseIpv4 } from './address.ts'
+
+/** An IPv6 address as four unsigned 32-bit numbers, the highest first. */
+export type Address6 = readonly [number, number, number, number]
+
+/** A prefix. `address` never has bits set beyond `length` when it came from this file. */
+export interface Cidr6 {
+  readonly address: Address6
+  /** Prefix length in bits, 0 to 128. */
+  readonly length: number
+}
+
+const ADDRESS_BITS = 128
+const PREFIX_LENGTH = /^(?:0|[1-9][0-9]?|1[01][0-9]|12[0-8])$/
+/** The overlay's IPv6 prefixes: an IPv4 address has room behind the longest; no site owns more than the shortest. */
+export const SHORTEST_SUBNET6 = 32
+export const LONGEST_SUBNET6 = 96
+/** Global unicast (RFC 4291 section 2.4) and unique local addresses (RFC 4193). */
+const UNICAST: readonly Cidr6[] = [
+  { address: [0x20000000, 0, 0, 0], length: 3 },
+  { address: [0xfc000000, 0, 0, 0], length: 7 },
+]
+/** Stock clients take interface prefixes from /64 to /124 only. */
+const SHORTEST_ON_LINK = 64
+
+/** The longest form: six full groups and a dotted quad. */
+const MAX_IPV6_TEXT = 45
+const GROUPS = 8
+const GROUP = /^[0-9a-fA-F]{1,4}$/
+
+/** Reads IPv6 text into 16 bytes, network order. No zone, brackets or prefix length. Undefined for anything else. */
+export function parseIpv6(text: string): Uint8Array<ArrayBuffer> | undefined {
+  if (text.length > MAX_IPV6_TEXT) return undefined
+  const halves = text.split('::')
+  if (halves.length > 2) return undefined
+  const elided = halves.length === 2
+  const head = parseGroups(halves[0], !elided)
+  const tail = elided ? parseGroups(halves[1], true) : []
+  if (head === undefined || tail === undefined) return undefined
+  const given = head.length + tail.length
+  // "::" stands for at least one group.
+  if (elided ? given >= GROUPS : given !== GROUPS) return undefined
+  const bytes = new Uint8Array(16)
+  const view = new DataView(bytes.buffer)
+  head.forEach((group, i) => {
+    view.setUint16(i * 2, group)
+  })
+  tail.forEach((group, i) => {
+    view.setUint16((GROUPS - tail.length + i) * 2, group)
+  })
+  return bytes
+}
+
+/** Colon-separated groups; the last may be a dotted quad, if nothing follows it in the address. */
+function parseGroups(text: string, atEnd: boolean): number[] | undefined {
+  if (text === '') return []
+  const parts = text.split(':')
+  if (parts.length > GROUPS) return undefined
+  const groups: number[] = []
+  for (const [i, part] of parts.entries()) {
+    if (GROUP.test(part)) {
+      groups.push(Number.parseInt(part, 16))
+      continue
+    }
+    const quad = atEnd && i === parts.length - 1 ? parseIpv4(part) : undefined
+    if (quad === undefined) return undefined
+    groups.push(quad >>> 16, quad & 0xffff)
+  }
+  return groups
+}
+
+/**
+ * Writes the 16 bytes at `offset` in the one form of RFC 5952: lower case, the longest run of zero groups elided (the
+ * first of equals, never a single group), IPv4-mapped addresses with a dotted quad.
+ */
+export function formatIpv6(bytes: Uint8Array, offset = 0): string {
+  const groups: number[] = []
+  for (let i = 0; i < GROUPS; i++) groups.push((bytes[offset + i * 2] << 8) | bytes[offset + i * 2 + 1])
+  if (groups[5] === 0xffff && groups.slice(0, 5).every(group => group === 0)) {
+    return `::ffff:${formatIpv4(((groups[6] << 16) | groups[7]) >>> 0)}`
+  }
+  let start = 0
+  let length = 0
+  for (let i = 0; i < GROUPS; ) {
+    let end = i
+    while (end < GROUPS && groups[end] === 0) end++
+    if (end - i > length) {
+      start = i
+      length = end - i
+    }
+    i = end + 1
+  }
+  const text = (from: number, to: number) =>
+    groups
+      .slice(from, to)
+      .map(group => group.toString(16))
+      .join(':')
+  return length < 2 ? text(0, GROUPS) : `${text(0, start)}::${text(start + length, GROUPS)}`
+}
+
+/** Reads IPv6 text; undefined for anything else. */
+export function parseAddress6(text: string): Address6 | undefined {
+  const bytes = parseIpv6(text)
+  return bytes === undefined ? undefined : wordsOf(bytes)
+}
+
+export function formatAddress6(address: Address6): string {
+  const view = new DataView(new ArrayBuffer(16))
+  for (const [i, word] of address.entries()) view.setUint32(4 * i, word)
+  return formatIpv6(new Uint8Array(view.buffer))
+}
+
+/**
+ * Reads `ADDRESS/LENGTH`. Host bits are cleared, so that one prefix has one form; whether the text had any is
+ * `cidr6HasHostBits`. Undefined for malformed text only.
+ */
+export function parseCidr6(text: string): Cidr6 | undefined {
+  const parts = split(text)
+  return parts === undefined ? undefined : networkOf(parts.address, parts.length)
+}
+
+/** True for well-formed text that names a host inside the prefix rather than the prefix. */
+export function cidr6HasHostBits(text: string): boolean {
+  const parts = split(text)
+  return parts !== undefined && !equal(networkOf(parts.address, parts.length).address, parts.address)
+}
+
+export function formatCidr6({ address, length }: Cidr6): string {
+  return `${formatAddress6(address)}/${length}`
+}
+
+/** The netmask of a prefix length from 0 to 128. */
+export function cidr6Mask(length: number): Address6 {
+  const word = (index: number): number => {
+    const bits = Math.min(32, Math.max(0, length - 32 * index))
+    return bits === 0 ? 0 : (0xffffffff << (32 - bits)) >>> 0
+  }
+  return [word(0), word(1), word(2), word(3)]
+}
+
+export function cidr6Contains(cidr: Cidr6, address: Address6): boolean {
+  return equal(networkOf(address, cidr.length).address, cidr.address)
+}
+
+/** Why this cannot be the IPv6 side of an overlay, in words; undefined when it can. */
+export function subnet6Problem(subnet6: Cidr6): string | undefined {
+  const text = formatCidr6(subnet6)
+  if (!UNICAST.some(range => subnet6.length >= range.length && cidr6Contains(range, subnet6.address))) {
+    return `${text} cannot be an overlay; take a prefix of fc00::/7 (unique local) or 2000::/3 (global)`
+  }
+  if (subnet6.length >= SHORTEST_SUBNET6 && subnet6.length <= LONGEST_SUBNET6) return undefined
+  return `${text} cannot be an overlay: the IPv4 address makes the last 32 bits; take a prefix from /${SHORTEST_SUBNET6} to /${LONGEST_SUBNET6}`
+}
+
+/**
+ * The IPv6 address that goes with an IPv4 overlay address, whose 32 bits are its last: whoever holds one holds both.
+ * @param address u32
+ */
+export function overlayAddress6(subnet6: Cidr6, address: number): Address6 {
+  const [first, second, third] = subnet6.address
+  return [first, second, third, address >>> 0]
+}
+
+/** The prefix length that an interface of the overlay has: all overlay addresses lie in the first /64 at most. */
+export function onLinkLength(subnet6: Cidr6): number {
+  return Math.max(SHORTEST_ON_LINK, subnet6.length)
+}
+
+function split(text: string): Cidr6 | undefined {
+  const slash = text.indexOf('/')
+  if (slash < 0 || slash > MAX_IPV6_TEXT) return undefined
+  const address = parseAddress6(text.slice(0, slash))
+  const length = text.slice(slash + 1)
+  if (address === undefined || !PREFIX_LENGTH.test(length)) return undefined
+  return { address, length: Number(length) }
+}
+
+function networkOf(address: Address6, length: number): Cidr6 {
+  const mask = cidr6Mask(Math.min(ADDRESS_BITS, length))
+  const word = (index: 0 | 1 | 2 | 3): number => (address[index] & mask[index]) >>> 0
+  return { address: [word(0), word(1), word(2), word(3)], length }
+}
+
+function equal(a: Address6, b: Address6): boolean {
+  return a.every((word, index) => word === b[index])
+}
+
+function wordsOf(bytes: Uint8Array<ArrayBuffer>): Address6 {
+  const view = new DataView(bytes.buffer)
+  return [view.getUint32(0), view.getUint32(4), view.getUint32(8), view.getUint32(12)]
+}

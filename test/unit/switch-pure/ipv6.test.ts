@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import {
+  DESTINATION6,
+  decrementHopLimit,
+  hopLimit,
+  IPV6,
+  isLinkLocal,
+  isMulticast6,
+  isUnicast6,
+  isUnspecified,
+  nextHeader,
+  SOURCE6,
+  totalLength6,
+  validate6,
+} from '../../../node/switch/ipv6.ts'
+import { Overlay6 } from '../../../node/switch/overlay6.ts'
+import { overlayAddress6, parseCidr6 } from '../../../state/address6.ts'
+import { buffer, ip } from './packets.ts'
+import { ip6, makePacket6 } from './packets6.ts'
+
+const AT = 3
+
+function placed(packet: Uint8Array) {
+  const memory = buffer(AT + packet.length)
+  memory.bytes.set(packet, AT)
+  return memory
+}
+
+function verdict(packet: Uint8Array, length = packet.length): number {
+  return validate6(placed(packet).view, AT, length)
+}
+
+test('a sound packet is, and its fields are read', () => {
+  const packet = makePacket6({ payload: new Uint8Array(100), nextHeader: 6, hopLimit: 7 })
+  const { view } = placed(packet)
+  assert.equal(validate6(view, AT, packet.length), IPV6.ok)
+  assert.equal(totalLength6(view, AT), 140)
+  assert.equal(nextHeader(view, AT), 6)
+  assert.equal(hopLimit(view, AT), 7)
+  assert.equal(isUnicast6(view, AT + SOURCE6), true)
+  assert.equal(isUnicast6(view, AT + DESTINATION6), true)
+})
+
+test('bytes behind the payload are allowed, missing ones are not', () => {
+  const packet = makePacket6({ payload: new Uint8Array(10) })
+  assert.equal(verdict(Uint8Array.of(...packet, 1, 2, 3)), IPV6.ok)
+  for (let length = 0; length < packet.length; length++)
+    assert.equal(verdict(packet, length), IPV6.tooShort, `${length} bytes`)
+})
+
+test('other versions and lengths that cannot be are told apart', () => {
+  const four = makePacket6({})
+  four[0] = 0x45
+  assert.equal(verdict(four), IPV6.notIpv6)
+  assert.equal(verdict(makePacket6({ payload: new Uint8Array(), nextHeader: 59 })), IPV6.ok)
+  // A jumbogram's own length is in its hop-by-hop options.
+  assert.equal(verdict(makePacket6({ payload: new Uint8Array(), nextHeader: 0 })), IPV6.badLength)
+  assert.equal(verdict(makePacket6({ payload: new Uint8Array(), nextHeader: 17 })), IPV6.badLength)
+})
+
+test('a hop is taken off while one is left', () => {
+  const { view } = placed(makePacket6({ hopLimit: 2 }))
+  assert.equal(decrementHopLimit(view, AT), true)
+  assert.equal(hopLimit(view, AT), 1)
+  assert.equal(decrementHopLimit(view, AT), false)
+  assert.equal(hopLimit(view, AT), 1)
+  assert.equal(decrementHopLimit(placed(makePacket6({ hopLimit: 0 })).view, AT), false)
+})
+
+test('kinds of addresses', () => {
+  const cases: [string, { multicast?: true; linkLocal?: true; unspecified?: true; unicast?: true }][] = [
+    ['::', { unspecified: true }],
+    ['::1', {}],
+    ['::ffff:10.0.0.1', {}],
+    ['ff02::2', { multicast: true }],
+    ['ff0e::1', { multicast: true }],
+    ['fe80::1', { linkLocal: true }],
+    ['febf:ffff::1', { linkLocal: true }],
+    ['fec0::1', { unicast: true }],
+    ['fe00::1', { unicast: true }],
+    ['fd00::1', { unicast: true }],
+    ['2001:db8::', { unicast: true }],
+  ]
+  for (const [text, kind] of cases) {
+    const { view } = placed(ip6(text))
+    assert.equal(isMulticast6(view, AT), kind.multicast ?? false, text)
+    assert.equal(isLinkLocal(view, AT), kind.linkLocal ?? false, text)
+    assert.equal(isUnspecified(view, AT), kind.unspecified ?? false, text)
+    assert.equal(isUnicast6(view, AT), kind.unicast ?? false, text)
+  }
+})
+
+test('addresses that stand for an IPv4 overlay address are known by all their bits', () => {
+  const overlay = new Overlay6(parseCidr6('fd00:77:0:9::/64')!, { address: ip('10.77.0.0'), length: 16 })
+  const has = (text: string): boolean => overlay.has(placed(ip6(text)).view, AT)
+  for (const text of ['fd00:77:0:9::a4d:0', 'fd00:77:0:9::a4d:ffff', 'fd00:77:0:9:0:0:10.77.3.4'])
+    assert.equal(has(text), true, text)
+  for (const text of [
+    'fd00:77:0:9::a4e:1',
+    'fd00:77:0:9::1:a4d:1',
+    'fd00:77:0:9:8000::a4d:1',
+    'fd00:77:0:8::a4d:1',
+    'fc00:77:0:9::a4d:1',
+    '::a4d:1',
+  ])
+    assert.equal(has(text), false, text)
+  const high = new Overlay6(parseCidr6('fd00:77:0:9:8000:1::/96')!, {
+    address: ip('203.0.113.0'),
+    length: 24,
+  })
+  assert.equal(high.has(placed(ip6('fd00:77:0:9:8000:1:cb00:7105')).view, AT), true)
+  assert.deepEqual(
+    overlayAddress6(parseCidr6('fd00:77:0:9:8000:1::/96')!, ip('203.0.113.5')),
+    [0xfd000077, 9, 0x80000001, 0xcb007105],
+  )
+})
