@@ -71,8 +71,9 @@ export class ClientSessions {
   push(session: ServerSession): string[] {
     const own = new Set(session.subnets.map(formatCidr))
     const routes = this.#init.routes.beyond().filter(cidr => !own.has(formatCidr(cidr)))
-    const { subnet } = this.#init.home.mesh
-    const options = pushOptions({ address: session.address, subnet, gateway: gatewayOf(subnet), routes })
+    const { subnet, subnet6 } = this.#init.home.mesh
+    const { address } = session
+    const options = pushOptions({ address, subnet, subnet6, gateway: gatewayOf(subnet), routes })
     if (!session.takesRemotes) return options
     return [...options, ...remotesOptions(dialledEndpoints(this.#init.home))]
   }

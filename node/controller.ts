@@ -373,7 +373,7 @@ export class Controller {
   }
 
   #setRoutes(): void {
-    this.#switch?.setRoutes(this.#routes.table())
+    this.#switch?.setRoutes(this.#routes.table(), this.#routes.table6())
   }
 
   /** Ends a client's session wherever it is; false when it has none. */

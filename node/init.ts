@@ -2,6 +2,15 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
 import { cidrHasHostBits, formatCidr, formatIpv4, parseCidr } from '../state/address.ts'
 import {
+  type Cidr6,
+  cidr6HasHostBits,
+  formatAddress6,
+  formatCidr6,
+  overlayAddress6,
+  parseCidr6,
+  subnet6Problem,
+} from '../state/address6.ts'
+import {
   type AddressView,
   blockLengthFor,
   gatewayOf,
@@ -31,6 +40,8 @@ export interface InitRequest {
   /** Of the mesh. */
   name: string
   subnet: string
+  /** Without it the overlay has IPv4 only. */
+  subnet6?: string
   controller: string
   /** `host[:port]`: what clients dial; the listening address or the machine's own if empty. */
   public: readonly string[]
@@ -49,6 +60,9 @@ export interface InitResult {
   address: string
   /** Overlay address of every controller. */
   gateway: string
+  /** The IPv6 addresses that go with them, if the overlay has IPv6. */
+  address6?: string
+  gateway6?: string
   /** What clientpacks will name. */
   public: string[]
 }
@@ -59,6 +73,7 @@ export interface InitResult {
  */
 export async function initMesh(request: InitRequest): Promise<InitResult> {
   const subnet = readSubnet(request.subnet)
+  const subnet6 = request.subnet6 === undefined ? undefined : readSubnet6(request.subnet6)
   for (const name of [request.name, request.controller]) {
     if (!isName(name))
       throw new ServiceError('invalid', `"${name}" is no name; use a-z, 0-9, "-", "." and "_"`)
@@ -126,6 +141,7 @@ export async function initMesh(request: InitRequest): Promise<InitResult> {
         value: {
           name: request.name,
           subnet: formatCidr(subnet),
+          ...(subnet6 && { subnet6: formatCidr6(subnet6) }),
           blockLength,
           rootCertificate: root.pem,
           rootFingerprint: fingerprintOf(root.certificate),
@@ -169,6 +185,10 @@ export async function initMesh(request: InitRequest): Promise<InitResult> {
     controllerId: id,
     address,
     gateway: formatIpv4(gatewayOf(subnet)),
+    ...(subnet6 && {
+      address6: formatAddress6(overlayAddress6(subnet6, allocation.address)),
+      gateway6: formatAddress6(overlayAddress6(subnet6, gatewayOf(subnet))),
+    }),
     public: publicEndpoints,
   }
 }
@@ -182,6 +202,17 @@ function readSubnet(text: string) {
   const problem = subnetProblem(subnet)
   if (problem) throw new ServiceError('invalid', problem)
   return subnet
+}
+
+function readSubnet6(text: string): Cidr6 {
+  const subnet6 = parseCidr6(text)
+  if (!subnet6) throw new ServiceError('invalid', `"${text}" is no IPv6 prefix such as fd12:3456:789a::/64`)
+  if (cidr6HasHostBits(text)) {
+    throw new ServiceError('invalid', `${text} names a host; the prefix is ${formatCidr6(subnet6)}`)
+  }
+  const problem = subnet6Problem(subnet6)
+  if (problem) throw new ServiceError('invalid', problem)
+  return subnet6
 }
 
 function pem(key: KeyObject): string {

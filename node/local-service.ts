@@ -6,6 +6,7 @@ import { StateError } from '../state/errors.ts'
 import type { ClientId, Serial } from '../state/kinds.ts'
 import type { Via } from '../state/routing-table.ts'
 import type { ClientView } from '../state/views.ts'
+import { addressesOf } from './addresses.ts'
 import type { Certificates } from './certificates.ts'
 import { Clients } from './clients.ts'
 import type { EventLog } from './events.ts'
@@ -103,16 +104,18 @@ export class LocalService implements ControllerService {
     const { mesh, controller, id, config, replica, views, problems } = this.#home
     const live = this.#live
     const stateHash = replica.hash()
+    const gateway = addressesOf(mesh, formatIpv4(gatewayOf(mesh.subnet)))
     return {
-      mesh: { id: mesh.id, name: mesh.value.name, subnet: mesh.value.subnet },
+      mesh: { id: mesh.id, name: mesh.value.name, subnet: mesh.value.subnet, subnet6: mesh.value.subnet6 },
       controller: {
         id,
         name: config.controller,
         uptimeSeconds: live ? Math.floor((Date.now() - live.startedAt) / 1000) : 0,
         version: packageJson.version,
         pid: live ? process.pid : 0,
-        address: controller.address,
-        gateway: formatIpv4(gatewayOf(mesh.subnet)),
+        ...addressesOf(mesh, controller.address),
+        gateway: gateway.address,
+        gateway6: gateway.address6,
         listen: live?.listen() ?? config.listen,
         public: controller.publicEndpoints,
         tun: live?.tun() ?? null,
@@ -362,7 +365,7 @@ export class LocalService implements ControllerService {
     const { value } = client
     return {
       name: client.name,
-      address: value.address,
+      ...addressesOf(this.#home.mesh, value.address),
       subnets: [...value.subnets],
       enabled: value.enabled,
       revoked: this.#clients.isRevoked(client),

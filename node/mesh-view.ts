@@ -1,5 +1,6 @@
 // The mesh as an operator asks about it: the other controllers, how far they are, and where a write is kept.
 import type { ControllerId, ControllerValue } from '../state/kinds.ts'
+import { addressesOf } from './addresses.ts'
 import type { Home } from './home.ts'
 import type { MeshRuntime } from './mesh-runtime.ts'
 import type { ControllerLink, StoredOn, Verification } from './service.ts'
@@ -55,7 +56,7 @@ export function listEntries(
       id,
       name: value.name,
       self: id === home.id,
-      address: value.address,
+      ...addressesOf(home.mesh, value.address),
       public: value.publicEndpoints,
       mesh: value.meshEndpoints,
       joinedAt: new Date(value.joinedAt).toISOString(),

@@ -22,11 +22,15 @@ export async function startNetwork(
     gateway: gatewayOf(mesh.subnet),
     address: parseIpv4(controller.address)!,
     subnet: mesh.subnet,
+    subnet6: mesh.subnet6,
     mtu: OVERLAY_MTU,
   }
   if (tun === false) return Switch.start({ ...options, tun: false })
   try {
-    return await Switch.start({ ...options, tun: tun === true ? {} : { name: tun } })
+    const network = await Switch.start({ ...options, tun: tun === true ? {} : { name: tun } })
+    if (network.tun?.problem6 !== undefined)
+      warn(`the TUN interface is without IPv6 (${network.tun.problem6}); clients have it`)
+    return network
   } catch (error) {
     if (tun !== true || !(error instanceof SwitchError) || error.code !== 'TUN_UNAVAILABLE') throw error
     warn(`no TUN interface (${error.message}); switching between clients only`)

@@ -4,7 +4,7 @@ import { gatewayOf } from '../state/allocator.ts'
 import type { ClientId, ControllerId } from '../state/kinds.ts'
 import type { Via } from '../state/routing-table.ts'
 import type { Home } from './home.ts'
-import type { SwitchRoute } from './switch/switch.ts'
+import type { SwitchRoute, SwitchRoute6 } from './switch/switch.ts'
 
 /** Where packets go from here. */
 export interface Whereabouts {
@@ -86,6 +86,12 @@ export class OverlayRoutes {
       own(gatewayOf(mesh.subnet)),
       own(parseIpv4(controller.address)!),
     ]
+  }
+
+  /** The same of IPv6: the overlay's own addresses are in the table already, by their IPv4 addresses. */
+  table6(): SwitchRoute6[] {
+    const { subnet6 } = this.#home.mesh
+    return subnet6 === undefined ? [] : [{ ...subnet6, peerId: 'unreachable' }]
   }
 
   #derive(): void {

@@ -1,6 +1,7 @@
 // What every controller pushes to a client. The text must be the same from all of them, since a stock client keeps
 // its TUN interface across a reconnect only if the pushed options did not change (openvpn(8), --persist-tun).
 import { type Cidr, cidrMask, formatIpv4, type OverlayAddress } from '../state/address.ts'
+import { type Cidr6, formatAddress6, onLinkLength, overlayAddress6 } from '../state/address6.ts'
 
 /** UDP port of clients and backbone, registered for OpenVPN. */
 export const DEFAULT_PORT = 1194
@@ -30,6 +31,8 @@ export interface PushContext {
   address: OverlayAddress
   subnet: Cidr
   gateway: OverlayAddress
+  /** With it the client has the IPv6 address that goes with its own. */
+  subnet6?: Cidr6
   /** Prefixes reached through the overlay beside the subnet itself, without those behind the client. */
   routes: readonly Cidr[]
 }
@@ -43,8 +46,16 @@ export function pushOptions(context: PushContext): string[] {
     `ping ${PING_SECONDS}`,
     `ping-restart ${PING_RESTART_SECONDS}`,
     `ifconfig ${formatIpv4(context.address)} ${mask}`,
+    ...push6(context),
     ...context.routes.map(
       route => `route ${formatIpv4(route.address)} ${formatIpv4(cidrMask(route.length))}`,
     ),
   ]
+}
+
+/** Its IPv6 part (openvpn(8), --ifconfig-ipv6); the prefix is on the interface, so it needs no route. */
+function push6({ subnet6, address, gateway }: PushContext): string[] {
+  if (subnet6 === undefined) return []
+  const [own, router] = [address, gateway].map(each => formatAddress6(overlayAddress6(subnet6, each)))
+  return [`ifconfig-ipv6 ${own}/${onLinkLength(subnet6)} ${router}`]
 }

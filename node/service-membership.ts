@@ -31,6 +31,7 @@ export const ControllerEntry = Type.Object({
   name: Text('name'),
   self: Type.Boolean(),
   address: Text('overlay address'),
+  address6: Type.Optional(Text('its IPv6 address, if the overlay has IPv6')),
   public: Type.Array(Text('host:port, UDP')),
   mesh: Type.Array(Text('host:port, TCP')),
   joinedAt: Text('ISO 8601, UTC'),

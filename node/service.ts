@@ -20,6 +20,7 @@ export const Name = Type.String({
 export const Session = Type.Object({
   client: Name,
   address: Text('overlay address'),
+  address6: Type.Optional(Text('its IPv6 address, if the overlay has IPv6')),
   controller: Name,
   since: Instant('when the session was admitted'),
   remote: Text('address and port the client sends from'),
@@ -43,6 +44,7 @@ export type StoredOn = Static<typeof StoredOn>
 export const Client = Type.Object({
   name: Name,
   address: Text('overlay address'),
+  address6: Type.Optional(Text('its IPv6 address, if the overlay has IPv6')),
   subnets: Type.Array(Text('CIDR behind the client'), { maxItems: 64 }),
   enabled: Type.Boolean(),
   revoked: Type.Boolean(),
@@ -137,7 +139,12 @@ export const Certificate = Type.Object({
 })
 
 export const Status = Type.Object({
-  mesh: Type.Object({ id: Text('mesh id'), name: Name, subnet: Text('overlay subnet') }),
+  mesh: Type.Object({
+    id: Text('mesh id'),
+    name: Name,
+    subnet: Text('overlay subnet'),
+    subnet6: Type.Optional(Text('IPv6 side of it')),
+  }),
   controller: Type.Object({
     id: Text('controller id'),
     name: Name,
@@ -145,7 +152,9 @@ export const Status = Type.Object({
     version: Text('version of Overmesh'),
     pid: Type.Number(),
     address: Text('overlay address of this controller'),
+    address6: Type.Optional(Text('its IPv6 address, if the overlay has IPv6')),
     gateway: Text('overlay address at which every controller answers'),
+    gateway6: Type.Optional(Text('its IPv6 address, if the overlay has IPv6')),
     listen: Type.Array(Text('UDP address clients reach it on')),
     public: Type.Array(Text('host:port written into clientpacks')),
     tun: Type.Union([Text('name of its TUN interface'), Type.Null()]),

@@ -2,6 +2,7 @@
 // tell them.
 import type { MeshCore } from '../mesh/core.ts'
 import { formatIpv4 } from '../state/address.ts'
+import { addressesOf } from './addresses.ts'
 import type { Home } from './home.ts'
 import type { Session } from './service.ts'
 import { formatRemote } from './switch/path.ts'
@@ -15,18 +16,18 @@ export function listSessions(
   network: Switch | undefined,
   core: MeshCore | undefined,
 ): Session[] {
-  const here = [...local].map(session => describe(session, home.config.controller, network))
+  const here = [...local].map(session => describe(session, home, network))
   const known = new Set(here.map(each => each.client))
   const elsewhere = core ? remoteSessions(home, core).filter(each => !known.has(each.client)) : []
   return [...here, ...elsewhere].sort((a, b) => (a.client < b.client ? -1 : a.client > b.client ? 1 : 0))
 }
 
-function describe(session: ServerSession, controller: string, network: Switch | undefined): Session {
+function describe(session: ServerSession, home: Home, network: Switch | undefined): Session {
   const stats = network?.portStats(session.peerId)
   return {
     client: session.name,
-    address: formatIpv4(session.address),
-    controller,
+    ...addressesOf(home.mesh, formatIpv4(session.address)),
+    controller: home.config.controller,
     since: new Date(session.openedAt).toISOString(),
     remote: formatRemote(session.path),
     rxBytes: stats?.rxBytes ?? 0,
@@ -42,7 +43,7 @@ function describe(session: ServerSession, controller: string, network: Switch | 
 }
 
 /** What passed through them, and how, is known to their controllers alone. */
-function remoteSessions({ id, views, replica }: Home, { presence }: MeshCore): Session[] {
+function remoteSessions({ id, views, replica, mesh }: Home, { presence }: MeshCore): Session[] {
   const sessions: Session[] = []
   for (const { controller, sessions: told } of presence.entries()) {
     if (controller === id) continue
@@ -52,7 +53,7 @@ function remoteSessions({ id, views, replica }: Home, { presence }: MeshCore): S
       if (view === undefined || presence.where(client)?.controller !== controller) continue
       sessions.push({
         client: view.name,
-        address: view.value.address,
+        ...addressesOf(mesh, view.value.address),
         controller: name,
         since: new Date(since).toISOString(),
         remote,

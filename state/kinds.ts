@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { type Static, type TSchema, Type } from 'typebox'
 import { Compile, type Validator } from 'typebox/compile'
 import { formatCidr, parseCidr, parseIpv4 } from './address.ts'
+import { formatCidr6, parseCidr6, subnet6Problem } from './address6.ts'
 
 declare const controllerIdBrand: unique symbol
 declare const clientIdBrand: unique symbol
@@ -267,7 +268,7 @@ export function valueProblem(kind: Kind, id: string, value: unknown): string | u
 
 /** What a schema cannot say. */
 const MEANING: { [K in Kind]?: (id: string, value: Values[K]) => string | undefined } = {
-  mesh: (_id, value) => prefixProblem(value.subnet),
+  mesh: (_id, value) => prefixProblem(value.subnet) ?? subnet6ProblemOf(value.subnet6),
   controller: (id, value) => {
     if (controllerIdOf(Buffer.from(value.publicKey, 'hex')) !== id)
       return 'the controller id is not that of its key'
@@ -300,6 +301,14 @@ function prefixProblem(text: string): string | undefined {
   const cidr = parseCidr(text)
   if (cidr === undefined) return `"${text}" is no IPv4 prefix`
   return formatCidr(cidr) === text ? undefined : `"${text}" has host bits; the prefix is ${formatCidr(cidr)}`
+}
+
+function subnet6ProblemOf(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined
+  const cidr = parseCidr6(text)
+  if (cidr === undefined) return `"${text}" is no IPv6 prefix`
+  if (formatCidr6(cidr) !== text) return `"${text}" is not as ${formatCidr6(cidr)} is written`
+  return subnet6Problem(cidr)
 }
 
 function portProblem(text: string): string | undefined {

@@ -1,6 +1,7 @@
 // What the records mean: who may connect as whom, at which address, under which name. Indexes follow every change, so
 // that asking costs the same with ten clients as with a hundred thousand.
 import { type Cidr, type OverlayAddress, parseCidr, parseIpv4 } from './address.ts'
+import { type Cidr6, parseCidr6 } from './address6.ts'
 import type { AddressView } from './allocator.ts'
 import type { Change } from './batch.ts'
 import { type Conflict, findConflicts } from './conflicts.ts'
@@ -41,6 +42,8 @@ export interface MeshView {
   readonly id: string
   readonly value: MeshValue
   readonly subnet: Cidr
+  /** Undefined: the overlay has no IPv6. */
+  readonly subnet6?: Cidr6
 }
 
 export type CredentialRefusal =
@@ -86,8 +89,11 @@ export class Views {
     if (this.#mesh === undefined) {
       // One record by rights; were there two, all replicas must choose the same.
       const [first] = [...this.#records.all('mesh')].sort((a, b) => (a.id < b.id ? -1 : 1))
-      if (first !== undefined)
-        this.#mesh = { id: first.id, value: first.value, subnet: parseCidr(first.value.subnet)! }
+      if (first !== undefined) {
+        const { id, value } = first
+        const subnet6 = value.subnet6 === undefined ? undefined : parseCidr6(value.subnet6)
+        this.#mesh = { id, value, subnet: parseCidr(value.subnet)!, subnet6 }
+      }
     }
     return this.#mesh
   }

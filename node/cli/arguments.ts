@@ -1,5 +1,6 @@
 // Values on the command line, read strictly: a bad one is refused with the reason before anything is done.
 import { cidrHasHostBits, formatCidr, parseCidr, parseIpv4 } from '../../state/address.ts'
+import { cidr6HasHostBits, formatCidr6, parseCidr6 } from '../../state/address6.ts'
 import { type HostPort, parseHostPort } from '../net/ip.ts'
 import { UsageError } from './errors.ts'
 
@@ -22,6 +23,21 @@ export function readAddress(option: string): Reader<string> {
     if (parseIpv4(text) !== undefined) return text
     const hint = text.includes('/') ? ' without a prefix length' : ''
     throw new UsageError(`${option}: '${text}' is not an IPv4 address; write it as 10.77.0.5${hint}`)
+  }
+}
+
+export function readCidr6(option: string): Reader<string> {
+  return text => {
+    const cidr = parseCidr6(text)
+    if (cidr === undefined) {
+      throw new UsageError(`${option}: '${text}' is not an IPv6 prefix; write it as fd12:3456:789a::/64`)
+    }
+    if (cidr6HasHostBits(text)) {
+      throw new UsageError(
+        `${option}: '${text}' has bits set beyond its prefix length; did you mean ${formatCidr6(cidr)}?`,
+      )
+    }
+    return formatCidr6(cidr)
   }
 }
 

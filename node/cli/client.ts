@@ -9,7 +9,7 @@ import type { Column } from './output.ts'
 import { intoFile } from './output-file.ts'
 import { reissueCommand } from './reissue.ts'
 import { readSecret } from './secret.ts'
-import { formatBytes, formatExpiry, formatSince, formatStored } from './text.ts'
+import { bothOf, formatBytes, formatExpiry, formatSince, formatStored } from './text.ts'
 
 const FORMATS = ['ovpn', 'p12', 'zip'] as const
 const clientName = readName('the client name')
@@ -53,8 +53,10 @@ function addCommand(client: Command): void {
       const { ip, subnet: subnets, tag: tags, days, prefer } = options
       await deliver(context, options, `get it with \`overmesh client pack ${name}\``, service =>
         service.addClient({ name, ip, subnets, tags, days, prefer }),
-      ).then(({ client: { address, storedOn } }) =>
-        context.output.note(`client ${name} has address ${address}${formatStored(storedOn)}`),
+      ).then(({ client: { address, address6, storedOn } }) =>
+        context.output.note(
+          `client ${name} has address ${bothOf(address, address6)}${formatStored(storedOn)}`,
+        ),
       )
     })
 }
@@ -87,7 +89,7 @@ function listCommand(client: Command): void {
 
 const COLUMNS: Column<Client>[] = [
   { title: 'NAME', value: client => client.name },
-  { title: 'ADDRESS', value: client => client.address },
+  { title: 'ADDRESS', value: client => bothOf(client.address, client.address6) },
   {
     title: 'STATE',
     value: clientState,
@@ -118,7 +120,7 @@ function showClient({ output }: Context, client: Client): void {
     const { session } = client
     output.facts([
       ['name', client.name],
-      ['address', client.address],
+      ['address', bothOf(client.address, client.address6)],
       ['state', clientState(client)],
       ['subnets', client.subnets.join(' ')],
       ['tags', tagText(client)],

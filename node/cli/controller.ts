@@ -5,7 +5,7 @@ import { readName } from './arguments.ts'
 import { Context } from './context.ts'
 import { example } from './help.ts'
 import type { Column, Output } from './output.ts'
-import { formatStored } from './text.ts'
+import { bothOf, formatStored } from './text.ts'
 
 export function controllerCommands(program: Command): void {
   const controller = program.command('controller').description('the controllers of the mesh')
@@ -72,7 +72,7 @@ const COLUMNS: Column<ControllerEntry>[] = [
     value: stateOf,
     style: entry => (entry.removedAt !== null ? 'red' : entry.up ? 'green' : 'dim'),
   },
-  { title: 'ADDRESS', value: entry => entry.address },
+  { title: 'ADDRESS', value: entry => bothOf(entry.address, entry.address6) },
   { title: 'CLIENTS DIAL', value: entry => entry.public.join(' ') },
   { title: 'PEERS DIAL', value: entry => entry.mesh.join(' ') },
   { title: 'BEHIND', value: entry => String(entry.behind), align: 'right' },

@@ -1,13 +1,15 @@
 // overmesh init: a new mesh and its first controller.
 import type { Command } from 'commander'
-import { readCidr, readName } from './arguments.ts'
+import { readCidr, readCidr6, readName } from './arguments.ts'
 import { Context } from './context.ts'
 import { example } from './help.ts'
 import { type ListenOptions, listenOptions, nameOfHost } from './listen-options.ts'
+import { bothOf } from './text.ts'
 
 interface InitOptions extends ListenOptions {
   name: string
   subnet: string
+  subnet6?: string
 }
 
 export function initCommand(program: Command): void {
@@ -16,6 +18,7 @@ export function initCommand(program: Command): void {
     .description('create a mesh and its first controller in the data directory')
     .requiredOption('--name <name>', 'name of the mesh', readName('--name'))
     .requiredOption('--subnet <cidr>', 'addresses of the overlay', readCidr('--subnet'))
+    .option('--subnet6 <prefix>', 'IPv6 addresses of the overlay, beside those', readCidr6('--subnet6'))
   listenOptions(command)
     .addHelpText('after', example('overmesh init --name prod --subnet 10.77.0.0/16 --public vpn.example.net'))
     .action(async (options: InitOptions, self: Command) => {
@@ -26,17 +29,19 @@ export function initCommand(program: Command): void {
         dataDir,
         name: options.name,
         subnet: options.subnet,
+        subnet6: options.subnet6,
         controller,
         public: options.public ?? [],
         listen: options.listen ?? ['0.0.0.0:1194'],
         meshListen: options.meshListen,
       })
-      output.result({ name: options.name, subnet: options.subnet, controller, dataDir, ...made }, () => {
+      const { name, subnet, subnet6 } = options
+      output.result({ name, subnet, subnet6, controller, dataDir, ...made }, () => {
         output.line(`mesh ${options.name} is in ${dataDir}, its first controller is ${controller}`)
         output.facts([
-          ['subnet', options.subnet],
-          ['gateway', made.gateway],
-          ['controller', made.address],
+          ['subnet', bothOf(subnet, subnet6)],
+          ['gateway', bothOf(made.gateway, made.gateway6)],
+          ['controller', bothOf(made.address, made.address6)],
           ['clients dial', made.public.join(' ')],
         ])
         output.note('next: `overmesh up` runs it, `overmesh client add NAME --out NAME.ovpn` adds a client')

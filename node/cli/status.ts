@@ -4,7 +4,7 @@ import type { Session, Status } from '../service.ts'
 import { Context } from './context.ts'
 import { example } from './help.ts'
 import type { Column, Output } from './output.ts'
-import { formatBytes, formatDuration, formatExpiry, formatSince, printable } from './text.ts'
+import { bothOf, formatBytes, formatDuration, formatExpiry, formatSince, printable } from './text.ts'
 
 export function statusCommands(program: Command): void {
   program
@@ -33,7 +33,7 @@ export function statusCommands(program: Command): void {
 
 export const SESSION_COLUMNS: Column<Session>[] = [
   { title: 'CLIENT', value: session => session.client },
-  { title: 'ADDRESS', value: session => session.address },
+  { title: 'ADDRESS', value: session => bothOf(session.address, session.address6) },
   { title: 'CONTROLLER', value: session => session.controller },
   { title: 'FROM', value: session => session.remote },
   { title: 'FOR', value: session => formatSince(session.since), align: 'right' },
@@ -47,14 +47,17 @@ export const SESSION_COLUMNS: Column<Session>[] = [
 export function printStatus(output: Output, status: Status): void {
   const { mesh, controller, certificates } = status
   output.facts([
-    ['mesh', `${mesh.name} (${mesh.subnet})`],
+    ['mesh', `${mesh.name} (${bothOf(mesh.subnet, mesh.subnet6)})`],
     [
       'controller',
       controller.running
         ? `${controller.name}, up ${formatDuration(controller.uptimeSeconds)}, pid ${controller.pid}, Overmesh ${controller.version}`
         : `${controller.name}, not running (this is what its data directory says)`,
     ],
-    ['address', `${controller.address}, gateway ${controller.gateway}`],
+    [
+      'address',
+      `${bothOf(controller.address, controller.address6)}, gateway ${bothOf(controller.gateway, controller.gateway6)}`,
+    ],
     ['listens on', `${controller.listen.join(' ')} (UDP), ${controller.meshListen.join(' ')} (TCP)`],
     ['clients dial', controller.public.join(' ')],
     ['interface', controller.tun ?? 'none: it switches between clients only'],

@@ -63,3 +63,8 @@ export function formatStored(storedOn: { controllers: number; of: number } | und
   if (storedOn === undefined || storedOn.of < 2) return ''
   return `; stored on ${storedOn.controllers} of ${storedOn.of} controllers`
 }
+
+/** What there is over IPv4, and over IPv6 if the overlay has that. */
+export function bothOf(four: string, six: string | undefined): string {
+  return six === undefined ? four : `${four} ${six}`
+}

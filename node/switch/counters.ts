@@ -55,9 +55,9 @@ export const COUNTER = {
   replayed: 25,
   /** Dropped: an overlay source address that is not the session's. */
   spoofedSource: 26,
-  /** Dropped: a malformed IPv4 header. */
+  /** Dropped: a malformed IPv4 or IPv6 header. */
   badIp: 27,
-  /** Dropped: a payload that is neither IPv4 nor an in-tunnel message. */
+  /** Dropped: a payload that is neither IPv4 nor an in-tunnel message, nor IPv6 where the overlay has that. */
   notIpv4: 28,
   /** Dropped: no route covers the destination. */
   noRoute: 29,
@@ -95,6 +95,8 @@ export const COUNTER = {
   tunWrites: 45,
   /** Dropped: a super-packet of the kernel's that made no sense. */
   badOffload: 46,
+  /** Dropped: IPv6 that is for one link only, as every kernel sends it unasked: from `::` or fe80::/10, to groups. */
+  linkScope: 47,
 } as const
 
 export type CounterName = keyof typeof COUNTER

@@ -1,22 +1,28 @@
 // The way of a packet: from a datagram or the TUN, through decryption and the checks of a router, to the next hop.
 
 import { OCC_EXIT, OCC_MAGIC, PING } from '../vpn/in-tunnel.ts'
+import { Answers, REFUSAL, type Refusal } from './answers.ts'
 import { Coalescer } from './coalescer.ts'
 import { COUNTER } from './counters.ts'
 import { OPEN } from './data-limits.ts'
 import { planFragments, writeFragment } from './fragment.ts'
+import type { ErrorOrigin } from './icmp.ts'
+import { isIpv6, packetLength, spendHop } from './ip-packet.ts'
+import { destination, IPV4, PROTOCOL, protocol, source, totalLength, validate } from './ipv4.ts'
 import {
-  type ErrorOrigin,
-  ICMP_ERROR,
-  type IcmpError,
-  MAX_ERROR_LENGTH,
-  writeEchoReply,
-  writeError,
-} from './icmp.ts'
-import { IcmpLimiter } from './icmp-limiter.ts'
-import { decrementTtl, destination, IPV4, PROTOCOL, protocol, source, totalLength, validate } from './ipv4.ts'
+  DESTINATION6,
+  IPV6,
+  IPV6_MIN_MTU,
+  isLinkLocal,
+  isUnicast6,
+  isUnspecified,
+  SOURCE6,
+  totalLength6,
+  validate6,
+} from './ipv6.ts'
 import type { Keys } from './keys.ts'
 import type { Links } from './links.ts'
+import type { Overlay6 } from './overlay6.ts'
 import type { PortSender } from './port-sender.ts'
 import type { Ports } from './ports.ts'
 import { isProbe } from './probe.ts'
@@ -26,6 +32,7 @@ import { KEY_IDS } from './shared.ts'
 import { Arena } from './sys/arena.ts'
 import type { ReceiveBatch } from './sys/receive-batch.ts'
 import { ForwardingTable, NEXT_HOP } from './table.ts'
+import { ForwardingTable6 } from './table6.ts'
 import { clampMss } from './tcp.ts'
 import type { Tun } from './tun.ts'
 
@@ -49,6 +56,8 @@ export interface ForwarderParts {
   notices: Notices
   /** Where ICMP errors come from. */
   origin: ErrorOrigin
+  /** Undefined: IPv6 is not forwarded. */
+  overlay6?: Overlay6
 }
 
 /** Longest IP packet. */
@@ -63,6 +72,8 @@ const CONTROL_OPCODES = (1 << 3) | (1 << 4) | (1 << 5) | (1 << 7) | (1 << 10) | 
 export class Forwarder {
   /** Swapped whole by the owner. */
   table = ForwardingTable.build([])
+  /** Of IPv6 prefixes beside the overlay's own addresses, which are where their IPv4 addresses are. */
+  table6 = ForwardingTable6.build([])
   readonly #ports: Ports
   readonly #keys: Keys
   readonly #sender: PortSender
@@ -71,10 +82,8 @@ export class Forwarder {
   readonly #counters: Float64Array
   readonly #tun: Tun | undefined
   readonly #notices: Notices
-  readonly #origin: ErrorOrigin
-  /** Of errors to this machine's kernel, which takes none from an address of its own: they come from the destination. */
-  readonly #kernelOrigin: { address: number; broadcast: number }
-  readonly #limiter = new IcmpLimiter()
+  readonly #overlay6: Overlay6 | undefined
+  readonly #answers: Answers
   /** The packet being forwarded. */
   #packet: Arena
   /** Where the next packet from a port is put. */
@@ -88,7 +97,8 @@ export class Forwarder {
   readonly #answer = new Arena(MAX_PACKET + 1)
   readonly #ping = new Arena(PING.length)
 
-  constructor({ ports, keys, sender, links, sessions, counters, tun, notices, origin }: ForwarderParts) {
+  constructor(parts: ForwarderParts) {
+    const { ports, keys, sender, links, sessions, counters, tun, notices, origin, overlay6 } = parts
     this.#ports = ports
     this.#keys = keys
     this.#sender = sender
@@ -97,8 +107,8 @@ export class Forwarder {
     this.#counters = counters
     this.#tun = tun
     this.#notices = notices
-    this.#origin = origin
-    this.#kernelOrigin = { ...origin }
+    this.#overlay6 = overlay6
+    this.#answers = new Answers(counters, origin, overlay6, this.#answer)
     this.#ping.bytes.set(PING)
     if (tun?.offload === true)
       this.#coalescer = new Coalescer(tun, (packets, bytes, taken) => this.#wrote(packets, bytes, taken))
@@ -178,6 +188,7 @@ export class Forwarder {
     this.#counters[COUNTER.rxBytes] += size
     const version = this.#packet.bytes[0] >> 4
     if (version === 4) this.#fromPort(port, size)
+    else if (version === 6 && this.#overlay6 !== undefined) this.#fromPort6(port, size, this.#overlay6)
     else this.#inTunnel(port, size)
   }
 
@@ -213,6 +224,39 @@ export class Forwarder {
     this.#route(port, this.table.lookup(destination(view, 0)), length)
   }
 
+  /** Whether it is sound, and may go beyond the link it came by. */
+  #valid6(size: number): boolean {
+    const { view } = this.#packet
+    if (validate6(view, 0, size) !== IPV6.ok) {
+      this.#counters[COUNTER.badIp]++
+      return false
+    }
+    if (!isLinkLocal(view, SOURCE6) && !isUnspecified(view, SOURCE6) && isUnicast6(view, DESTINATION6))
+      return true
+    this.#counters[COUNTER.linkScope]++
+    return false
+  }
+
+  #fromPort6(port: number, size: number, overlay6: Overlay6): void {
+    if (!this.#valid6(size)) return
+    const { view } = this.#packet
+    const admitted = overlay6.has(view, SOURCE6)
+      ? this.#ports.admits(port, view.getInt32(SOURCE6 + 12))
+      : this.#ports.admits6(port, view, SOURCE6)
+    if (!admitted) {
+      this.#counters[COUNTER.spoofedSource]++
+      return
+    }
+    this.#route(port, this.#lookup6(overlay6), totalLength6(view, 0))
+  }
+
+  #lookup6(overlay6: Overlay6): number {
+    const { view } = this.#packet
+    return overlay6.has(view, DESTINATION6)
+      ? this.table.lookup(view.getInt32(DESTINATION6 + 12))
+      : this.table6.lookup(view, DESTINATION6)
+  }
+
   /** Takes one packet or super-packet from the TUN: of how many packets; 0 when none waited. */
   fromTun(): number {
     const tun = this.#tun
@@ -227,19 +271,21 @@ export class Forwarder {
   }
 
   #fromKernel(tun: Tun, size: number): number {
-    if (this.#packet.bytes[0] >> 4 !== 4) {
+    const version = this.#packet.bytes[0] >> 4
+    const overlay6 = version === 6 ? this.#overlay6 : undefined
+    if (version !== 4 && overlay6 === undefined) {
       this.#counters[COUNTER.notIpv4]++
       return 1
     }
-    if (!this.#valid(size)) return 1
+    if (overlay6 === undefined ? !this.#valid(size) : !this.#valid6(size)) return 1
     const packets = tun.offload ? this.#segmenter.begin(this.#packet, size, tun.virtio) : 1
-    const hop = this.table.lookup(destination(this.#packet.view, 0))
+    const hop =
+      overlay6 === undefined ? this.table.lookup(destination(this.#packet.view, 0)) : this.#lookup6(overlay6)
     // What the kernel sent here is not to come back to it.
     if (packets === 0) this.#counters[COUNTER.badOffload]++
-    else if (hop === NEXT_HOP.tun || hop === NEXT_HOP.local)
-      this.#refuse(NO_PORT, ICMP_ERROR.hostUnreachable, COUNTER.unreachable)
+    else if (hop === NEXT_HOP.tun || hop === NEXT_HOP.local) this.#refuse(NO_PORT, REFUSAL.unreachable)
     else if (packets > 1 && hop >= 0) this.#segments(hop)
-    else this.#route(NO_PORT, hop, totalLength(this.#packet.view, 0))
+    else this.#route(NO_PORT, hop, packetLength(this.#packet, 0))
     return Math.max(1, packets)
   }
 
@@ -247,7 +293,7 @@ export class Forwarder {
   #segments(hop: number): void {
     const port = this.#ports.find(hop)
     if (port === 0) {
-      this.#refuse(NO_PORT, ICMP_ERROR.hostUnreachable, COUNTER.unreachable)
+      this.#refuse(NO_PORT, REFUSAL.unreachable)
       return
     }
     while (this.#segmenter.next()) {
@@ -271,11 +317,11 @@ export class Forwarder {
   #route(from: number, hop: number, length: number): void {
     if (hop >= 0) {
       const port = this.#ports.find(hop)
-      if (port === 0) this.#refuse(from, ICMP_ERROR.hostUnreachable, COUNTER.unreachable)
+      if (port === 0) this.#refuse(from, REFUSAL.unreachable)
       // Two controllers that each hold the other for the way must not play ball with the packet.
       else if (port === from && this.#ports.link[port] !== 0) this.#counters[COUNTER.sentBack]++
-      else if (from !== NO_PORT && !decrementTtl(this.#packet.view, 0)) {
-        this.#refuse(from, ICMP_ERROR.timeExceeded, COUNTER.ttlExceeded)
+      else if (from !== NO_PORT && !spendHop(this.#packet, 0)) {
+        this.#refuse(from, REFUSAL.noHopLeft)
       } else {
         clampMss(this.#packet, 0, Math.min(this.#mtuOf(from), this.#ports.mtu[port]))
         this.#toPort(from, port, length)
@@ -286,9 +332,9 @@ export class Forwarder {
       clampMss(this.#packet, 0, Math.min(this.#mtuOf(from), this.#tun.mtu))
       this.#toTun(length)
     } else if (hop === NEXT_HOP.unreachable) {
-      this.#refuse(from, ICMP_ERROR.hostUnreachable, COUNTER.unreachable)
+      this.#refuse(from, REFUSAL.unreachable)
     } else {
-      this.#refuse(from, ICMP_ERROR.networkUnreachable, COUNTER.noRoute)
+      this.#refuse(from, REFUSAL.noRoute)
     }
   }
 
@@ -299,14 +345,14 @@ export class Forwarder {
 
   /** Sends the packet of `length` bytes at `at`, in fragments where need be; false when it may have none. */
   #toPort(from: number, port: number, length: number, at = 0): boolean {
-    const mtu = this.#ports.mtu[port]
+    const mtu = this.#longest(port, this.#packet, at)
     if (length <= mtu) {
       this.#sender.send(port, this.#packet, length, at)
       return true
     }
-    const fragments = planFragments(this.#packet, at, mtu)
+    const fragments = isIpv6(this.#packet, at) ? 0 : planFragments(this.#packet, at, mtu)
     if (fragments === 0) {
-      this.#refuse(from, ICMP_ERROR.fragmentationNeeded, COUNTER.tooBig, mtu)
+      this.#refuse(from, REFUSAL.tooBig, mtu)
       return false
     }
     this.#counters[COUNTER.fragmented]++
@@ -314,6 +360,13 @@ export class Forwarder {
       this.#sender.send(port, this.#answer, writeFragment(this.#packet, at, mtu, i, this.#answer, 0))
     }
     return true
+  }
+
+  /** Bytes that a packet of its version may have towards a port, whole. */
+  #longest(port: number, packet: Arena, at: number): number {
+    const mtu = this.#ports.mtu[port]
+    // IPv6 has 1,280 bytes everywhere; where the underlay has less, its own fragments do the rest.
+    return isIpv6(packet, at) ? Math.max(mtu, IPV6_MIN_MTU) : mtu
   }
 
   /** Sends the in-tunnel ping to a port. */
@@ -348,34 +401,21 @@ export class Forwarder {
 
   /** The packet is for the switch's own address, and there is no TUN to take it. */
   #toSelf(from: number): void {
-    const length = writeEchoReply(this.#packet, 0, this.#answer, 0)
-    if (length === 0) {
-      this.#refuse(from, ICMP_ERROR.protocolUnreachable, COUNTER.notForUs)
-      return
-    }
-    this.#counters[COUNTER.echoReplies]++
-    this.#answerTo(from, length)
+    const length = this.#answers.echo(this.#packet)
+    if (length === 0) this.#refuse(from, REFUSAL.notForUs)
+    else this.#answerTo(from, length)
   }
 
   /** Drops the packet and tells its sender why. */
-  #refuse(from: number, error: IcmpError, counter: number, mtu = 0): void {
-    this.#counters[counter]++
-    this.#kernelOrigin.address = destination(this.#packet.view, 0)
-    const origin = from === NO_PORT ? this.#kernelOrigin : this.#origin
-    const length = writeError(error, origin, this.#packet, 0, this.#answer, 0, mtu)
-    if (length === 0 || length > MAX_ERROR_LENGTH) return
-    if (!this.#limiter.take(source(this.#packet.view, 0), this.#ports.now)) {
-      this.#counters[COUNTER.icmpLimited]++
-      return
-    }
-    this.#counters[COUNTER.icmpErrors]++
-    this.#answerTo(from, length)
+  #refuse(from: number, refusal: Refusal, mtu = 0): void {
+    const length = this.#answers.error(refusal, this.#packet, from === NO_PORT, mtu, this.#ports.now)
+    if (length > 0) this.#answerTo(from, length)
   }
 
   /** Sends the answer made here back to where the packet came from, cut to that port's MTU where need be. */
   #answerTo(from: number, length: number): void {
     if (from === NO_PORT) this.#writeTun(this.#answer, length)
-    else if (length <= this.#ports.mtu[from]) this.#sender.send(from, this.#answer, length)
+    else if (length <= this.#longest(from, this.#answer, 0)) this.#sender.send(from, this.#answer, length)
     else this.#counters[COUNTER.tooBig]++
   }
 }

@@ -1,5 +1,6 @@
 // What the main thread and the switch's thread say to each other, besides shared memory (shared.ts).
 import type { MessagePort } from 'node:worker_threads'
+import type { Cidr6 } from '../../state/address6.ts'
 import type { DataCipher, DirectionKey } from '../vpn/data-keys.ts'
 import type { DataFormat } from '../vpn/data-packet.ts'
 import type { SwitchErrorCode } from './errors.ts'
@@ -14,6 +15,7 @@ export interface WorkerInit {
   gateway: number
   address: number
   subnet: { address: number; length: number }
+  subnet6: Cidr6 | undefined
   tun: { name?: string } | false
   mtu: number
   maxPorts: number
@@ -42,8 +44,8 @@ export type Command =
     }
   | { type: 'useKey'; slot: number; keyId: number }
   | { type: 'dropKey'; slot: number; keyId: number }
-  /** An encoded ForwardingTable. */
-  | { type: 'routes'; table: Int32Array<ArrayBuffer> }
+  /** An encoded ForwardingTable and ForwardingTable6. */
+  | { type: 'routes'; table: Int32Array<ArrayBuffer>; table6: Int32Array<ArrayBuffer> }
   /** Packets to send, see control-batch.ts. */
   | { type: 'control'; batch: ArrayBuffer; count: number }
 
@@ -59,7 +61,12 @@ export interface PortEvent {
 
 /** Switch to main thread. */
 export type Report =
-  | { type: 'ready'; wakeup: number; addresses: ListenAddress[]; tun: { name: string; mtu: number } | null }
+  | {
+      type: 'ready'
+      wakeup: number
+      addresses: ListenAddress[]
+      tun: { name: string; mtu: number; problem6?: string } | null
+    }
   | { type: 'refused'; code: SwitchErrorCode; message: string }
   /** What one turn of the loop has to tell. `groups` and `bytes` of its control packets are released when handled. */
   | { type: 'turn'; control: ArrayBuffer | undefined; groups: number[]; bytes: number; events: PortEvent[] }

@@ -24,6 +24,8 @@ export interface PortInit {
   address: number
   /** Further prefixes that may appear as source, as (address, mask) pairs. */
   sources: Int32Array
+  /** The same of IPv6 beside the overlay's own addresses: four words of address, four of mask. */
+  sources6: Int32Array
   pingSeconds: number
   timeoutSeconds: number
   /** Longest overlay packet towards the peer, bytes. */
@@ -48,6 +50,7 @@ export class Ports {
   readonly address: Int32Array
   readonly mtu: Int32Array
   readonly sources: (Int32Array | undefined)[] = []
+  readonly sources6: (Int32Array | undefined)[] = []
   /** Listening socket, path (sockaddr and ancillary data) and interface towards the peer. */
   readonly socket: Uint8Array
   readonly ifindex: Int32Array
@@ -110,6 +113,7 @@ export class Ports {
     this.peers.set(init.peerId, slot)
     this.address[slot] = init.address
     this.sources[slot] = init.sources.length > 0 ? init.sources : undefined
+    this.sources6[slot] = init.sources6.length > 0 ? init.sources6 : undefined
     this.mtu[slot] = init.mtu
     this.pingAfter[slot] = init.pingSeconds * 1000
     this.idleAfter[slot] = init.timeoutSeconds * 1000
@@ -157,6 +161,7 @@ export class Ports {
     this.open[slot] = 0
     this.sendKey[slot] = 0
     this.sources[slot] = undefined
+    this.sources6[slot] = undefined
     this.stats.end(slot)
   }
 
@@ -167,6 +172,21 @@ export class Ports {
     if (sources === undefined) return false
     for (let i = 0; i < sources.length; i += 2) {
       if (((source ^ sources[i]) & sources[i + 1]) === 0) return true
+    }
+    return false
+  }
+
+  /** Whether the port may send from the IPv6 address at `at`, which is none of the overlay's own. */
+  admits6(slot: number, view: DataView, at: number): boolean {
+    const sources = this.sources6[slot]
+    if (sources === undefined) return false
+    for (let i = 0; i < sources.length; i += 8) {
+      const differs =
+        ((view.getInt32(at) ^ sources[i]) & sources[i + 4]) |
+        ((view.getInt32(at + 4) ^ sources[i + 1]) & sources[i + 5]) |
+        ((view.getInt32(at + 8) ^ sources[i + 2]) & sources[i + 6]) |
+        ((view.getInt32(at + 12) ^ sources[i + 3]) & sources[i + 7])
+      if (differs === 0) return true
     }
     return false
   }

@@ -1,6 +1,7 @@
 // The switch as the main thread sees it: starts the thread, hands it ports, keys and routes, and passes on what it
 // tells. No data packet comes here.
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
+import { type Cidr6, cidr6Mask } from '../../state/address6.ts'
 import { type Cidr, cidrMask } from '../net/ip.ts'
 import type { DataChannelKeys, DataPlane, PortSpec } from '../vpn/data-plane.ts'
 import { isLinkId } from '../vpn/peer-ids.ts'
@@ -17,6 +18,7 @@ import type { PortInit } from './ports.ts'
 import { allocateSignals, KEY_IDS, type PortCounts, PortStats, SIGNAL } from './shared.ts'
 import { readPath } from './socket-address.ts'
 import { encodeRoutes, NEXT_HOP } from './table.ts'
+import { encodeRoutes6 } from './table6.ts'
 
 export interface SwitchOptions {
   /** UDP addresses to listen on, at least one; a path's `socket` is an index in here. */
@@ -26,6 +28,8 @@ export interface SwitchOptions {
   /** This controller's own overlay address, u32. */
   address: number
   subnet: Cidr
+  /** Undefined: the overlay has no IPv6. */
+  subnet6?: Cidr6
   /** False: the switch itself answers echo requests for `gateway` and `address`. */
   tun: { name?: string } | false
   /** Longest overlay packet, bytes, of the TUN and at most of any port. */
@@ -54,18 +58,26 @@ export interface LinkSpec {
 /** What is known of a link, and what passed through it since it was opened. */
 export interface SwitchLinkStats extends LinkFigures, PortCounts {}
 
+/** A session's or link's peer id, or `tun` and `local` for this machine, or `unreachable` for what is known but away. */
+type RouteTarget = number | 'tun' | 'local' | 'unreachable'
+
 /** One entry of the forwarding table. */
 export interface SwitchRoute extends Cidr {
-  /** A session's or link's peer id, or `tun` and `local` for this machine, or `unreachable` for what is known but away. */
-  peerId: number | 'tun' | 'local' | 'unreachable'
+  peerId: RouteTarget
+}
+
+/** The same of IPv6. The overlay's own addresses need none: they are where their IPv4 addresses are. */
+export interface SwitchRoute6 extends Cidr6 {
+  peerId: RouteTarget
 }
 
 /** What the two kinds of ports are opened with. */
-type PortTerms = Pick<PortInit, 'address' | 'sources' | 'pingSeconds' | 'timeoutSeconds' | 'mtu'>
+type PortTerms = Pick<PortInit, 'address' | 'sources' | 'sources6' | 'pingSeconds' | 'timeoutSeconds' | 'mtu'>
 
 const DEFAULT_MAX_PORTS = 65536
 /** A link carries packets of all. */
 const ANY_SOURCE = Int32Array.of(0, 0)
+const ANY_SOURCE6 = new Int32Array(8)
 const LAST_KEY_ID = KEY_IDS - 1
 /** The thread keeps little in JavaScript's heap; without these V8 lets garbage grow to what a server process may have. */
 const HEAP_LIMITS = { maxYoungGenerationSizeMb: 6, maxOldGenerationSizeMb: 256 }
@@ -89,8 +101,8 @@ export class Switch implements DataPlane {
 
   /** What is bound, in the order of `listen`, with the ports that the system chose. */
   readonly addresses: readonly ListenAddress[]
-  /** The TUN interface, if there is one. */
-  readonly tun: { readonly name: string; readonly mtu: number } | null
+  /** The TUN interface, if there is one; `problem6` says why it is without IPv6 although the overlay has that. */
+  readonly tun: { readonly name: string; readonly mtu: number; readonly problem6?: string } | null
 
   readonly #exited: Promise<void>
   readonly #queue: CommandQueue
@@ -150,6 +162,7 @@ export class Switch implements DataPlane {
       gateway: options.gateway,
       address: options.address,
       subnet: { address: options.subnet.address, length: options.subnet.length },
+      subnet6: options.subnet6,
       tun: options.tun,
       mtu: options.mtu,
       maxPorts,
@@ -191,6 +204,9 @@ export class Switch implements DataPlane {
     this.#open(spec.peerId, spec.peerId, 0, spec.path, {
       address: spec.address,
       sources: Int32Array.from(spec.subnets.flatMap(({ address, length }) => [address, cidrMask(length)])),
+      sources6: Int32Array.from(
+        (spec.subnets6 ?? []).flatMap(({ address, length }) => [...address, ...cidr6Mask(length)]),
+      ),
       pingSeconds: spec.pingSeconds,
       timeoutSeconds: spec.timeoutSeconds,
       mtu: Math.min(spec.mtu, this.#maxMtu),
@@ -213,6 +229,7 @@ export class Switch implements DataPlane {
     const opened = this.#open(peerId, remotePeerId, link, path, {
       address: 0,
       sources: ANY_SOURCE,
+      sources6: ANY_SOURCE6,
       pingSeconds: 0,
       timeoutSeconds: 0,
       mtu: Math.min(mtu, this.#maxMtu),
@@ -287,15 +304,14 @@ export class Switch implements DataPlane {
   // --- Routes and figures
 
   /** Replaces the whole table, atomically. A route to a peer that has no port answers "host unreachable". */
-  setRoutes(routes: readonly SwitchRoute[]): void {
+  setRoutes(routes: readonly SwitchRoute[], routes6: readonly SwitchRoute6[] = []): void {
     const table = encodeRoutes(
-      routes.map(({ address, length, peerId }) => ({
-        address,
-        length,
-        nextHop: typeof peerId === 'number' ? peerId : NEXT_HOP[peerId],
-      })),
+      routes.map(({ address, length, peerId }) => ({ address, length, nextHop: nextHopOf(peerId) })),
     )
-    this.#queue.add({ type: 'routes', table }, [table.buffer])
+    const table6 = encodeRoutes6(
+      routes6.map(({ address, length, peerId }) => ({ address, length, nextHop: nextHopOf(peerId) })),
+    )
+    this.#queue.add({ type: 'routes', table, table6 }, [table.buffer, table6.buffer])
   }
 
   /** What was counted since the start. */
@@ -378,6 +394,10 @@ export class Switch implements DataPlane {
       new SwitchError('FAILED', `the switch has stopped: ${cause.message}; restart the controller`),
     )
   }
+}
+
+function nextHopOf(target: RouteTarget): number {
+  return typeof target === 'number' ? target : NEXT_HOP[target]
 }
 
 /** The thread's first word: that it is ready, or why not. */

@@ -1,4 +1,5 @@
 // The controller's own interface to the overlay.
+import { type Cidr6, onLinkLength, overlayAddress6 } from '../../state/address6.ts'
 import { cidrMask, formatIpv4 } from '../net/ip.ts'
 import type { PacketSink } from './coalescer.ts'
 import { COUNTER } from './counters.ts'
@@ -17,6 +18,8 @@ export interface TunOptions {
   /** Prefix length of the overlay's subnet. */
   prefixLength: number
   mtu: number
+  /** With it the interface has the IPv6 addresses that go with `address` and `gateway`. */
+  subnet6?: Cidr6
   /** Super-packets both ways, where the kernel has them. */
   offload: boolean
 }
@@ -39,13 +42,28 @@ export class Tun implements PacketSink {
 
   /** @throws SwitchError `TUN_UNAVAILABLE` that says what to do */
   static open(options: TunOptions, counters: Float64Array): Tun {
-    const { name = 'overmesh%d', address, gateway, prefixLength, mtu, offload } = options
+    const { name = 'overmesh%d', address, gateway, prefixLength, mtu, subnet6, offload } = options
     try {
       const mask = cidrMask(prefixLength)
-      return new Tun(openTun({ name, address, mask, second: gateway, mtu, offload }), mtu, counters)
+      const init = { name, address, mask, second: gateway, mtu, offload }
+      const addresses6 = subnet6 && {
+        address: overlayAddress6(subnet6, address),
+        length: onLinkLength(subnet6),
+        second: overlayAddress6(subnet6, gateway),
+      }
+      return new Tun(openTun({ ...init, addresses6 }), mtu, counters)
     } catch (error) {
       throw error instanceof SysError ? explain(error, name, address) : error
     }
+  }
+
+  /** Why it has no IPv6 addresses although there are some; undefined where it has them. */
+  get problem6(): string | undefined {
+    const { error6 } = this.#device
+    if (error6 === undefined) return undefined
+    return error6.code === 'EAFNOSUPPORT' || error6.code === 'EACCES'
+      ? 'this machine has IPv6 disabled'
+      : error6.message
   }
 
   /** Whether the kernel takes super-packets. */

@@ -33,6 +33,7 @@ const PORTS = [1, 2]
 /** Addresses of the two, and the port of a route is its own number. */
 const ADDRESSES = [0, 0x0a000001, 0x0a000002]
 const ANYTHING = Int32Array.of(0, 0)
+const NOTHING = new Int32Array(0)
 
 /** Never throws: where there is no loopback, the switch starts cold. */
 export function warmUp(): void {
@@ -68,7 +69,14 @@ function bounce(listener: Listener): void {
     const times = { pingSeconds: 0, timeoutSeconds: 0 }
     const place = { peerId: slot, remotePeerId: slot, link: 0, slot, generation: 1, socket: 0, ifindex: 0 }
     ports.openPort(
-      { ...place, ...times, address: ADDRESSES[slot], sources: ANYTHING, mtu: PACKET_BYTES },
+      {
+        ...place,
+        ...times,
+        address: ADDRESSES[slot],
+        sources: ANYTHING,
+        sources6: NOTHING,
+        mtu: PACKET_BYTES,
+      },
       path,
       0,
     )

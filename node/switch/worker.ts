@@ -13,6 +13,7 @@ import { type Listener, listen } from './listener.ts'
 import { Loop } from './loop.ts'
 import { type Command, longestPacket, type Report, unpackSecrets, type WorkerInit } from './messages.ts'
 import { Outbox } from './outbox.ts'
+import { Overlay6 } from './overlay6.ts'
 import { PortSender } from './port-sender.ts'
 import { Ports } from './ports.ts'
 import { Reporter } from './reporter.ts'
@@ -24,6 +25,7 @@ import { Arena, freeArenas } from './sys/arena.ts'
 import { newWakeup } from './sys/poller.ts'
 import { closeFile } from './sys/socket.ts'
 import { ForwardingTable } from './table.ts'
+import { ForwardingTable6 } from './table6.ts'
 import { Tun } from './tun.ts'
 import { warmUp } from './warm-up.ts'
 
@@ -53,8 +55,8 @@ try {
 function run(): void {
   for (const address of init.listen) listeners.push(listen(address, init.segmenting))
   if (init.tun !== false) {
-    const { address, gateway, mtu, subnet } = init
-    const options = { ...init.tun, address, gateway, mtu, prefixLength: subnet.length }
+    const { address, gateway, mtu, subnet, subnet6 } = init
+    const options = { ...init.tun, address, gateway, mtu, prefixLength: subnet.length, subnet6 }
     tun = Tun.open({ ...options, offload: init.segmenting }, counters)
   }
   const seed = randomBytes(4).readInt32LE()
@@ -62,6 +64,7 @@ function run(): void {
   const keys = new Keys(init.maxPorts * KEYS_PER_PORT)
   const outbox = new Outbox(ports, listeners, counters, longestPacket(init.mtu) + MAX_OVERHEAD)
   const reporter = new Reporter(main, ports, init.signals, counters)
+  const overlay6 = init.subnet6 && new Overlay6(init.subnet6, init.subnet, init.gateway)
   const origin = { address: init.gateway, broadcast: cidrLast(init.subnet) }
   const rekeyDue = (port: number): void => reporter.rekeyDue(port)
   const sender = new PortSender({ ports, keys, outbox, counters, rekeyDue })
@@ -75,8 +78,18 @@ function run(): void {
     changed: (port, up) => reporter.changed(port, up),
   })
   const sessions = new SessionPaths(ports, prober, init.gateway)
-  const notices = reporter
-  const forwarder = new Forwarder({ ports, keys, sender, links, sessions, counters, tun, notices, origin })
+  const forwarder = new Forwarder({
+    ports,
+    keys,
+    sender,
+    links,
+    sessions,
+    counters,
+    tun,
+    notices: reporter,
+    origin,
+    overlay6,
+  })
   const wakeup = newWakeup()
   const commands = commandHandler({ ports, keys, links, sessions, forwarder, outbox, reporter })
   const loop = new Loop({
@@ -97,7 +110,7 @@ function run(): void {
     type: 'ready',
     wakeup,
     addresses: listeners.map(({ host, port }) => ({ host, port })),
-    tun: tun === undefined ? null : { name: tun.name, mtu: tun.mtu },
+    tun: tun === undefined ? null : { name: tun.name, mtu: tun.mtu, problem6: tun.problem6 },
   } satisfies Report)
   if (init.warmUp) warmUp()
   try {
@@ -188,6 +201,7 @@ function commandHandler({
         return
       case 'routes':
         forwarder.table = ForwardingTable.fromEncoded(command.table)
+        forwarder.table6 = ForwardingTable6.fromEncoded(command.table6)
         return
       case 'control':
         Atomics.sub(init.signals, SIGNAL.outgoing, command.count)

@@ -1,5 +1,6 @@
 // What the VPN endpoint needs of the data plane. node/switch implements it.
 import type { Cidr, OverlayAddress } from '../../state/address.ts'
+import type { Cidr6 } from '../../state/address6.ts'
 import type { Path } from '../switch/path.ts'
 import type { DataCipher, DirectionKey } from './data-keys.ts'
 import type { DataFormat } from './data-packet.ts'
@@ -12,6 +13,8 @@ export interface PortSpec {
   address: OverlayAddress
   /** Beside `address`, what the session may send from. */
   subnets: readonly Cidr[]
+  /** The same of IPv6, beside the IPv6 address that goes with `address`. */
+  subnets6?: readonly Cidr6[]
   /** Send a ping when nothing was sent for so long. */
   pingSeconds: number
   /** Report the port idle when nothing authentic came for so long. */

@@ -92,7 +92,9 @@ test('kinds of addresses', () => {
 })
 
 test('addresses that stand for an IPv4 overlay address are known by all their bits', () => {
-  const overlay = new Overlay6(parseCidr6('fd00:77:0:9::/64')!, { address: ip('10.77.0.0'), length: 16 })
+  const subnet = { address: ip('10.77.0.0'), length: 16 }
+  const overlay = new Overlay6(parseCidr6('fd00:77:0:9::/64')!, subnet, ip('10.77.0.1'))
+  assert.deepEqual(overlay.gateway.bytes, ip6('fd00:77:0:9::a4d:1'))
   const has = (text: string): boolean => overlay.has(placed(ip6(text)).view, AT)
   for (const text of ['fd00:77:0:9::a4d:0', 'fd00:77:0:9::a4d:ffff', 'fd00:77:0:9:0:0:10.77.3.4'])
     assert.equal(has(text), true, text)
@@ -105,10 +107,8 @@ test('addresses that stand for an IPv4 overlay address are known by all their bi
     '::a4d:1',
   ])
     assert.equal(has(text), false, text)
-  const high = new Overlay6(parseCidr6('fd00:77:0:9:8000:1::/96')!, {
-    address: ip('203.0.113.0'),
-    length: 24,
-  })
+  const other = { address: ip('203.0.113.0'), length: 24 }
+  const high = new Overlay6(parseCidr6('fd00:77:0:9:8000:1::/96')!, other, ip('203.0.113.1'))
   assert.equal(high.has(placed(ip6('fd00:77:0:9:8000:1:cb00:7105')).view, AT), true)
   assert.deepEqual(
     overlayAddress6(parseCidr6('fd00:77:0:9:8000:1::/96')!, ip('203.0.113.5')),

@@ -40,6 +40,7 @@ async function bench(targets: number, slots = 256): Promise<Bench> {
       ifindex: 0,
       address: slot,
       sources: new Int32Array(0),
+      sources6: new Int32Array(0),
       mtu: 1500,
     }
     ports.openPort({ peerId: slot, remotePeerId: slot, link: 0, slot, ...rest, ...times }, path, 0)
