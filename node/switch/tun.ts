@@ -4,6 +4,7 @@ import { cidrMask, formatIpv4 } from '../net/ip.ts'
 import type { PacketSink } from './coalescer.ts'
 import { COUNTER } from './counters.ts'
 import { SwitchError } from './errors.ts'
+import type { InterfaceAddress6 } from './sys/address6.ts'
 import type { Arena } from './sys/arena.ts'
 import { SysError } from './sys/error.ts'
 import { openTun, TUN_NAME_LIMIT, type TunDevice } from './sys/tun-device.ts'
@@ -24,6 +25,9 @@ export interface TunOptions {
   offload: boolean
 }
 
+/** What a kernel says whose IPv6 is disabled, or that has none. */
+const NO_IPV6 = ['EACCES', 'EAFNOSUPPORT', 'EOPNOTSUPP']
+
 /** A TUN interface, open. It vanishes when closed, or with the process. */
 export class Tun implements PacketSink {
   readonly fd: number
@@ -42,16 +46,11 @@ export class Tun implements PacketSink {
 
   /** @throws SwitchError `TUN_UNAVAILABLE` that says what to do */
   static open(options: TunOptions, counters: Float64Array): Tun {
-    const { name = 'overmesh%d', address, gateway, prefixLength, mtu, subnet6, offload } = options
+    const { name = 'overmesh%d', address, gateway, prefixLength, mtu, offload } = options
     try {
       const mask = cidrMask(prefixLength)
       const init = { name, address, mask, second: gateway, mtu, offload }
-      const addresses6 = subnet6 && {
-        address: overlayAddress6(subnet6, address),
-        length: onLinkLength(subnet6),
-        second: overlayAddress6(subnet6, gateway),
-      }
-      return new Tun(openTun({ ...init, addresses6 }), mtu, counters)
+      return new Tun(openTun({ ...init, addresses6: addresses6Of(options) }), mtu, counters)
     } catch (error) {
       throw error instanceof SysError ? explain(error, name, address) : error
     }
@@ -61,9 +60,7 @@ export class Tun implements PacketSink {
   get problem6(): string | undefined {
     const { error6 } = this.#device
     if (error6 === undefined) return undefined
-    return error6.code === 'EAFNOSUPPORT' || error6.code === 'EACCES'
-      ? 'this machine has IPv6 disabled'
-      : error6.message
+    return NO_IPV6.includes(error6.code) ? 'this machine has IPv6 disabled' : error6.message
   }
 
   /** Whether the kernel takes super-packets. */
@@ -113,6 +110,13 @@ export class Tun implements PacketSink {
   close(): void {
     this.#device.close()
   }
+}
+
+/** The kernel sends from the controller's own address: what is sent to the gateway's ends at the nearest controller. */
+function addresses6Of({ subnet6, address, gateway }: TunOptions): InterfaceAddress6[] {
+  if (subnet6 === undefined) return []
+  const own = { address: overlayAddress6(subnet6, address), length: onLinkLength(subnet6), preferred: true }
+  return [own, { address: overlayAddress6(subnet6, gateway), length: 128, preferred: false }]
 }
 
 function explain(error: SysError, name: string, address: number): SwitchError {

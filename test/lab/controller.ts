@@ -19,6 +19,8 @@ export interface ControllerInit {
   name?: string
   /** @default '10.77.0.0/16' */
   subnet?: string
+  /** @default none: IPv4 only */
+  subnet6?: string
   /** UDP addresses to listen on. @default ['0.0.0.0:1194'] */
   listen?: string[]
   /** TCP address for other controllers. @default what `init` chooses */
@@ -57,6 +59,7 @@ export class Controller {
     const controller = new Controller(host, join(host.lab.directory, `data-${host.name}`), init)
     await controller.cli(
       ...['init', '--name', 'lab', '--subnet', subnet, '--controller', name],
+      ...(init.subnet6 === undefined ? [] : ['--subnet6', init.subnet6]),
       ...listen.flatMap(each => ['--listen', each]),
       ...dial.flatMap(each => ['--public', each]),
       ...(init.meshListen === undefined ? [] : ['--mesh-listen', init.meshListen]),

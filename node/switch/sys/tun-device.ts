@@ -1,10 +1,10 @@
 // A TUN interface (layer 3, no packet information header): opened, addressed and brought up by ioctl, so that no
 // iproute2 is needed. The kernel removes it when the file is closed. Where the kernel can, each packet has a virtio
 // header, and may be a super-packet (linux/if_tun.h).
-import type { Address6 } from '../../../state/address6.ts'
+import { addAddress6, type InterfaceAddress6 } from './address6.ts'
 import { Arena } from './arena.ts'
 import { ERRNO, errno, lastError, SysError } from './error.ts'
-import { AF_INET, AF_INET6 } from './family.ts'
+import { AF_INET } from './family.ts'
 import { libc, POINTER } from './library.ts'
 import { closeFile, openUdp } from './socket.ts'
 
@@ -77,41 +77,22 @@ function setAddress(fd: number, label: string, address: number, mask: number): v
   }
 }
 
-/** Adds an address to the interface of this index, by `struct in6_ifreq` (linux/ipv6.h). */
-function addAddress6(fd: number, ifindex: number, address: Address6, length: number): void {
-  request.bytes.fill(0)
-  for (const [i, word] of address.entries()) request.view.setUint32(4 * i, word)
-  request.view.setUint32(16, length, true)
-  request.view.setInt32(20, ifindex, true)
-  call(fd, 'SIOCSIFADDR', SIOCSIFADDR)
-}
-
-/** Gives the interface its IPv6 addresses. A machine without IPv6 is no reason to be without a TUN. */
-function addAddresses6(name: string, { address, length, second }: TunAddresses6): SysError | undefined {
-  let control = -1
+/** Adds IPv6 addresses. A machine without IPv6 is no reason to be without a TUN: says what went wrong. */
+function addAddresses6(
+  fd: number,
+  name: string,
+  addresses: readonly InterfaceAddress6[],
+): SysError | undefined {
   try {
-    control = openUdp(AF_INET6)
     setName(name)
-    call(control, 'SIOCGIFINDEX', SIOCGIFINDEX)
+    call(fd, 'SIOCGIFINDEX', SIOCGIFINDEX)
     const ifindex = request.view.getInt32(NAME_BYTES, true)
-    addAddress6(control, ifindex, address, length)
-    if (second.some((word, i) => word !== address[i])) addAddress6(control, ifindex, second, 128)
+    for (const address of addresses) addAddress6(ifindex, address)
     return undefined
   } catch (error) {
     if (error instanceof SysError) return error
     throw error
-  } finally {
-    if (control >= 0) closeFile(control)
   }
-}
-
-/** IPv6 addresses of a TUN interface. */
-export interface TunAddresses6 {
-  address: Address6
-  /** Prefix length of the subnet behind it. */
-  length: number
-  /** A second address of its own, with a /128; none when equal to `address`. */
-  second: Address6
 }
 
 /** How a TUN interface is to be. Addresses are u32 numbers. */
@@ -124,7 +105,8 @@ export interface TunInit {
   /** A second address of its own, with a /32; none when equal to `address`. */
   second: number
   mtu: number
-  addresses6?: TunAddresses6
+  /** Missing where the kernel has no IPv6. */
+  addresses6: readonly InterfaceAddress6[]
   /** Whether the kernel may leave segmentation and checksums to us, and we to it. */
   offload: boolean
 }
@@ -154,7 +136,7 @@ export function openTun(init: TunInit): TunDevice {
     request.view.setUint16(NAME_BYTES, flags | IFF_UP | IFF_RUNNING, true)
     call(control, 'SIOCSIFFLAGS', SIOCSIFFLAGS)
     if (init.second !== init.address) setAddress(control, `${name}:1`, init.second, 0xffffffff)
-    return new TunDevice(fd, name, offload, init.addresses6 && addAddresses6(name, init.addresses6))
+    return new TunDevice(fd, name, offload, addAddresses6(control, name, init.addresses6))
   } catch (error) {
     closeFile(fd)
     throw error

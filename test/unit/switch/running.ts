@@ -2,6 +2,7 @@
 import type { Path } from '../../../node/switch/path.ts'
 import { Switch, type SwitchOptions, type SwitchRoute } from '../../../node/switch/switch.ts'
 import type { OverlayAddress } from '../../../state/address.ts'
+import type { Cidr6 } from '../../../state/address6.ts'
 import { type CipherName, newKeys, openData, sealData, type TestKeys, TestSocket } from './peer.ts'
 
 export const SUBNET = { address: 0x0a4d0000, length: 16 }
@@ -86,6 +87,7 @@ export interface TestSwitch extends AsyncDisposable {
 
 export interface PeerSpec {
   subnets?: { address: number; length: number }[]
+  subnets6?: Cidr6[]
   pingSeconds?: number
   timeoutSeconds?: number
   mtu?: number
@@ -134,6 +136,7 @@ export async function startTestSwitch(
       path: peer.path,
       address: address as OverlayAddress,
       subnets: spec.subnets ?? [],
+      subnets6: spec.subnets6,
       pingSeconds: spec.pingSeconds ?? 0,
       timeoutSeconds: spec.timeoutSeconds ?? 0,
       mtu: spec.mtu ?? 1500,
