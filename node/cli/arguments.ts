@@ -1,6 +1,12 @@
 // Values on the command line, read strictly: a bad one is refused with the reason before anything is done.
 import { cidrHasHostBits, formatCidr, parseCidr, parseIpv4 } from '../../state/address.ts'
-import { cidr6HasHostBits, formatCidr6, parseCidr6 } from '../../state/address6.ts'
+import {
+  cidr6HasHostBits,
+  formatAddress6,
+  formatCidr6,
+  parseAddress6,
+  parseCidr6,
+} from '../../state/address6.ts'
 import { type HostPort, parseHostPort } from '../net/ip.ts'
 import { UsageError } from './errors.ts'
 
@@ -23,6 +29,18 @@ export function readAddress(option: string): Reader<string> {
     if (parseIpv4(text) !== undefined) return text
     const hint = text.includes('/') ? ' without a prefix length' : ''
     throw new UsageError(`${option}: '${text}' is not an IPv4 address; write it as 10.77.0.5${hint}`)
+  }
+}
+
+/** An address of either version of IP, in canonical text. */
+export function readAnyAddress(option: string): Reader<string> {
+  return text => {
+    const address6 = parseAddress6(text)
+    if (address6 !== undefined) return formatAddress6(address6)
+    if (parseIpv4(text) !== undefined) return text
+    throw new UsageError(
+      `${option}: '${text}' is neither an IPv4 nor an IPv6 address; write it as 10.77.0.5 or fd12:3456:789a::a4d:5`,
+    )
   }
 }
 

@@ -1,4 +1,5 @@
 // ICMP echo (RFC 792) as `ping` sees it: what may come back for a request, errors of routers included.
+import { formatIpv4 } from '../../state/address.ts'
 import { ICMP_ERROR } from '../switch/icmp.ts'
 import {
   checksum,
@@ -21,8 +22,8 @@ const ECHO_REQUEST = 8
 
 /** What came back for a request: the reply, or a router's word that there will be none. */
 export interface EchoAnswer {
-  /** Who answered, u32. */
-  from: number
+  /** Who answered. */
+  from: string
   identifier: number
   sequence: number
   ttl: number
@@ -40,7 +41,7 @@ export function readEchoAnswer(bytes: Uint8Array): EchoAnswer | undefined {
   const start = headerLength(view, 0)
   const size = totalLength(view, 0) - start
   if (size < ICMP_HEADER || checksum(bytes, start, size) !== 0) return undefined
-  const answer = { from: source(view, 0), ttl: timeToLive(view, 0), size }
+  const answer = { from: formatIpv4(source(view, 0)), ttl: timeToLive(view, 0), size }
   const type = view.getUint8(start)
   if (type === ECHO_REPLY) {
     return { ...answer, identifier: view.getUint16(start + 4), sequence: view.getUint16(start + 6) }

@@ -1,7 +1,10 @@
 // A run of pings as a machine: time and packets go in, requests and lines come out.
-import { formatIpv4 } from '../../state/address.ts'
+import { parseIpv4 } from '../../state/address.ts'
+import { parseAddress6 } from '../../state/address6.ts'
 import { echoRequest } from '../vpn/client-echo.ts'
+import { echoRequest6 } from '../vpn/client-echo6.ts'
 import { type EchoAnswer, readEchoAnswer } from './echo.ts'
+import { readEchoAnswer6 } from './echo6.ts'
 
 /** How long the last request waits for its answer, in ms. */
 const LAST_WAIT = 1000
@@ -9,9 +12,9 @@ const LAST_WAIT = 1000
 const MAX_OUTSTANDING = 1024
 
 export interface PingInit {
-  /** Our overlay address and the one to ping, u32. */
-  from: number
-  to: number
+  /** Our overlay address and the one to ping, of the same version of IP, in canonical text. */
+  from: string
+  to: string
   /** Requests to send; Infinity for as long as it runs. */
   count: number
   /** Between requests, ms. */
@@ -80,14 +83,14 @@ export class Pinger {
       }
       this.#sent++
       this.#next = Math.max(this.#next + interval, now)
-      send(echoRequest(from, to, identifier, sequence))
+      send(requestOf(from, to, identifier, sequence))
     }
     return this.#sent < count ? this.#next : this.#next - interval + LAST_WAIT
   }
 
   /** Takes any packet that came out of the tunnel; true if it was an answer to one of our requests. */
   receive(packet: Uint8Array, now: number): boolean {
-    const answer = readEchoAnswer(packet)
+    const answer = readEchoAnswer(packet) ?? readEchoAnswer6(packet)
     if (answer === undefined || answer.identifier !== this.#init.identifier) return false
     if (answer.error === undefined && answer.from !== this.#init.to) return false
     const sentAt = this.#outstanding.get(answer.sequence)
@@ -100,7 +103,7 @@ export class Pinger {
   summary(): PingSummary {
     const received = this.#received
     return {
-      target: formatIpv4(this.#init.to),
+      target: this.#init.to,
       sent: this.#sent,
       received,
       errors: this.#errors,
@@ -121,13 +124,20 @@ export class Pinger {
     } else this.#errors++
     this.#init.answered?.({
       sequence: answer.sequence,
-      from: formatIpv4(answer.from),
+      from: answer.from,
       ttl: answer.ttl,
       size: answer.size,
       rttMs: rounded(rtt),
       error: answer.error ?? null,
     })
   }
+}
+
+function requestOf(from: string, to: string, identifier: number, sequence: number): Uint8Array {
+  const [source, destination] = [parseIpv4(from), parseIpv4(to)]
+  if (source !== undefined && destination !== undefined)
+    return echoRequest(source, destination, identifier, sequence)
+  return echoRequest6(parseAddress6(from)!, parseAddress6(to)!, identifier, sequence)
 }
 
 /** Microseconds are as fine as this gets. */

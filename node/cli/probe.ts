@@ -2,7 +2,7 @@
 
 import { randomInt } from 'node:crypto'
 import type { Command } from 'commander'
-import { readAddress, readInteger, readRemote, readSeconds } from './arguments.ts'
+import { readAnyAddress, readInteger, readRemote, readSeconds } from './arguments.ts'
 import { Context } from './context.ts'
 import { CommandError } from './errors.ts'
 import { example } from './help.ts'
@@ -11,7 +11,7 @@ import type { Output } from './output.ts'
 import type { Ping } from './pinger.ts'
 import { type Connection, Prober } from './prober.ts'
 import { untilInterrupted } from './signals.ts'
-import { printable } from './text.ts'
+import { bothOf, printable } from './text.ts'
 
 /** A clientpack is 10 kB. */
 const MAX_PACK = 1024 * 1024
@@ -35,7 +35,7 @@ export function probeCommand(program: Command): void {
     .command('probe')
     .description('connect as a client, without root: answer pings, ping an address, print what was seen')
     .argument('<pack>', 'clientpack, an .ovpn file (- reads standard input)')
-    .option('--ping <address>', 'overlay address to ping', readAddress('--ping'))
+    .option('--ping <address>', 'overlay address to ping, IPv4 or IPv6', readAnyAddress('--ping'))
     .option(
       '--count <n>',
       `pings to send (default: ${DEFAULT_COUNT}, or as many as fit in --seconds)`,
@@ -165,10 +165,10 @@ function report(output: Output, prober: Prober, pings: Ping[], timeout: number, 
 }
 
 function printConnection(output: Output, connection: Connection, afterMs: number): void {
-  const { address, remote, tls, cipher, keyDerivation } = connection
+  const { address, address6, remote, tls, cipher, keyDerivation } = connection
   output.line(
     printable(
-      `connected to ${remote} as ${address} in ${afterMs.toFixed(0)} ms (${tls}, ${cipher}, ${keyDerivation})`,
+      `connected to ${remote} as ${bothOf(address, address6)} in ${afterMs.toFixed(0)} ms (${tls}, ${cipher}, ${keyDerivation})`,
     ),
   )
 }

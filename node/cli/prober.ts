@@ -1,12 +1,16 @@
 // A client without a TUN: answers pings at its overlay address and pings another one. The tunnel is passed in.
 import { parseIpv4 } from '../../state/address.ts'
+import { parseAddress6 } from '../../state/address6.ts'
 import { answerEcho } from '../vpn/client-echo.ts'
+import { answerEcho6 } from '../vpn/client-echo6.ts'
 import { type Ping, Pinger, type PingSummary } from './pinger.ts'
 
 /** What is known of a connection. */
 export interface Connection {
   /** Our overlay address. */
   address: string
+  /** Our IPv6 address, if the overlay has IPv6. */
+  address6?: string
   /** The controller, `HOST:PORT`. */
   remote: string
   tls: string
@@ -35,7 +39,7 @@ export interface Tunnel {
 
 export interface ProberInit {
   open: (events: TunnelEvents) => Tunnel
-  /** Overlay address to ping. */
+  /** Overlay address to ping, IPv4 or IPv6. */
   ping?: string
   /** @default Infinity */
   count?: number
@@ -109,9 +113,15 @@ export class Prober {
     this.#init.connected?.(connection, this.connectMs)
     const { ping, count = Number.POSITIVE_INFINITY, interval = 1000, identifier, answered } = this.#init
     if (!first || ping === undefined) return
+    const from = parseIpv4(ping) === undefined ? connection.address6 : connection.address
+    if (from === undefined) {
+      this.reason = `${ping} cannot be pinged: the overlay has no IPv6; ping an IPv4 address`
+      this.#end()
+      return
+    }
     this.#pinger = new Pinger({
-      from: parseIpv4(connection.address)!,
-      to: parseIpv4(ping)!,
+      from,
+      to: ping,
       count,
       interval,
       identifier,
@@ -136,7 +146,7 @@ export class Prober {
       if (this.#pinger.done(performance.now())) this.#poll()
       return
     }
-    const answer = this.connection && answerEcho(bytes, parseIpv4(this.connection.address)!)
+    const answer = this.connection && answerTo(bytes, this.connection)
     if (answer === undefined) return
     this.echoes++
     this.#tunnel.send(answer)
@@ -147,4 +157,9 @@ export class Prober {
     clearTimeout(this.#timer)
     this.#finish(false)
   }
+}
+
+function answerTo(bytes: Uint8Array, { address, address6 }: Connection): Uint8Array | undefined {
+  const own6 = address6 === undefined ? undefined : parseAddress6(address6)
+  return answerEcho(bytes, parseIpv4(address)!) ?? (own6 && answerEcho6(bytes, own6))
 }

@@ -1,7 +1,7 @@
 // The prober's tunnel: a VPN client made from the text of a clientpack.
 import { parseHostPort } from '../net/ip.ts'
 import { type ProfileRemote, parseProfile } from '../vpn/profile.ts'
-import { addressOf, UdpClient } from '../vpn/udp-client.ts'
+import { address6Of, addressOf, UdpClient } from '../vpn/udp-client.ts'
 import type { Tunnel, TunnelEvents } from './prober.ts'
 
 const DEFAULT_PORT = 1194
@@ -30,6 +30,7 @@ export function openTunnel({ pack, remote }: TunnelInit, events: TunnelEvents): 
     const { remote, tls, cipher, derivation, options } = connection
     events.connected({
       address: addressOf(connection),
+      address6: address6Of(connection),
       remote,
       tls,
       cipher,

@@ -63,7 +63,7 @@ export function writeError6(
   if (!mayReport(about.view, offset)) return 0
   const room = MAX_ERROR6_LENGTH - IPV6_HEADER - ICMP6_HEADER
   const quoted = Math.min(totalLength6(about.view, offset), room)
-  writeHeader(target, at, ICMP6_HEADER + quoted, 0)
+  writeHeader6(target, at, ICMP6_HEADER + quoted, 0)
   copyAddress6(origin, originAt, target, at + SOURCE6)
   copyAddress6(about, offset + SOURCE6, target, at + DESTINATION6)
   const icmp = at + IPV6_HEADER
@@ -92,7 +92,7 @@ export function writeEchoReply6(
   if (start === 0 || view.getUint8(start + 1) !== 0) return 0
   if (!isUnicast6(view, offset + SOURCE6) || !isUnicast6(view, offset + DESTINATION6)) return 0
   const message = offset + totalLength6(view, offset) - start
-  writeHeader(target, at, message, (view.getUint16(offset) >>> 4) & 0xff)
+  writeHeader6(target, at, message, (view.getUint16(offset) >>> 4) & 0xff)
   copyAddress6(request, offset + DESTINATION6, target, at + SOURCE6)
   copyAddress6(request, offset + SOURCE6, target, at + DESTINATION6)
   const icmp = at + IPV6_HEADER
@@ -128,7 +128,12 @@ export function writeIcmp6Checksum({ view }: PacketBuffer, at: number): void {
 }
 
 /** Writes all of a header but its addresses. */
-export function writeHeader({ view }: PacketBuffer, at: number, payload: number, trafficClass: number): void {
+export function writeHeader6(
+  { view }: PacketBuffer,
+  at: number,
+  payload: number,
+  trafficClass: number,
+): void {
   view.setUint32(at, 0x60000000 | (trafficClass << 20))
   view.setUint16(at + 4, payload)
   view.setUint8(at + 6, NEXT_HEADER.icmp)

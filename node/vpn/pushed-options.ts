@@ -1,5 +1,6 @@
 // What a client makes of a PUSH_REPLY. Options that are not known are kept as text and otherwise passed over.
 import { type OverlayAddress, parseIpv4 } from '../../state/address.ts'
+import { type Address6, parseAddress6 } from '../../state/address6.ts'
 import type { DataCipher } from './data-keys.ts'
 import type { DataFormat } from './data-packet.ts'
 import type { KeyDerivation } from './key-exchange.ts'
@@ -7,6 +8,8 @@ import { isDataCipher } from './peer-info.ts'
 
 export interface Pushed {
   address: OverlayAddress
+  /** Undefined in an overlay without IPv6. */
+  address6: Address6 | undefined
   peerId: number
   /** Undefined when none was pushed: the first that the client offered. */
   cipher: DataCipher | undefined
@@ -70,6 +73,7 @@ export function readPushed(options: string[]): Pushed | string {
   const ekm = flags.includes('tls-ekm') || valueFor('key-derivation') === 'tls-ekm'
   return {
     address,
+    address6: parseAddress6(valueFor('ifconfig-ipv6')?.split('/')[0] ?? ''),
     peerId,
     cipher,
     format: flags.includes('aead-epoch') ? 'epoch' : 'aead',

@@ -5,9 +5,11 @@ import { createSocket, type Socket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
 import type { SecureContext } from 'node:tls'
 import { formatIpv4, parseIpv4 } from '../../state/address.ts'
+import { formatAddress6 } from '../../state/address6.ts'
 import { formatHostPort, parseHostPort } from '../net/ip.ts'
 import { type Connected, DEFAULT_PROTO, VpnClient } from './client.ts'
 import { answerEcho, echoRequest, readEchoReply } from './client-echo.ts'
+import { answerEcho6 } from './client-echo6.ts'
 import { type ClientEnd, ClientError, describeEnd } from './client-end.ts'
 import { DATA_CIPHERS, type DataCipher } from './data-keys.ts'
 import { isDataCipher } from './peer-info.ts'
@@ -283,9 +285,7 @@ export class UdpClient {
     const ping = reply?.identifier === this.#identifier ? this.#pings.get(reply.sequence) : undefined
     if (reply && ping?.to === reply.from) ping.answered(performance.now() - ping.sentAt)
     const answer =
-      this.#options.answerPings === false || !this.connection
-        ? undefined
-        : answerEcho(packet, this.connection.address)
+      this.#options.answerPings === false || !this.connection ? undefined : answerTo(packet, this.connection)
     if (answer) this.send(answer)
     else this.onPacket(packet)
   }
@@ -358,9 +358,18 @@ export class UdpClient {
   }
 }
 
+function answerTo(packet: Uint8Array, { address, address6 }: Connected): Uint8Array | undefined {
+  return answerEcho(packet, address) ?? (address6 && answerEcho6(packet, address6))
+}
+
 /** Overlay address of a connection as text. */
 export function addressOf({ address }: Connected): string {
   return formatIpv4(address)
+}
+
+/** Its IPv6 address as text; undefined in an overlay without IPv6. */
+export function address6Of({ address6 }: Connected): string | undefined {
+  return address6 && formatAddress6(address6)
 }
 
 /** What cannot be dialled is passed over. */

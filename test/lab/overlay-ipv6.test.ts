@@ -1,7 +1,7 @@
 // IPv6 in the overlay, beside IPv4: two controllers, stock clients on each.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { Controller } from './controller.ts'
+import { Controller, OVERMESH, WITHOUT_ROOT } from './controller.ts'
 import { iperf, iperfServer } from './iperf.ts'
 import { sleep, until } from './lab.ts'
 import { Mesh, type MeshClient } from './mesh.ts'
@@ -99,6 +99,24 @@ describe('two controllers with IPv6 in the overlay, and clients on each', () => 
       assert.ok(udp.delivered > 0.99 * udp.packets, `${udp.delivered} of ${udp.packets}`)
       await process.stop()
     }
+  })
+
+  test('overmesh probe pings and is pinged over IPv6', async () => {
+    const [alpha] = mesh.controllers
+    const pack = await alpha.addClient('probe')
+    const visitor = await mesh.lab.host('visitor')
+    const argv = [...WITHOUT_ROOT, ...OVERMESH, 'probe', pack, '--ping', six(there), '--count', '5', '--json']
+    const { code, stdout, stderr } = await visitor.attempt(argv)
+    assert.equal(code, 0, stderr)
+    const { address6: own } = await alpha.client('probe')
+    assert.partialDeepStrictEqual(JSON.parse(stdout), {
+      address6: own,
+      ping: { target: six(there), received: 5 },
+    })
+    const waiting = await visitor.spawn('probe', [...WITHOUT_ROOT, ...OVERMESH, 'probe', pack])
+    await waiting.waitFor(/connected to/)
+    await there.host.exec('ping', '-c', '3', '-i', '0.1', '-W', '2', own!)
+    await waiting.stop('SIGINT')
   })
 
   test('traceroute sees the controllers', async () => {

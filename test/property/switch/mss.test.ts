@@ -47,15 +47,17 @@ test('the MSS of a SYN fits the MTU, wherever the option stands, and the checksu
       flags,
       fc.integer({ min: 100, max: 1500 }),
       fc.nat(40),
-      (options, flags, mtu, data) => {
+      fc.constantFrom(4 as const, 6 as const),
+      (options, flags, mtu, data, version) => {
         const make = (most?: number): Uint8Array =>
           makeTransport({
+            version,
             flags,
             options: Uint8Array.from(encode(options, most)),
             payload: new Uint8Array(data).fill(7),
           })
         const syn = (flags & SYN) !== 0
-        assert.deepEqual(clamped(make(), mtu), syn ? make(mtu - 40) : make())
+        assert.deepEqual(clamped(make(), mtu), syn ? make(mtu - (version === 4 ? 40 : 60)) : make())
       },
     ),
     { numRuns: 1000 },
@@ -73,6 +75,10 @@ test('a wrong checksum stays wrong, so that the receiver drops the packet', () =
 
 test('fragments behind the first, UDP and malformed options are left alone, and nothing is read past the end', () => {
   const options = Uint8Array.of(2, 4, 0xff, 0xff)
+  // TCP behind a destination options header of IPv6 is a later one's to clamp.
+  const behind = makeTransport({ version: 6, flags: SYN, options })
+  behind[6] = 60
+  assert.deepEqual(clamped(behind, 1420), behind)
   for (const fields of [{ fragment: 0x00b9 }, { protocol: 17 as const }]) {
     const packet = makeTransport({ flags: SYN, options, ...fields })
     assert.deepEqual(clamped(packet, 1420), packet)
@@ -88,6 +94,9 @@ test('fragments behind the first, UDP and malformed options are left alone, and 
         packet[3] = length
         const end = clamped(packet, 600).subarray(length)
         assert.deepEqual(end, packet.subarray(length))
+        const six = makeTransport({ version: 6, flags: SYN, options: bytes })
+        six.set([0, length - 20], 4)
+        assert.deepEqual(clamped(six, 600).subarray(length + 20), six.subarray(length + 20))
       },
     ),
     { numRuns: 1000 },

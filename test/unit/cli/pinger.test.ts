@@ -2,10 +2,14 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { packetBuffer, readEchoAnswer } from '../../../node/cli/echo.ts'
+import { readEchoAnswer6 } from '../../../node/cli/echo6.ts'
 import { type Ping, Pinger } from '../../../node/cli/pinger.ts'
 import { ICMP_ERROR, MAX_ERROR_LENGTH, writeEchoReply, writeError } from '../../../node/switch/icmp.ts'
+import { ICMP6_ERROR, MAX_ERROR6_LENGTH, writeEchoReply6, writeError6 } from '../../../node/switch/icmpv6.ts'
 import { echoRequest } from '../../../node/vpn/client-echo.ts'
+import { answerEcho6, echoRequest6 } from '../../../node/vpn/client-echo6.ts'
 import { parseIpv4 } from '../../../state/address.ts'
+import { parseAddress6 } from '../../../state/address6.ts'
 
 const from = parseIpv4('10.77.0.5')!
 const to = parseIpv4('10.77.0.9')!
@@ -21,8 +25,8 @@ function setUp(count: number, interval = 1000) {
   const requests: Uint8Array[] = []
   const pings: Ping[] = []
   const pinger = new Pinger({
-    from,
-    to,
+    from: '10.77.0.5',
+    to: '10.77.0.9',
     count,
     interval,
     identifier: 7,
@@ -36,7 +40,7 @@ test('a reply is read back with all that `ping` shows', () => {
   fc.assert(
     fc.property(fc.nat(0xffff), fc.nat(0xffff), (identifier, sequence) => {
       const request = echoRequest(from, to, identifier, sequence)
-      const answer = { from: to, identifier, sequence, ttl: 64, size: 64 }
+      const answer = { from: '10.77.0.9', identifier, sequence, ttl: 64, size: 64 }
       assert.deepEqual(readEchoAnswer(replyTo(request)), answer)
     }),
   )
@@ -52,6 +56,56 @@ test('no bytes make the reader throw, and no damaged answer is taken', () => {
       assert.equal(readEchoAnswer(damaged), undefined)
     }),
   )
+})
+
+test('IPv6: a reply and the errors of routers are read back, and damage is noticed', () => {
+  const packetOf = (bytes: Uint8Array) => packetBuffer(bytes)
+  const [own, other] = ['fd00::a4d:5', 'fd00::a4d:9']
+  const request = echoRequest6(parseAddress6(own)!, parseAddress6(other)!, 7, 3)
+  const reply = packetOf(new Uint8Array(request.length))
+  assert.equal(writeEchoReply6(packetOf(request), 0, reply, 0), request.length)
+  const answer = { from: other, identifier: 7, sequence: 3, ttl: 64, size: 64 }
+  assert.deepEqual(readEchoAnswer6(reply.bytes), answer)
+  assert.deepEqual(answerEcho6(request, parseAddress6(other)!), reply.bytes)
+  assert.equal(answerEcho6(request, parseAddress6(own)!), undefined)
+  const error = packetOf(new Uint8Array(MAX_ERROR6_LENGTH))
+  const length = writeError6(ICMP6_ERROR.addressUnreachable, reply, 8, packetOf(request), 0, error, 0)
+  const told = readEchoAnswer6(error.bytes.subarray(0, length))
+  assert.deepEqual(told, { ...answer, size: length - 40, error: 'host unreachable' })
+  for (const whole of [reply.bytes, error.bytes.subarray(0, length)]) {
+    for (let at = 0; at < whole.length; at++) {
+      assert.equal(readEchoAnswer6(whole.subarray(0, at)), undefined)
+      const damaged = whole.slice()
+      damaged[at] ^= 1
+      // The traffic class, the flow label and the hop limit are of no concern; all else is in the checksum.
+      if (at > 3 && at !== 7) assert.equal(readEchoAnswer6(damaged), undefined, `byte ${at}`)
+    }
+  }
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), bytes => void readEchoAnswer6(bytes)))
+})
+
+test('IPv6: pings and counts', () => {
+  const requests: Uint8Array[] = []
+  const [own, other] = ['fd00::a4d:5', 'fd00::a4d:9']
+  const pings: Ping[] = []
+  const pinger = new Pinger({
+    from: own,
+    to: other,
+    count: 2,
+    interval: 10,
+    identifier: 7,
+    send: packet => requests.push(packet),
+    answered: ping => pings.push(ping),
+  })
+  pinger.poll(0)
+  assert.equal(pinger.receive(answerEcho6(requests[0], parseAddress6(other)!)!, 4), true)
+  pinger.poll(10)
+  // Another's answer to the same number is none.
+  const elsewhere = echoRequest6(parseAddress6(own)!, parseAddress6('fd00::a4d:8')!, 7, 1)
+  assert.equal(pinger.receive(answerEcho6(elsewhere, parseAddress6('fd00::a4d:8')!)!, 12), false)
+  assert.deepEqual(pings[0], { sequence: 0, from: other, ttl: 64, size: 64, rttMs: 4, error: null })
+  const { target, sent, received } = pinger.summary()
+  assert.deepEqual({ target, sent, received }, { target: other, sent: 2, received: 1 })
 })
 
 test('sends at its pace, counts each answer once and knows when it is done', () => {

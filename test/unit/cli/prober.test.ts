@@ -44,6 +44,21 @@ test('pings, is answered and answers; done when all is', async () => {
   await Promise.all(probers.map(prober => prober.close()))
 })
 
+test('pings and answers over IPv6 where the overlay has it, and says where it has not', async () => {
+  const { probers, events } = link({ ping: 'fd00::a4d:9', count: 3, interval: 1 })
+  events[1].connected({ ...connection, address: '10.77.0.9', address6: 'fd00::a4d:9' })
+  events[0].connected({ ...connection, address6: 'fd00::a4d:5' })
+  assert.equal(await probers[0].finished, true)
+  assert.equal(probers[0].summary?.received, 3)
+  assert.equal(probers[1].echoes, 3)
+  await Promise.all(probers.map(prober => prober.close()))
+  const four = link({ ping: 'fd00::a4d:9' })
+  four.events[0].connected(connection)
+  assert.equal(await four.probers[0].finished, false)
+  assert.match(four.probers[0].reason ?? '', /no IPv6; ping an IPv4 address/)
+  await Promise.all(four.probers.map(prober => prober.close()))
+})
+
 test('what is no ping is not answered, and nothing makes it throw', async () => {
   const { probers, events, sent } = link({})
   events[0].connected(connection)

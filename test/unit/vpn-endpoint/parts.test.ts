@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { pushOptions } from '../../../node/push.ts'
 import { DATA_CIPHERS } from '../../../node/vpn/data-keys.ts'
 import { Deadlines } from '../../../node/vpn/deadlines.ts'
 import { nextKeyId } from '../../../node/vpn/key-ring.ts'
@@ -12,6 +13,8 @@ import { RememberedKeys } from '../../../node/vpn/remembered-keys.ts'
 import { RemoteList } from '../../../node/vpn/remote-list.ts'
 import { agree, termOptions } from '../../../node/vpn/terms.ts'
 import { TokenBucket } from '../../../node/vpn/token-bucket.ts'
+import { parseCidr, parseIpv4 } from '../../../state/address.ts'
+import { parseAddress6, parseCidr6 } from '../../../state/address6.ts'
 
 test('deadlines come in order, as in a naive list', () => {
   const step = fc.oneof(
@@ -139,6 +142,34 @@ test('what is pushed is what a client reads', () => {
     String(readPushed(['ifconfig 10.0.0.1 255.0.0.0', 'peer-id 1', 'protocol-flags cc-exit new-thing'])),
     /new-thing/,
   )
+})
+
+test('the IPv6 address that goes with the IPv4 address is pushed, and read', () => {
+  const context = {
+    address: parseIpv4('10.77.1.9')!,
+    subnet: parseCidr('10.77.0.0/16')!,
+    gateway: parseIpv4('10.77.0.1')!,
+    routes: [],
+  }
+  const [four, six] = [undefined, parseCidr6('fd00:77::/48')].map(subnet6 =>
+    pushOptions({ ...context, subnet6 }),
+  )
+  assert.deepEqual(
+    six.filter(option => !four.includes(option)),
+    ['ifconfig-ipv6 fd00:77::a4d:109/64 fd00:77::a4d:1'],
+  )
+  assert.deepEqual(
+    six.filter(option => four.includes(option)),
+    four,
+  )
+  const read = (options: string[]) => {
+    const pushed = readPushed([...options, 'peer-id 1'])
+    if (typeof pushed === 'string') assert.fail(pushed)
+    return pushed.address6
+  }
+  assert.deepEqual(read(six), parseAddress6('fd00:77::a4d:109'))
+  assert.equal(read(four), undefined)
+  assert.equal(read([...four, 'ifconfig-ipv6 nonsense/64 x']), undefined)
 })
 
 const REMOTES = ['a', 'b', 'c'].map(host => ({ host, port: 1 }))
