@@ -2,6 +2,7 @@
 import type { Logger } from 'pino'
 import type { Presence } from '../mesh/presence.ts'
 import { type Cidr, formatCidr, formatIpv4 } from '../state/address.ts'
+import { type Cidr6, formatCidr6 } from '../state/address6.ts'
 import { gatewayOf } from '../state/allocator.ts'
 import { type ClientId, parseSerial } from '../state/kinds.ts'
 import type { EventLog } from './events.ts'
@@ -65,6 +66,7 @@ export class ClientSessions {
       name: client.name,
       address,
       subnets: this.#init.routes.behind(client.id),
+      subnets6: this.#init.routes.six.behind(client.id),
     }
   }
 
@@ -73,7 +75,10 @@ export class ClientSessions {
     const routes = this.#init.routes.beyond().filter(cidr => !own.has(formatCidr(cidr)))
     const { subnet, subnet6 } = this.#init.home.mesh
     const { address } = session
-    const options = pushOptions({ address, subnet, subnet6, gateway: gatewayOf(subnet), routes })
+    const own6 = new Set(session.subnets6.map(formatCidr6))
+    const routes6 = this.#init.routes.six.beyond().filter(cidr => !own6.has(formatCidr6(cidr)))
+    const gateway = gatewayOf(subnet)
+    const options = pushOptions({ address, subnet, subnet6, gateway, routes, routes6 })
     if (!session.takesRemotes) return options
     return [...options, ...remotesOptions(dialledEndpoints(this.#init.home))]
   }
@@ -124,11 +129,14 @@ export class ClientSessions {
 
   /** What a client's packets may come from is settled when it connects. */
   #reviewSubnets(session: ServerSession): void {
-    if (namesOf(session.subnets) === namesOf(this.#init.routes.behind(session.client as ClientId))) return
+    const { routes } = this.#init
+    const client = session.client as ClientId
+    const now = namesOf(routes.behind(client), routes.six.behind(client))
+    if (namesOf(session.subnets, session.subnets6) === now) return
     session.end({ kind: 'restart', target: 'same' }, 'the networks behind it have changed')
   }
 }
 
-function namesOf(prefixes: readonly Cidr[]): string {
-  return prefixes.map(formatCidr).sort().join()
+function namesOf(prefixes: readonly Cidr[], prefixes6: readonly Cidr6[]): string {
+  return [...prefixes.map(formatCidr), ...prefixes6.map(formatCidr6)].sort().join()
 }

@@ -9,6 +9,14 @@ import {
   parseCidr,
   parseIpv4,
 } from '../state/address.ts'
+import {
+  type Cidr6,
+  cidr6HasHostBits,
+  cidr6Overlaps,
+  formatCidr6,
+  parseCidr6,
+  siteProblem6,
+} from '../state/address6.ts'
 import { checkAddress, nextAddress } from '../state/allocator.ts'
 import {
   type ClientId,
@@ -295,8 +303,9 @@ export class Clients {
   }
 
   #subnets(texts: readonly string[]): string[] {
-    const { subnet } = this.#home.mesh
+    const { subnet, subnet6 } = this.#home.mesh
     const subnets = texts.map(text => {
+      if (text.includes(':')) return checkSubnet6(text, subnet6)
       const cidr = parseCidr(text)
       if (!cidr) throw new ServiceError('invalid', `"${text}" is no IPv4 prefix such as 192.168.5.0/24`)
       const plain = formatCidr(cidr)
@@ -309,6 +318,25 @@ export class Clients {
     if (new Set(subnets).size !== subnets.length) throw new ServiceError('invalid', 'a subnet is named twice')
     return subnets
   }
+}
+
+/** The prefix, in its one form. @throws ServiceError */
+function checkSubnet6(text: string, subnet6: Cidr6 | undefined): string {
+  const cidr = parseCidr6(text)
+  if (!cidr) throw new ServiceError('invalid', `"${text}" is no IPv6 prefix such as 2001:db8:5::/48`)
+  const plain = formatCidr6(cidr)
+  if (cidr6HasHostBits(text))
+    throw new ServiceError('invalid', `${text} names a host; the prefix is ${plain}`)
+  if (subnet6 === undefined)
+    throw new ServiceError(
+      'invalid',
+      `${plain} is IPv6, and this overlay has IPv4 only; \`init --subnet6\` makes one that has both`,
+    )
+  if (cidr6Overlaps(cidr, subnet6))
+    throw new ServiceError('invalid', `${plain} overlaps the overlay's own ${formatCidr6(subnet6)}`)
+  const problem = siteProblem6(cidr)
+  if (problem) throw new ServiceError('invalid', problem)
+  return plain
 }
 
 function checkTags(tags: Record<string, string>): Record<string, string> {

@@ -373,7 +373,7 @@ export class Controller {
   }
 
   #setRoutes(): void {
-    this.#switch?.setRoutes(this.#routes.table(), this.#routes.table6())
+    this.#switch?.setRoutes(this.#routes.table(), this.#routes.six.table())
   }
 
   /** Ends a client's session wherever it is; false when it has none. */

@@ -1,6 +1,7 @@
 // The service of a controller over its own data directory. What runs, if anything does, is passed in.
 import packageJson from '../package.json' with { type: 'json' }
 import { formatCidr, formatIpv4 } from '../state/address.ts'
+import { formatCidr6 } from '../state/address6.ts'
 import { gatewayOf } from '../state/allocator.ts'
 import { StateError } from '../state/errors.ts'
 import type { ClientId, Serial } from '../state/kinds.ts'
@@ -142,12 +143,16 @@ export class LocalService implements ControllerService {
   }
 
   async routes(): Promise<Route[]> {
-    return this.#home.views.routes().map(route => ({
-      cidr: formatCidr(route.cidr),
-      via: this.#viaName(route.via),
-      metric: route.metric,
-      state: this.#live?.isUp(route.via) ? 'up' : 'down',
-    }))
+    const { views } = this.#home
+    const describe = (cidr: string, via: Via, metric: number): Route => {
+      return { cidr, via: this.#viaName(via), metric, state: this.#live?.isUp(via) ? 'up' : 'down' }
+    }
+    return [
+      ...views.routes().map(({ cidr, via, metric }) => describe(formatCidr(cidr), via, metric)),
+      ...views
+        .subnets6()
+        .map(({ cidr, client: id }) => describe(formatCidr6(cidr), { kind: 'client', id }, 0)),
+    ]
   }
 
   async clients(): Promise<Client[]> {

@@ -4,7 +4,8 @@ import { gatewayOf } from '../state/allocator.ts'
 import type { ClientId, ControllerId } from '../state/kinds.ts'
 import type { Via } from '../state/routing-table.ts'
 import type { Home } from './home.ts'
-import type { SwitchRoute, SwitchRoute6 } from './switch/switch.ts'
+import { OverlayRoutes6 } from './overlay-routes6.ts'
+import type { SwitchRoute } from './switch/switch.ts'
 
 /** Where packets go from here. */
 export interface Whereabouts {
@@ -23,6 +24,8 @@ export type Hop = number | 'tun'
 export class OverlayRoutes {
   readonly #home: Home
   readonly #where: Whereabouts
+  /** The same of IPv6. */
+  readonly six: OverlayRoutes6
   /** Derived once for each change of the records, not for each of a thousand clients that come at once. */
   #version = -1
   #beyond: readonly Cidr[] = []
@@ -31,6 +34,7 @@ export class OverlayRoutes {
   constructor(home: Home, where: Whereabouts) {
     this.#home = home
     this.#where = where
+    this.six = new OverlayRoutes6(home, id => this.hop({ kind: 'client', id }))
   }
 
   /** Prefixes that are reached through the overlay beside its own subnet, each once. */
@@ -86,12 +90,6 @@ export class OverlayRoutes {
       own(gatewayOf(mesh.subnet)),
       own(parseIpv4(controller.address)!),
     ]
-  }
-
-  /** The same of IPv6: the overlay's own addresses are in the table already, by their IPv4 addresses. */
-  table6(): SwitchRoute6[] {
-    const { subnet6 } = this.#home.mesh
-    return subnet6 === undefined ? [] : [{ ...subnet6, peerId: 'unreachable' }]
   }
 
   #derive(): void {

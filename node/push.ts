@@ -1,7 +1,7 @@
 // What every controller pushes to a client. The text must be the same from all of them, since a stock client keeps
 // its TUN interface across a reconnect only if the pushed options did not change (openvpn(8), --persist-tun).
 import { type Cidr, cidrMask, formatIpv4, type OverlayAddress } from '../state/address.ts'
-import { type Cidr6, formatAddress6, onLinkLength, overlayAddress6 } from '../state/address6.ts'
+import { type Cidr6, formatAddress6, formatCidr6, onLinkLength, overlayAddress6 } from '../state/address6.ts'
 
 /** UDP port of clients and backbone, registered for OpenVPN. */
 export const DEFAULT_PORT = 1194
@@ -33,6 +33,8 @@ export interface PushContext {
   gateway: OverlayAddress
   /** With it the client has the IPv6 address that goes with its own. */
   subnet6?: Cidr6
+  /** As `routes`, of IPv6. */
+  routes6?: readonly Cidr6[]
   /** Prefixes reached through the overlay beside the subnet itself, without those behind the client. */
   routes: readonly Cidr[]
 }
@@ -53,9 +55,10 @@ export function pushOptions(context: PushContext): string[] {
   ]
 }
 
-/** Its IPv6 part (openvpn(8), --ifconfig-ipv6); the prefix is on the interface, so it needs no route. */
-function push6({ subnet6, address, gateway }: PushContext): string[] {
+/** Its IPv6 part (openvpn(8), --ifconfig-ipv6); the overlay's own prefix is on the interface, so it needs no route. */
+function push6({ subnet6, address, gateway, routes6 = [] }: PushContext): string[] {
   if (subnet6 === undefined) return []
   const [own, router] = [address, gateway].map(each => formatAddress6(overlayAddress6(subnet6, each)))
-  return [`ifconfig-ipv6 ${own}/${onLinkLength(subnet6)} ${router}`]
+  const routes = routes6.map(route => `route-ipv6 ${formatCidr6(route)}`)
+  return [`ifconfig-ipv6 ${own}/${onLinkLength(subnet6)} ${router}`, ...routes]
 }

@@ -1,5 +1,6 @@
 // Routes that an operator adds beside those that follow from clients: as writes to the records.
 import { cidrHasHostBits, cidrOverlaps, formatCidr, parseCidr } from '../state/address.ts'
+import { parseCidr6 } from '../state/address6.ts'
 import { type ClientId, type ControllerId, routeId } from '../state/kinds.ts'
 import type { Via } from '../state/routing-table.ts'
 import type { Home } from './home.ts'
@@ -62,6 +63,11 @@ export class Routes {
 
   #prefix(text: string): string {
     const cidr = parseCidr(text)
+    if (!cidr && parseCidr6(text))
+      throw new ServiceError(
+        'invalid',
+        `${text} is IPv6, which is reached behind clients alone; \`client add --subnet\` says so`,
+      )
     if (!cidr) throw notAPrefix(text)
     const plain = formatCidr(cidr)
     if (cidrHasHostBits(text))

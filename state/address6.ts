@@ -17,6 +17,8 @@ const PREFIX_LENGTH = /^(?:0|[1-9][0-9]?|1[01][0-9]|12[0-8])$/
 /** The overlay's IPv6 prefixes: an IPv4 address has room behind the longest; no site owns more than the shortest. */
 export const SHORTEST_SUBNET6 = 32
 export const LONGEST_SUBNET6 = 96
+/** The shortest prefix behind a client: no registry hands out a larger one. */
+const SHORTEST_SITE6 = 16
 /** Global unicast (RFC 4291 section 2.4) and unique local addresses (RFC 4193). */
 const UNICAST: readonly Cidr6[] = [
   { address: [0x20000000, 0, 0, 0], length: 3 },
@@ -144,10 +146,30 @@ export function cidr6Contains(cidr: Cidr6, address: Address6): boolean {
   return equal(networkOf(address, cidr.length).address, cidr.address)
 }
 
+export function cidr6Overlaps(a: Cidr6, b: Cidr6): boolean {
+  return a.length <= b.length ? cidr6Contains(a, b.address) : cidr6Contains(b, a.address)
+}
+
+/** Order of prefixes by address, then shorter first. */
+export function compareCidr6(a: Cidr6, b: Cidr6): number {
+  const index = a.address.findIndex((word, i) => word !== b.address[i])
+  return index < 0 ? a.length - b.length : a.address[index] - b.address[index]
+}
+
+/** Why no client can have this prefix behind it, in words; undefined when one can. */
+export function siteProblem6(cidr: Cidr6): string | undefined {
+  const text = formatCidr6(cidr)
+  if (!isUnicast(cidr))
+    return `${text} is nothing that a host can have; take a prefix of fc00::/7 or 2000::/3`
+  return cidr.length < SHORTEST_SITE6
+    ? `${text} is more than anyone owns; take a prefix of /${SHORTEST_SITE6} or longer`
+    : undefined
+}
+
 /** Why this cannot be the IPv6 side of an overlay, in words; undefined when it can. */
 export function subnet6Problem(subnet6: Cidr6): string | undefined {
   const text = formatCidr6(subnet6)
-  if (!UNICAST.some(range => subnet6.length >= range.length && cidr6Contains(range, subnet6.address))) {
+  if (!isUnicast(subnet6)) {
     return `${text} cannot be an overlay; take a prefix of fc00::/7 (unique local) or 2000::/3 (global)`
   }
   if (subnet6.length >= SHORTEST_SUBNET6 && subnet6.length <= LONGEST_SUBNET6) return undefined
@@ -166,6 +188,10 @@ export function overlayAddress6(subnet6: Cidr6, address: number): Address6 {
 /** The prefix length that an interface of the overlay has: all overlay addresses lie in the first /64 at most. */
 export function onLinkLength(subnet6: Cidr6): number {
   return Math.max(SHORTEST_ON_LINK, subnet6.length)
+}
+
+function isUnicast(cidr: Cidr6): boolean {
+  return UNICAST.some(range => cidr.length >= range.length && cidr6Contains(range, cidr.address))
 }
 
 function split(text: string): Cidr6 | undefined {

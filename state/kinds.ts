@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { type Static, type TSchema, Type } from 'typebox'
 import { Compile, type Validator } from 'typebox/compile'
 import { formatCidr, parseCidr, parseIpv4 } from './address.ts'
-import { formatCidr6, parseCidr6, subnet6Problem } from './address6.ts'
+import { formatCidr6, parseCidr6, siteProblem6, subnet6Problem } from './address6.ts'
 
 declare const controllerIdBrand: unique symbol
 declare const clientIdBrand: unique symbol
@@ -34,6 +34,8 @@ const Fingerprint = Type.String({
 })
 const Address = Type.String({ minLength: 7, maxLength: 15 })
 const Prefix = Type.String({ minLength: 9, maxLength: 18 })
+/** IPv4 or IPv6. */
+const AnyPrefix = Type.String({ minLength: 4, maxLength: 43 })
 const Time = Type.Integer({ minimum: 0, maximum: 2 ** 48 - 1, description: 'milliseconds since 1970' })
 const Endpoint = Type.String({
   pattern: '^[\\x21-\\x7e]{1,253}:[0-9]{1,5}$',
@@ -81,7 +83,7 @@ const Client = Type.Object(
     name: Name,
     address: Address,
     /** Networks behind the client; admitted as sources of its packets. */
-    subnets: Type.Array(Prefix, { maxItems: 256 }),
+    subnets: Type.Array(AnyPrefix, { maxItems: 256 }),
     tags: Type.Record(Type.String({ pattern: '^[A-Za-z0-9._-]{1,63}$' }), Text(255), {
       maxProperties: 64,
       additionalProperties: false,
@@ -277,7 +279,7 @@ const MEANING: { [K in Kind]?: (id: string, value: Values[K]) => string | undefi
       firstProblem([...value.publicEndpoints, ...value.meshEndpoints], portProblem)
     )
   },
-  client: (_id, value) => addressProblem(value.address) ?? firstProblem(value.subnets, prefixProblem),
+  client: (_id, value) => addressProblem(value.address) ?? firstProblem(value.subnets, anyPrefixProblem),
   route: (id, value) =>
     prefixProblem(value.cidr) ??
     (routeId(value) === id ? undefined : `route id "${id}" is not that of its value`),
@@ -303,12 +305,20 @@ function prefixProblem(text: string): string | undefined {
   return formatCidr(cidr) === text ? undefined : `"${text}" has host bits; the prefix is ${formatCidr(cidr)}`
 }
 
-function subnet6ProblemOf(text: string | undefined): string | undefined {
-  if (text === undefined) return undefined
+function anyPrefixProblem(text: string): string | undefined {
+  if (!text.includes(':')) return prefixProblem(text)
+  return prefix6Problem(text) ?? siteProblem6(parseCidr6(text)!)
+}
+
+function prefix6Problem(text: string): string | undefined {
   const cidr = parseCidr6(text)
   if (cidr === undefined) return `"${text}" is no IPv6 prefix`
-  if (formatCidr6(cidr) !== text) return `"${text}" is not as ${formatCidr6(cidr)} is written`
-  return subnet6Problem(cidr)
+  return formatCidr6(cidr) === text ? undefined : `"${text}" is not as ${formatCidr6(cidr)} is written`
+}
+
+function subnet6ProblemOf(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined
+  return prefix6Problem(text) ?? subnet6Problem(parseCidr6(text)!)
 }
 
 function portProblem(text: string): string | undefined {

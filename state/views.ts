@@ -18,6 +18,7 @@ import type {
 } from './kinds.ts'
 import type { ChangeSet, LiveRecord } from './replica.ts'
 import { derivePrefixes, deriveRoutes, type RouteEntry, serialiseRoutes } from './routing-table.ts'
+import { deriveSubnets6, type Subnet6, serialiseSubnets6 } from './subnets6.ts'
 
 /** What views read; a replica is one. */
 export interface Records {
@@ -55,7 +56,7 @@ export type CredentialRefusal =
   | 'issuer-not-admitted'
 
 export type Credential =
-  | { usable: true; client: ClientView; address: OverlayAddress; subnets: Cidr[] }
+  | { usable: true; client: ClientView; address: OverlayAddress; subnets: Cidr[]; subnets6: Cidr6[] }
   | { usable: false; reason: CredentialRefusal; message: string; client?: ClientView }
 
 export class Views {
@@ -70,6 +71,7 @@ export class Views {
   #mesh: MeshView | undefined
   #routes: readonly RouteEntry[] | undefined
   #prefixes: readonly RouteEntry[] | undefined
+  #subnets6: readonly Subnet6[] | undefined
   #conflicts: readonly Conflict[] | undefined
 
   constructor(records: Records) {
@@ -189,9 +191,15 @@ export class Views {
     return this.#prefixes
   }
 
+  /** IPv6 prefixes behind clients. */
+  subnets6(): readonly Subnet6[] {
+    this.#subnets6 ??= deriveSubnets6(this)
+    return this.#subnets6
+  }
+
   /** The routing table as bytes: equal for equal records. */
   routingTable(): Uint8Array {
-    return serialiseRoutes(this.routes())
+    return Buffer.concat([serialiseRoutes(this.routes()), serialiseSubnets6(this.subnets6())])
   }
 
   /** What cut-off halves did to each other, in a fixed order. */
@@ -216,8 +224,9 @@ export class Views {
     if (!this.isAdmitted(value.issuer)) {
       return refuse('issuer-not-admitted', 'was issued by a controller that is not part of the mesh', client)
     }
-    const subnets = value.subnets.map(text => parseCidr(text)!)
-    return { usable: true, client, address: parseIpv4(value.address)!, subnets }
+    const subnets = value.subnets.flatMap(text => parseCidr(text) ?? [])
+    const subnets6 = value.subnets.flatMap(text => parseCidr6(text) ?? [])
+    return { usable: true, client, address: parseIpv4(value.address)!, subnets, subnets6 }
   }
 
   #nameOf(id: ClientId, value: ClientValue): string {
@@ -253,6 +262,7 @@ export class Views {
       }
       this.#routes = undefined
       this.#prefixes = undefined
+      this.#subnets6 = undefined
       this.#conflicts = undefined
     }
   }

@@ -59,6 +59,12 @@ export function readCidr6(option: string): Reader<string> {
   }
 }
 
+/** A prefix of either version of IP. */
+export function readAnyCidr(option: string): Reader<string> {
+  const [four, six] = [readCidr(option), readCidr6(option)]
+  return text => (text.includes(':') ? six(text) : four(text))
+}
+
 export function readCidr(option: string): Reader<string> {
   return text => {
     const cidr = parseCidr(text)

@@ -1,7 +1,15 @@
 // overmesh client …: clients, their credentials and their sessions.
 import type { Command } from 'commander'
 import type { Client, ControllerService, Pack, PackFormat } from '../service.ts'
-import { readAddress, readChoice, readCidr, readInteger, readName, readTags, repeated } from './arguments.ts'
+import {
+  readAddress,
+  readAnyCidr,
+  readChoice,
+  readInteger,
+  readName,
+  readTags,
+  repeated,
+} from './arguments.ts'
 import { Context } from './context.ts'
 import { CommandError, UsageError } from './errors.ts'
 import { example } from './help.ts'
@@ -40,7 +48,7 @@ function addCommand(client: Command): void {
     .option(
       '--subnet <cidr>',
       'network behind the client; repeat for more',
-      repeated('--subnet', readCidr('--subnet')),
+      repeated('--subnet', readAnyCidr('--subnet')),
     )
     .option('--tag <key=value>', 'a note kept with the client; repeat for more', readTags('--tag'))
     .option('--days <n>', 'validity of its certificate', readInteger('--days', 1, 36500))

@@ -2,14 +2,17 @@
 // times as long. So packets bounce between two ports of a switch apart, over a loopback socket that sends to itself,
 // until their TTL is spent.
 import { randomBytes } from 'node:crypto'
+import { overlayAddress6 } from '../../state/address6.ts'
 import { allocateCounters, COUNTER, counterCells } from './counters.ts'
 import { Forwarder } from './forwarder.ts'
 import { writeHeaderChecksum } from './ipv4.ts'
+import { DESTINATION6, IPV6_HEADER, NEXT_HEADER, SOURCE6 } from './ipv6.ts'
 import { Keys } from './keys.ts'
 import { LinkStats } from './link-stats.ts'
 import { Links } from './links.ts'
 import { type Listener, listen } from './listener.ts'
 import { Outbox } from './outbox.ts'
+import { Overlay6 } from './overlay6.ts'
 import { PortSender } from './port-sender.ts'
 import { Ports } from './ports.ts'
 import { SessionPaths } from './session-paths.ts'
@@ -32,6 +35,8 @@ const OVERHEAD = 32
 const PORTS = [1, 2]
 /** Addresses of the two, and the port of a route is its own number. */
 const ADDRESSES = [0, 0x0a000001, 0x0a000002]
+const SUBNET = { address: 0x0a000000, length: 24 }
+const SUBNET6 = { address: [0xfd000000, 0, 0, 0], length: 96 } as const
 const ANYTHING = Int32Array.of(0, 0)
 const NOTHING = new Int32Array(0)
 
@@ -59,9 +64,10 @@ function bounce(listener: Listener): void {
   const links = new Links({ ports, sender, prober, stats, counters, changed() {} })
   const notices = { control() {}, floated() {}, exited() {} }
   const origin = { address: ADDRESSES[1], broadcast: 0xffffffff }
+  const overlay6 = new Overlay6(SUBNET6, SUBNET, ADDRESSES[1])
   const sessions = new SessionPaths(ports, prober, ADDRESSES[1])
   const parts = { ports, keys, sender, links, sessions, counters }
-  const forwarder = new Forwarder({ ...parts, tun: undefined, notices, origin })
+  const forwarder = new Forwarder({ ...parts, tun: undefined, notices, origin, overlay6 })
   const path = new Arena(PATH_STRIDE)
   const { host, port } = listener
   writePath(path, 0, { socket: 0, remote: host, port, local: host, ifindex: 0 })
@@ -88,6 +94,23 @@ function bounce(listener: Listener): void {
   forwarder.table = ForwardingTable.build(
     PORTS.map(slot => ({ address: ADDRESSES[slot], length: 32, nextHop: slot })),
   )
+  const packets = [packet4(), packet6()]
+  const batch = new ReceiveBatch(64)
+  for (let turn = 0; turn < MAX_TURNS && counters[COUNTER.rxPackets] < PACKETS; turn++) {
+    const count = batch.receive(listener.fd)
+    for (let i = 0; i < count; i++) forwarder.datagram(0, batch, i)
+    batch.release(count)
+    for (let i = 0; count === 0 && i < VOLLEY; i++) {
+      const packet = packets[i % packets.length]
+      const at = outbox.reserve()
+      outbox.commit(1, keys.seal(ports.sendKey[1], packet, 0, PACKET_BYTES, outbox.arena, at))
+    }
+    outbox.flush()
+  }
+  keys.close()
+}
+
+function packet4(): Arena {
   const packet = new Arena(PACKET_BYTES)
   packet.view.setUint8(0, 0x45)
   packet.view.setUint16(2, PACKET_BYTES)
@@ -95,16 +118,21 @@ function bounce(listener: Listener): void {
   packet.view.setUint32(12, ADDRESSES[1])
   packet.view.setUint32(16, ADDRESSES[2])
   writeHeaderChecksum(packet, 0)
-  const batch = new ReceiveBatch(64)
-  for (let turn = 0; turn < MAX_TURNS && counters[COUNTER.rxPackets] < PACKETS; turn++) {
-    const count = batch.receive(listener.fd)
-    for (let i = 0; i < count; i++) forwarder.datagram(0, batch, i)
-    batch.release(count)
-    for (let i = 0; count === 0 && i < VOLLEY; i++) {
-      const at = outbox.reserve()
-      outbox.commit(1, keys.seal(ports.sendKey[1], packet, 0, PACKET_BYTES, outbox.arena, at))
-    }
-    outbox.flush()
+  return packet
+}
+
+function packet6(): Arena {
+  const packet = new Arena(PACKET_BYTES)
+  packet.view.setUint8(0, 0x60)
+  packet.view.setUint16(4, PACKET_BYTES - IPV6_HEADER)
+  packet.view.setUint8(6, NEXT_HEADER.none)
+  packet.view.setUint8(7, 255)
+  for (const [at, address] of [
+    [SOURCE6, ADDRESSES[1]],
+    [DESTINATION6, ADDRESSES[2]],
+  ]) {
+    for (const [i, word] of overlayAddress6(SUBNET6, address).entries())
+      packet.view.setUint32(at + 4 * i, word)
   }
-  keys.close()
+  return packet
 }

@@ -1,6 +1,7 @@
 // What a session and the endpoint that holds it want of each other.
 import type { X509Certificate } from 'node:crypto'
 import type { Cidr, OverlayAddress } from '../../state/address.ts'
+import type { Cidr6 } from '../../state/address6.ts'
 import type { RestartTarget } from './control-message.ts'
 import type { DataCipher } from './data-keys.ts'
 import type { DataPlane } from './data-plane.ts'
@@ -17,7 +18,14 @@ export interface Applicant {
 }
 
 export type Verdict =
-  | { ok: true; client: string; name: string; address: OverlayAddress; subnets: readonly Cidr[] }
+  | {
+      ok: true
+      client: string
+      name: string
+      address: OverlayAddress
+      subnets: readonly Cidr[]
+      subnets6?: readonly Cidr6[]
+    }
   /** `temporary`: the client may try again by itself. */
   | { ok: false; reason: string; temporary?: boolean }
 

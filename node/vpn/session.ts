@@ -1,5 +1,6 @@
 // One client's session, server side: from the cookie to the last message. Everything it does goes through its host.
 import type { Cidr, OverlayAddress } from '../../state/address.ts'
+import type { Cidr6 } from '../../state/address6.ts'
 import { formatRemote, type Path } from '../switch/path.ts'
 import { ControlChannel } from './control-channel.ts'
 import { encodeControlMessage, parseControlMessage, pushReply } from './control-message.ts'
@@ -51,6 +52,7 @@ export class ServerSession {
   name = ''
   address = 0 as OverlayAddress
   subnets: readonly Cidr[] = []
+  subnets6: readonly Cidr6[] = []
   tlsVersion = ''
   serial = ''
   commonName = ''
@@ -348,6 +350,7 @@ export class ServerSession {
     this.name = verdict.name
     this.address = verdict.address
     this.subnets = verdict.subnets
+    this.subnets6 = verdict.subnets6 ?? []
     const opening = this.#host.opening(this)
     if (typeof opening !== 'number') {
       this.end({ kind: 'auth-failed', reason: opening.refused, temporary: true }, opening.refused)
@@ -369,6 +372,7 @@ export class ServerSession {
       path: this.path,
       address: this.address,
       subnets: this.subnets,
+      subnets6: this.subnets6,
       pingSeconds: settings.pingSeconds,
       timeoutSeconds: settings.timeoutSeconds,
       mtu: settings.mtu,

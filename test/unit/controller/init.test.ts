@@ -52,6 +52,69 @@ for (const [subnet, reason] of [
   })
 }
 
+test('with an IPv6 prefix, addresses have an IPv6 side that follows from them', async t => {
+  const dataDir = await temporaryDirectory(t)
+  const made = await initMesh({ ...REQUEST, dataDir, subnet6: 'FD00:77:0::/64' })
+  assert.equal(made.address, '10.77.0.2')
+  assert.equal(made.address6, 'fd00:77::a4d:2')
+  assert.equal(made.gateway6, 'fd00:77::a4d:1')
+  await withService(dataDir, async service => {
+    const { mesh, controller } = await service.status()
+    assert.equal(mesh.subnet6, 'fd00:77::/64')
+    assert.deepEqual([controller.address6, controller.gateway6], [made.address6, made.gateway6])
+    const { client } = await service.addClient({
+      name: 'web',
+      subnets: ['2001:db8:5::/48', '192.168.5.0/24'],
+    })
+    assert.equal(client.address6, 'fd00:77::a4d:3')
+    assert.deepEqual(client.subnets, ['2001:db8:5::/48', '192.168.5.0/24'])
+    const routes = await service.routes()
+    assert.ok(routes.some(({ cidr, via }) => cidr === '2001:db8:5::/48' && via === 'client:web'))
+    for (const [subnet, reason] of [
+      ['2001:db8:5::1/48', /names a host/],
+      ['fd00:77::/96', /overlaps the overlay/],
+      ['fd00::/16', /overlaps the overlay/],
+      ['::/0', /overlaps the overlay/],
+      ['2000::/3', /more than anyone owns/],
+      ['ff05::/32', /nothing that a host can have/],
+      ['2001:db8:::/48', /no IPv6 prefix/],
+    ] as const) {
+      const adding = service.addClient({ name: 'bad', subnets: [subnet] })
+      await assert.rejects(adding, { code: 'invalid', message: reason }, subnet)
+    }
+    const route = service.addRoute({ cidr: '2001:db8:6::/48', via: 'client:web' })
+    await assert.rejects(route, { code: 'invalid', message: /behind clients alone/ })
+  })
+})
+
+test('in an overlay of IPv4 only nothing is said of IPv6, and prefixes of it are refused with the reason', async t => {
+  const dataDir = await newMesh(t)
+  await withService(dataDir, async service => {
+    const { mesh, controller } = await service.status()
+    assert.deepEqual(
+      [mesh.subnet6, controller.address6, controller.gateway6],
+      [undefined, undefined, undefined],
+    )
+    const adding = service.addClient({ name: 'web', subnets: ['2001:db8:5::/48'] })
+    await assert.rejects(adding, { code: 'invalid', message: /this overlay has IPv4 only; `init --subnet6`/ })
+    assert.equal('address6' in (await service.addClient({ name: 'web' })).client, false)
+  })
+})
+
+for (const [subnet6, reason] of [
+  ['10.78.0.0/16', /no IPv6 prefix/],
+  ['fd00:77::1/64', /names a host/],
+  ['fd00:77::/97', /last 32 bits/],
+  ['fe80::/64', /unique local/],
+  ['::/96', /unique local/],
+] as const) {
+  test(`the IPv6 subnet ${subnet6} is refused, and no directory made`, async t => {
+    const dataDir = await temporaryDirectory(t)
+    await assert.rejects(initMesh({ ...REQUEST, dataDir, subnet6 }), { code: 'invalid', message: reason })
+    await assert.rejects(stat(dataDir), { code: 'ENOENT' })
+  })
+}
+
 test('a directory that holds anything is left as it is', async t => {
   const dataDir = await temporaryDirectory(t)
   await mkdir(dataDir)

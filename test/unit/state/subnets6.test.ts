@@ -1,0 +1,67 @@
+// IPv6 prefixes behind clients, from records to the derived table.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { formatCidr6 } from '../../../state/address6.ts'
+import { valueProblem } from '../../../state/kinds.ts'
+import { Views } from '../../../state/views.ts'
+import {
+  clientId,
+  clientOp,
+  clientValue,
+  exchange,
+  foundMesh,
+  leaseOp,
+  openReplica,
+  revocationOp,
+} from './samples.ts'
+
+test('prefixes of clients that may connect, sorted, the same in every replica', async () => {
+  const { replica } = await foundMesh()
+  const views = new Views(replica)
+  const before = views.routingTable()
+  const subnets = [
+    ['2001:db8:5::/48', '192.168.5.0/24'],
+    ['2001:db8:5::/48', 'fd00::/64'],
+    ['2001:db8:4::/48'],
+  ]
+  for (const [index, each] of subnets.entries()) {
+    const address = `10.77.0.${20 + index}`
+    await replica.write([clientOp(index, { address, subnets: each }), leaseOp(address, index)])
+  }
+  const list = () => views.subnets6().map(({ cidr, client }) => `${formatCidr6(cidr)} ${client}`)
+  const [first, second, third] = [0, 1, 2].map(clientId)
+  assert.deepEqual(list(), [
+    `2001:db8:4::/48 ${third}`,
+    ...[`2001:db8:5::/48 ${first}`, `2001:db8:5::/48 ${second}`].sort(),
+    `fd00::/64 ${second}`,
+  ])
+  const table = views.routingTable()
+  assert.notDeepEqual(table, before)
+  assert.match(Buffer.from(table).toString(), /2001:db8:4::\/48 client:/)
+  const other = await openReplica(1)
+  await exchange(replica, other.replica)
+  assert.deepEqual(new Views(other.replica).routingTable(), table)
+  await replica.write([revocationOp(2)])
+  assert.equal(
+    list().some(line => line.includes(third)),
+    false,
+  )
+})
+
+test('a record has its prefixes in their one form', () => {
+  const problem = (subnet: string) =>
+    valueProblem('client', clientId(1), clientValue(1, { subnets: [subnet] }))
+  assert.equal(problem('2001:db8:5::/48'), undefined)
+  assert.equal(problem('192.168.5.0/24'), undefined)
+  for (const bad of [
+    '2001:DB8::/32',
+    '2001:db8::1/48',
+    '2001:db8::/129',
+    '::/0',
+    'fe80::/64',
+    '2000::/8',
+    '10.0.0.1/8',
+    'x:y',
+  ])
+    assert.notEqual(problem(bad), undefined, bad)
+})
