@@ -9,17 +9,7 @@ import { planFragments, writeFragment } from './fragment.ts'
 import type { ErrorOrigin } from './icmp.ts'
 import { isIpv6, packetLength, spendHop } from './ip-packet.ts'
 import { destination, IPV4, PROTOCOL, protocol, source, totalLength, validate } from './ipv4.ts'
-import {
-  DESTINATION6,
-  IPV6,
-  IPV6_MIN_MTU,
-  isLinkLocal,
-  isUnicast6,
-  isUnspecified,
-  SOURCE6,
-  totalLength6,
-  validate6,
-} from './ipv6.ts'
+import { DESTINATION6, IPV6, IPV6_MIN_MTU, isLinkScoped, SOURCE6, totalLength6, validate6 } from './ipv6.ts'
 import type { Keys } from './keys.ts'
 import type { Links } from './links.ts'
 import type { Overlay6 } from './overlay6.ts'
@@ -227,13 +217,9 @@ export class Forwarder {
   /** Whether it is sound, and may go beyond the link it came by. */
   #valid6(size: number): boolean {
     const { view } = this.#packet
-    if (validate6(view, 0, size) !== IPV6.ok) {
-      this.#counters[COUNTER.badIp]++
-      return false
-    }
-    if (!isLinkLocal(view, SOURCE6) && !isUnspecified(view, SOURCE6) && isUnicast6(view, DESTINATION6))
-      return true
-    this.#counters[COUNTER.linkScope]++
+    const isSound = validate6(view, 0, size) === IPV6.ok
+    if (isSound && !isLinkScoped(view, 0)) return true
+    this.#counters[isSound ? COUNTER.linkScope : COUNTER.badIp]++
     return false
   }
 
@@ -326,11 +312,11 @@ export class Forwarder {
         clampMss(this.#packet, 0, Math.min(this.#mtuOf(from), this.#ports.mtu[port]))
         this.#toPort(from, port, length)
       }
-    } else if (hop === NEXT_HOP.local || (hop === NEXT_HOP.tun && this.#tun === undefined)) {
-      this.#toSelf(from)
-    } else if (hop === NEXT_HOP.tun && this.#tun !== undefined) {
+    } else if (hop === NEXT_HOP.tun && this.#tun?.takes(this.#packet) === true) {
       clampMss(this.#packet, 0, Math.min(this.#mtuOf(from), this.#tun.mtu))
       this.#toTun(length)
+    } else if (hop === NEXT_HOP.tun || hop === NEXT_HOP.local) {
+      this.#toSelf(from)
     } else if (hop === NEXT_HOP.unreachable) {
       this.#refuse(from, REFUSAL.unreachable)
     } else {

@@ -94,6 +94,12 @@ export function isUnspecified(view: DataView, at: number): boolean {
   )
 }
 
+/** Whether a packet is not to be forwarded: from no address or one link's, or to anything but one host beyond it. */
+export function isLinkScoped(view: DataView, offset: number): boolean {
+  const source = offset + SOURCE6
+  return isLinkLocal(view, source) || isUnspecified(view, source) || !isUnicast6(view, offset + DESTINATION6)
+}
+
 /** Whether the address at `at` names one host that may be anywhere: no group, not `::`, `::1` and other special ones. */
 export function isUnicast6(view: DataView, at: number): boolean {
   // ::/8 holds the unspecified, the loopback and the IPv4-mapped addresses (RFC 4291 section 2.4).

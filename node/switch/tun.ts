@@ -4,6 +4,7 @@ import { cidrMask, formatIpv4 } from '../net/ip.ts'
 import type { PacketSink } from './coalescer.ts'
 import { COUNTER } from './counters.ts'
 import { SwitchError } from './errors.ts'
+import { isIpv6 } from './ip-packet.ts'
 import type { InterfaceAddress6 } from './sys/address6.ts'
 import type { Arena } from './sys/arena.ts'
 import { SysError } from './sys/error.ts'
@@ -33,6 +34,7 @@ export class Tun implements PacketSink {
   readonly fd: number
   readonly name: string
   readonly mtu: number
+  readonly #hasIpv6: boolean
   readonly #device: TunDevice
   readonly #counters: Float64Array
 
@@ -40,6 +42,7 @@ export class Tun implements PacketSink {
     this.fd = device.fd
     this.name = device.name
     this.mtu = mtu
+    this.#hasIpv6 = device.error6 === undefined
     this.#device = device
     this.#counters = counters
   }
@@ -66,6 +69,11 @@ export class Tun implements PacketSink {
   /** Whether the kernel takes super-packets. */
   get offload(): boolean {
     return this.#device.offload
+  }
+
+  /** Whether the kernel has addresses of the packet's version of IP here. */
+  takes(packet: Arena): boolean {
+    return this.#hasIpv6 || !isIpv6(packet, 0)
   }
 
   /** What the kernel left to do to the packet that was read last. */

@@ -275,6 +275,9 @@ describe('a controller where IPv6 is disabled', () => {
     const { address6 } = await hub.client('two')
     await one.host.exec('ping', '-c', '2', '-i', '0.1', '-W', '2', address6!)
     await one.host.exec('ping', '-c', '2', '-i', '0.1', '-W', '2', two.address)
+    // The switch answers in the place of its kernel.
+    for (const target of [GATEWAY6, (await hub.status()).controller.address6!])
+      await one.host.exec('ping', '-c', '2', '-i', '0.1', '-W', '2', target)
     const { warnings } = await hub.status()
     assert.match(warnings.join(), /without IPv6 \(this machine has IPv6 disabled\)/)
   })
