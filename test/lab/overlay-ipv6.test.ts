@@ -119,36 +119,6 @@ describe('two controllers with IPv6 in the overlay, and clients on each', () => 
     await waiting.stop('SIGINT')
   })
 
-  test('a prefix behind a client is reached from everywhere, and its sources are admitted', async () => {
-    const [alpha, beta] = mesh.controllers
-    const prefix = '2001:db8:5::/48'
-    const site = await mesh.lab.host('site')
-    const pack = await alpha.addClient('site', '--subnet', prefix, '--subnet', '192.168.5.0/24')
-    await site.ip('address', 'add', '2001:db8:5::1/128', 'dev', 'lo')
-    const { openvpn } = await mesh.connectWith('site', site, mesh.orderPack(pack, ['beta']))
-    // Its own prefix is not pushed to it.
-    assert.equal(openvpn.process.count(/route-ipv6/), 0)
-    const late = await mesh.connect('late', ['alpha'])
-    await late.host.exec('ping', '-c', '3', '-i', '0.1', '-W', '2', '2001:db8:5::1')
-    await site.exec('ping', '-c', '3', '-i', '0.1', '-W', '2', '-I', '2001:db8:5::1', six(here))
-    const listed = (await beta.status()).routes.find(({ cidr }) => cidr === prefix)
-    assert.partialDeepStrictEqual(listed, { cidr: prefix, via: 'client:site' })
-    await openvpn.stop()
-    const away = await late.host.attempt(['ping', '-c', '1', '-W', '2', '2001:db8:5::1'])
-    assert.match(away.stdout, /Destination unreachable: Address unreachable/)
-    for (const [cidr, reason] of [
-      ['fd77:1:2:3:0:1::/96', /overlaps the overlay's own fd77:1:2:3::\/64/],
-      ['fe80::/64', /nothing that a host can have/],
-      ['2000::/3', /more than anyone owns/],
-    ] as const) {
-      const { code, stderr } = await alpha.attempt(['client', 'add', 'bad', '--subnet', cidr, '--out', '-'])
-      assert.equal(code, 1)
-      assert.match(stderr, reason)
-    }
-    const { stderr } = await alpha.attempt(['route', 'add', '2001:db8:6::/48', '--via', 'client:site'])
-    assert.match(stderr, /is reached behind clients alone/)
-  })
-
   test('traceroute sees the controllers', async () => {
     for (const [ttl, answer] of [
       [1, /Time exceeded: Hop limit/],
@@ -201,8 +171,8 @@ describe('two controllers with IPv6 in the overlay, and clients on each', () => 
   test('who is away and what is nowhere is said', async () => {
     const unreachable = await here.host.attempt(['ping', '-c', '1', '-W', '2', 'fd77:1:2:3::a4d:9999'])
     assert.match(unreachable.stdout, /Destination unreachable: Address unreachable/)
-    await here.host.ip('-6', 'route', 'add', '2001:db8:5::/48', 'dev', 'tun0')
-    const nowhere = await here.host.attempt(['ping', '-c', '1', '-W', '2', '2001:db8:5::1'])
+    await here.host.ip('-6', 'route', 'add', '2001:db8:9::/48', 'dev', 'tun0')
+    const nowhere = await here.host.attempt(['ping', '-c', '1', '-W', '2', '2001:db8:9::1'])
     assert.match(nowhere.stdout, /Destination unreachable: No route/)
   })
 
@@ -253,6 +223,37 @@ describe('two controllers with IPv6 in the overlay, and clients on each', () => 
     assert.equal(here.openvpn.process.count(/net_addr_v6_add/), 1)
     await alpha.up()
     await mesh.whole(20)
+  })
+
+  test('a prefix behind a client is reached from everywhere, and its sources are admitted', async () => {
+    const [alpha, beta] = mesh.controllers
+    const prefix = '2001:db8:5::/48'
+    const site = await mesh.lab.host('site')
+    const pack = await alpha.addClient('site', '--subnet', prefix, '--subnet', '192.168.5.0/24')
+    await site.ip('address', 'add', '2001:db8:5::1/128', 'dev', 'lo')
+    const { openvpn } = await mesh.connectWith('site', site, mesh.orderPack(pack, ['beta']))
+    // Its own prefix is not pushed to it.
+    assert.equal(openvpn.process.count(/route-ipv6/), 0)
+    const late = await mesh.connect('late', ['alpha'])
+    const { address6: lateAddress6 } = await alpha.client('late')
+    await late.host.exec('ping', '-c', '3', '-i', '0.1', '-W', '2', '2001:db8:5::1')
+    await site.exec('ping', '-c', '3', '-i', '0.1', '-W', '2', '-I', '2001:db8:5::1', lateAddress6!)
+    const listed = (await beta.status()).routes.find(({ cidr }) => cidr === prefix)
+    assert.partialDeepStrictEqual(listed, { cidr: prefix, via: 'client:site' })
+    await openvpn.stop()
+    const away = await late.host.attempt(['ping', '-c', '1', '-W', '2', '2001:db8:5::1'])
+    assert.match(away.stdout, /Destination unreachable: Address unreachable/)
+    for (const [cidr, reason] of [
+      ['fd77:1:2:3:0:1::/96', /overlaps the overlay's own fd77:1:2:3::\/64/],
+      ['fe80::/64', /nothing that a host can have/],
+      ['2000::/3', /more than anyone owns/],
+    ] as const) {
+      const { code, stderr } = await alpha.attempt(['client', 'add', 'bad', '--subnet', cidr, '--out', '-'])
+      assert.equal(code, 1)
+      assert.match(stderr, reason)
+    }
+    const { stderr } = await alpha.attempt(['route', 'add', '2001:db8:6::/48', '--via', 'client:site'])
+    assert.match(stderr, /is reached behind clients alone/)
   })
 })
 
