@@ -1,8 +1,8 @@
-// Sends the prober's echo requests and takes their answers: a socket for each source address, read when asked to.
-import { randomFillSync, timingSafeEqual } from 'node:crypto'
+// Sends the prober's echo requests and takes their answers: by sockets, one for each source address, and by ports of the switch.
+import { randomFillSync, randomInt } from 'node:crypto'
+import { ECHO_LENGTH, readEcho, TOKEN_LENGTH, writeEcho } from '../switch/echo.ts'
 import { SysError } from '../switch/sys/error.ts'
 import { IcmpSocket } from '../switch/sys/icmp-socket.ts'
-import { ECHO_LENGTH, readEcho, TOKEN_LENGTH, writeEcho } from './echo.ts'
 import { type EchoRequest, MAX_TARGETS } from './prober.ts'
 
 /** The socket as it is used here; tests give one of their own. */
@@ -10,6 +10,13 @@ export type EchoSocket = Pick<
   IcmpSocket,
   'raw' | 'identifier' | 'message' | 'from' | 'send' | 'receive' | 'close'
 >
+
+export interface PingerInit {
+  /** `sendEcho` of the switch. */
+  sendByPort: (port: number, to: number, token: Uint8Array) => boolean
+  /** @default a socket of this machine; throws SysError */
+  open?: (source: number | undefined) => EchoSocket
+}
 
 /** Source addresses: this controller's own, and the kernel's choice. */
 const MAX_SOURCES = 8
@@ -24,7 +31,8 @@ const NO_SOURCE = new Set(['EADDRNOTAVAIL', 'EINVAL'])
 
 interface Waiting {
   readonly request: EchoRequest
-  readonly token: Uint8Array
+  /** Of the ICMP message; undefined where the switch wrote and checked it. */
+  readonly sequence: number | undefined
 }
 
 interface Channel {
@@ -33,58 +41,68 @@ interface Channel {
 }
 
 export class Pinger {
-  readonly #open: (source: number | undefined) => EchoSocket
+  readonly #sendByPort: PingerInit['sendByPort']
+  readonly #open: NonNullable<PingerInit['open']>
   readonly #channels = new Map<number | undefined, Channel>()
-  /** By source and ICMP sequence. */
+  /** By the token, which nobody can guess. */
   readonly #waiting = new Map<string, Waiting>()
   #sequence = 0
   #problem: string | undefined
 
-  constructor(open: (source: number | undefined) => EchoSocket = source => new IcmpSocket(source)) {
+  constructor({ sendByPort, open = source => new IcmpSocket(source) }: PingerInit) {
+    this.#sendByPort = sendByPort
     this.#open = open
   }
 
-  /** Why requests cannot be sent, and what to do; undefined while they can. */
+  /** Why requests cannot be sent by sockets, and what to do; undefined while they can. */
   get problem(): string | undefined {
     return this.#problem
   }
 
   /** Sends a request; false when it cannot be asked from here at all. */
   send(request: EchoRequest): boolean {
-    const channel = this.#channel(request.source)
-    if (channel === undefined) return false
-    this.#sequence = (this.#sequence + 1) & 0xffff
+    const { from, address } = request
     const token = randomFillSync(new Uint8Array(TOKEN_LENGTH))
-    writeEcho(channel.socket.message, channel.identifier, this.#sequence, token)
-    const error = channel.socket.send(request.address, ECHO_LENGTH)
+    if (from !== 'kernel' && 'port' in from) {
+      if (!this.#sendByPort(from.port, address, token)) return false
+      this.#wait(token, { request, sequence: undefined })
+      return true
+    }
+    const source = from === 'kernel' ? undefined : from.source
+    const channel = this.#channel(source)
+    if (channel === undefined) return false
+    const { socket, identifier } = channel
+    this.#sequence = (this.#sequence + 1) & 0xffff
+    writeEcho(socket.message, 0, identifier, this.#sequence, token)
+    const error = socket.send(address, ECHO_LENGTH)
     if (error !== undefined && NO_SOURCE.has(error)) {
-      channel.socket.close()
-      this.#channels.delete(request.source)
+      socket.close()
+      this.#channels.delete(source)
     }
     if (error !== undefined && (BUSY.has(error) || NO_SOURCE.has(error))) return false
-    const key = keyOf(request.source, this.#sequence)
-    this.#waiting.delete(key)
-    this.#waiting.set(key, { request, token })
-    if (this.#waiting.size > MAX_WAITING) this.#waiting.delete(this.#waiting.keys().next().value!)
+    this.#wait(token, { request, sequence: this.#sequence })
     return true
   }
 
-  /** Hands over each answer that waits. */
+  /** Hands over each answer that waits at the sockets. */
   collect(answered: (request: EchoRequest) => void): void {
-    for (const [source, { socket, identifier }] of this.#channels) {
+    for (const { socket, identifier } of this.#channels.values()) {
       for (let i = 0; i < MAX_MESSAGES; i++) {
         const length = socket.receive()
         if (length === 0) break
         const reply = readEcho(socket.message, length, socket.raw)
         if (reply?.identifier !== identifier) continue
-        const key = keyOf(source, reply.sequence)
-        const waiting = this.#waiting.get(key)
-        if (waiting?.request.address !== socket.from) continue
-        if (!timingSafeEqual(waiting.token, reply.token)) continue
-        this.#waiting.delete(key)
-        answered(waiting.request)
+        const request = this.#take(reply.token, socket.from, reply.sequence)
+        if (request !== undefined) answered(request)
       }
     }
+  }
+
+  /** The request that an answer belongs to which came by a port of the switch. */
+  byPort(port: number, address: number, token: Uint8Array): EchoRequest | undefined {
+    const from = this.#waiting.get(keyOf(token))?.request.from
+    if (from === undefined || from === 'kernel' || !('port' in from) || from.port !== port) return undefined
+    return this.#take(token, address, undefined)
   }
 
   close(): void {
@@ -93,14 +111,26 @@ export class Pinger {
     this.#waiting.clear()
   }
 
+  #wait(token: Uint8Array, waiting: Waiting): void {
+    this.#waiting.set(keyOf(token), waiting)
+    if (this.#waiting.size > MAX_WAITING) this.#waiting.delete(this.#waiting.keys().next().value!)
+  }
+
+  #take(token: Uint8Array, address: number, sequence: number | undefined): EchoRequest | undefined {
+    const key = keyOf(token)
+    const waiting = this.#waiting.get(key)
+    if (waiting?.request.address !== address || waiting.sequence !== sequence) return undefined
+    this.#waiting.delete(key)
+    return waiting.request
+  }
+
   #channel(source: number | undefined): Channel | undefined {
     const known = this.#channels.get(source)
     if (known !== undefined) return known
     if (this.#channels.size === MAX_SOURCES) return undefined
     try {
       const socket = this.#open(source)
-      const identifier = socket.identifier ?? (randomFillSync(new Uint16Array(1))[0] as number)
-      const channel = { socket, identifier }
+      const channel = { socket, identifier: socket.identifier ?? randomInt(0x10000) }
       this.#channels.set(source, channel)
       this.#problem = undefined
       return channel
@@ -115,6 +145,6 @@ export class Pinger {
   }
 }
 
-function keyOf(source: number | undefined, sequence: number): string {
-  return `${source ?? 'any'} ${sequence}`
+function keyOf(token: Uint8Array): string {
+  return Buffer.from(token.buffer, token.byteOffset, token.length).toString('hex')
 }

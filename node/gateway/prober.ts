@@ -1,12 +1,17 @@
 // Whether routes that name an address to probe still lead to it. Pure: time, chance and echo requests come in.
 
-/** A route and what it is judged by. Addresses are u32. */
+/**
+ * Where requests leave: through this machine's kernel, with the source address that it chooses or with this one (u32), or by a port of the
+ * switch, whatever its routes say.
+ */
+export type EchoOrigin = 'kernel' | { readonly source: number } | { readonly port: number }
+
+/** A route and what it is judged by. */
 export interface ProbedRoute {
   readonly id: string
-  /** Answers echo requests as long as the route leads anywhere. */
+  /** Answers echo requests as long as the route leads anywhere, u32. */
   readonly address: number
-  /** Address to ask from; without one the kernel chooses. */
-  readonly source?: number
+  readonly from: EchoOrigin
 }
 
 /** One echo request. */
@@ -15,7 +20,7 @@ export interface EchoRequest {
   readonly target: number
   readonly sequence: number
   readonly address: number
-  readonly source: number | undefined
+  readonly from: EchoOrigin
 }
 
 export interface RouteProberInit {
@@ -37,7 +42,7 @@ export const HOLD_MS = 5000
 /** It doubles with each failure of one that was good for less than `STEADY_MS`. */
 export const MAX_HOLD_MS = 60_000
 export const STEADY_MS = 120_000
-/** Addresses probed, each with its source. */
+/** Addresses probed, each with its origin. */
 export const MAX_TARGETS = 256
 
 const JITTER = 0.2
@@ -49,7 +54,7 @@ const WINDOW = 4
 interface Target {
   readonly number: number
   readonly address: number
-  readonly source: number | undefined
+  readonly from: EchoOrigin
   routes: Set<string>
   nextAt: number
   /** Of the latest request; the first has 1. */
@@ -85,15 +90,15 @@ export class RouteProber {
   set(routes: readonly ProbedRoute[]): void {
     const kept = new Map<string, Target>()
     const beyond = new Set<string>()
-    for (const { id, address, source } of routes) {
-      const key = `${address} from ${source ?? 'any'}`
+    for (const { id, address, from } of routes) {
+      const key = `${address} ${JSON.stringify(from)}`
       let target = kept.get(key)
       if (target === undefined) {
         if (kept.size === MAX_TARGETS) {
           beyond.add(key)
           continue
         }
-        target = this.#targets.get(key) ?? this.#newTarget(address, source)
+        target = this.#targets.get(key) ?? this.#newTarget(address, from)
         target.routes = new Set()
         kept.set(key, target)
       }
@@ -143,11 +148,11 @@ export class RouteProber {
     this.onChange()
   }
 
-  #newTarget(address: number, source: number | undefined): Target {
+  #newTarget(address: number, from: EchoOrigin): Target {
     return {
       number: ++this.#lastNumber,
       address,
-      source,
+      from,
       routes: new Set(),
       nextAt: this.#init.now() + PROBE_INTERVAL_MS * this.#init.random(),
       sequence: 0,
@@ -170,9 +175,9 @@ export class RouteProber {
       target.hold = steady || target.hold === 0 ? HOLD_MS : Math.min(2 * target.hold, MAX_HOLD_MS)
       target.streak = 0
     }
-    const { number, address, source } = target
+    const { number, address, from } = target
     const sequence = target.sequence + 1
-    if (!this.#init.ping({ target: number, sequence, address, source })) {
+    if (!this.#init.ping({ target: number, sequence, address, from })) {
       target.nextAt = now + UNABLE_MS
       return begins
     }

@@ -1,5 +1,5 @@
 // Runs the prober on this machine: its clock, its sockets, and a timer.
-import { Pinger } from './pinger.ts'
+import { Pinger, type PingerInit } from './pinger.ts'
 import { MAX_TARGETS, type ProbedRoute, RouteProber } from './prober.ts'
 
 /** ms between two turns at the least: what falls due meanwhile goes out together. */
@@ -15,8 +15,8 @@ export class RouteProbing {
   #count = 0
   #stopped = false
 
-  constructor(pinger: Pinger = new Pinger()) {
-    this.#pinger = pinger
+  constructor(init: PingerInit) {
+    this.#pinger = new Pinger(init)
     this.#prober = new RouteProber({
       now: () => performance.now(),
       random: Math.random,
@@ -33,6 +33,14 @@ export class RouteProbing {
     this.#count = routes.length
     this.#prober.set(routes)
     this.#turn()
+  }
+
+  /** `onEcho` of the switch. */
+  echoed(port: number, from: number, token: Uint8Array): void {
+    const request = this.#pinger.byPort(port, from, token)
+    if (request === undefined || this.#stopped) return
+    this.#prober.answered(request.target, request.sequence)
+    this.#tell()
   }
 
   /** Ids of the routes that do not lead to what they are judged by. */
@@ -62,7 +70,11 @@ export class RouteProbing {
       this.#timer = setTimeout(() => this.#turn(), Math.max(GRAIN_MS, next - performance.now()))
       this.#timer.unref()
     }
-    // Last, because it may come back here with other routes.
+    this.#tell()
+  }
+
+  /** Last of all, because the owner may come back with other routes. */
+  #tell(): void {
     if (!this.#changed) return
     this.#changed = false
     this.onChange()

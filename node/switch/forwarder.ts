@@ -16,6 +16,7 @@ import { IcmpLimiter } from './icmp-limiter.ts'
 import { decrementTtl, destination, IPV4, source, totalLength, validate } from './ipv4.ts'
 import type { Keys } from './keys.ts'
 import type { Links } from './links.ts'
+import type { PortEchoes } from './port-echoes.ts'
 import type { PortSender } from './port-sender.ts'
 import type { Ports } from './ports.ts'
 import { isProbe } from './probe.ts'
@@ -38,6 +39,7 @@ export interface ForwarderParts {
   keys: Keys
   sender: PortSender
   links: Links
+  echoes: PortEchoes
   counters: Float64Array
   /** Undefined: the switch itself answers to its addresses. */
   tun: Tun | undefined
@@ -62,6 +64,7 @@ export class Forwarder {
   readonly #keys: Keys
   readonly #sender: PortSender
   readonly #links: Links
+  readonly #echoes: PortEchoes
   readonly #counters: Float64Array
   readonly #tun: Tun | undefined
   readonly #notices: Notices
@@ -75,11 +78,12 @@ export class Forwarder {
   readonly #answer = new Arena(MAX_PACKET + 1)
   readonly #ping = new Arena(PING.length)
 
-  constructor({ ports, keys, sender, links, counters, tun, notices, origin }: ForwarderParts) {
+  constructor({ ports, keys, sender, links, echoes, counters, tun, notices, origin }: ForwarderParts) {
     this.#ports = ports
     this.#keys = keys
     this.#sender = sender
     this.#links = links
+    this.#echoes = echoes
     this.#counters = counters
     this.#tun = tun
     this.#notices = notices
@@ -189,7 +193,9 @@ export class Forwarder {
       this.#counters[COUNTER.spoofedSource]++
       return
     }
-    this.#route(port, this.table.lookup(destination(view, 0)), totalLength(view, 0))
+    const length = totalLength(view, 0)
+    if (this.#echoes.received(port, this.#packet, length)) return
+    this.#route(port, this.table.lookup(destination(view, 0)), length)
   }
 
   /** Takes one packet from the TUN; false when none waited. */

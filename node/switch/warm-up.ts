@@ -10,6 +10,7 @@ import { LinkStats } from './link-stats.ts'
 import { Links } from './links.ts'
 import { type Listener, listen } from './listener.ts'
 import { Outbox } from './outbox.ts'
+import { PortEchoes } from './port-echoes.ts'
 import { PortSender } from './port-sender.ts'
 import { Ports } from './ports.ts'
 import { KEY_IDS, PortStats } from './shared.ts'
@@ -57,7 +58,18 @@ function bounce(listener: Listener): void {
   const links = new Links({ ports, sender, prober, stats, counters, changed() {} })
   const notices = { control() {}, floated() {}, exited() {} }
   const origin = { address: ADDRESSES[1], broadcast: 0xffffffff }
-  const forwarder = new Forwarder({ ports, keys, sender, links, counters, tun: undefined, notices, origin })
+  const echoes = new PortEchoes(PORTS.length, sender, ADDRESSES[0], () => {})
+  const forwarder = new Forwarder({
+    ports,
+    keys,
+    sender,
+    links,
+    echoes,
+    counters,
+    tun: undefined,
+    notices,
+    origin,
+  })
   const path = new Arena(PATH_STRIDE)
   const { host, port } = listener
   writePath(path, 0, { socket: 0, remote: host, port, local: host, ifindex: 0 })

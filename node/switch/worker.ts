@@ -13,6 +13,7 @@ import { type Listener, listen } from './listener.ts'
 import { Loop } from './loop.ts'
 import { type Command, longestPacket, type Report, unpackSecrets, type WorkerInit } from './messages.ts'
 import { Outbox } from './outbox.ts'
+import { PortEchoes } from './port-echoes.ts'
 import { PortSender } from './port-sender.ts'
 import { Ports } from './ports.ts'
 import { Reporter } from './reporter.ts'
@@ -63,6 +64,9 @@ function run(): void {
   const origin = { address: init.gateway, broadcast: cidrLast(init.subnet) }
   const rekeyDue = (port: number): void => reporter.rekeyDue(port)
   const sender = new PortSender({ ports, keys, outbox, counters, rekeyDue })
+  const echoes = new PortEchoes(init.maxPorts, sender, init.address, (port, from, token) =>
+    reporter.echoed(port, from, token),
+  )
   const links = new Links({
     ports,
     sender,
@@ -71,9 +75,19 @@ function run(): void {
     counters,
     changed: (port, up) => reporter.changed(port, up),
   })
-  const forwarder = new Forwarder({ ports, keys, sender, links, counters, tun, notices: reporter, origin })
+  const forwarder = new Forwarder({
+    ports,
+    keys,
+    sender,
+    links,
+    echoes,
+    counters,
+    tun,
+    notices: reporter,
+    origin,
+  })
   const wakeup = newWakeup()
-  const commands = commandHandler({ ports, keys, links, forwarder, outbox, reporter })
+  const commands = commandHandler({ ports, keys, links, echoes, forwarder, outbox, reporter })
   const loop = new Loop({
     listeners,
     tun,
@@ -105,13 +119,14 @@ interface Commanded {
   ports: Ports
   keys: Keys
   links: Links
+  echoes: PortEchoes
   forwarder: Forwarder
   outbox: Outbox
   reporter: Reporter
 }
 
 /** Carries out what the main thread asks for, in order. */
-function commandHandler({ ports, keys, links, forwarder, outbox, reporter }: Commanded): () => void {
+function commandHandler({ ports, keys, links, echoes, forwarder, outbox, reporter }: Commanded): () => void {
   const control = new ControlSender(listeners, counters)
   const path = new Arena(PATH_STRIDE)
   const dropKey = (slot: number, keyId: number): void => {
@@ -169,6 +184,9 @@ function commandHandler({ ports, keys, links, forwarder, outbox, reporter }: Com
         return
       case 'routes':
         forwarder.table = ForwardingTable.fromEncoded(command.table)
+        return
+      case 'echo':
+        echoes.send(command.slot, command.to, command.token)
         return
       case 'control':
         Atomics.sub(init.signals, SIGNAL.outgoing, command.count)

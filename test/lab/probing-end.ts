@@ -8,14 +8,14 @@ export interface ProbingEndInit {
 }
 
 const { routes } = JSON.parse(process.argv[2]) as ProbingEndInit
-const probing = new RouteProbing()
+const probing = new RouteProbing({ sendByPort: () => false })
 probing.onChange = () =>
   console.log(`failing ${JSON.stringify([...probing.failing()].sort())} at ${Date.now()}`)
 probing.set(
   routes.map(({ id, address, source }) => ({
     id,
     address: parseIpv4(address)!,
-    source: source === undefined ? undefined : parseIpv4(source)!,
+    from: source === undefined ? ('kernel' as const) : { source: parseIpv4(source)! },
   })),
 )
 const alive = setInterval(() => {

@@ -69,10 +69,12 @@ const description = (changes: Partial<GatewayDescription> = {}): GatewayDescript
 
 async function start(t: TestContext, kernel: Kernel, at?: string): Promise<[Gateway, string]> {
   const directory = at ?? (await mkdtemp(join(tmpdir(), 'overmesh-test-')))
-  if (at === undefined) t.after(() => rm(directory, { recursive: true }))
   const init = { directory: new DataDirectory(directory), id: 'alpha', kernel, grainMs: 5, lookMs: 60_000 }
   const gateway = await Gateway.start(init)
-  t.after(() => gateway.stop())
+  t.after(async () => {
+    await gateway.stop()
+    if (at === undefined) await rm(directory, { recursive: true })
+  })
   return [gateway, directory]
 }
 

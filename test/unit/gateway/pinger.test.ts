@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ECHO_LENGTH, readEcho } from '../../../node/gateway/echo.ts'
 import { type EchoSocket, Pinger } from '../../../node/gateway/pinger.ts'
 import type { EchoRequest } from '../../../node/gateway/prober.ts'
+import { ECHO_LENGTH, readEcho } from '../../../node/switch/echo.ts'
 import { checksum } from '../../../node/switch/ipv4.ts'
 import { SysError } from '../../../node/switch/sys/error.ts'
 
@@ -58,24 +58,27 @@ const withHeader = (message: Uint8Array, options = 0): Uint8Array => {
 function start(raw = false) {
   const socket = new FakeSocket(raw)
   const opened: (number | undefined)[] = []
-  const pinger = new Pinger(source => {
-    opened.push(source)
-    return socket
+  const sent: { port: number; to: number; token: Uint8Array }[] = []
+  const pinger = new Pinger({
+    sendByPort: (port, to, token) => port < 100 && sent.push({ port, to, token: token.slice() }) > 0,
+    open: source => {
+      opened.push(source)
+      return socket
+    },
   })
   const answers = (): EchoRequest[] => {
     const list: EchoRequest[] = []
     pinger.collect(request => list.push(request))
     return list
   }
-  return { socket, opened, pinger, answers }
+  return { socket, opened, sent, pinger, answers }
 }
 
-const request = (sequence: number, address = 0xc0a80501, source?: number): EchoRequest => ({
-  target: 1,
-  sequence,
-  address,
-  source,
-})
+const request = (
+  sequence: number,
+  address = 0xc0a80501,
+  from: EchoRequest['from'] = 'kernel',
+): EchoRequest => ({ target: 1, sequence, address, from })
 
 test('a request is a valid echo message, and its answer comes back once', () => {
   const { socket, pinger, answers } = start()
@@ -172,10 +175,11 @@ test('no route is not the same as no way to ask', () => {
 
 test('says what to do where there is no privilege, and when that is over, nothing', () => {
   let code: string | undefined = 'EPERM'
-  const pinger = new Pinger(() => {
+  const open = () => {
     if (code !== undefined) throw new SysError('socket', code)
     return new FakeSocket()
-  })
+  }
+  const pinger = new Pinger({ sendByPort: () => false, open })
   assert.equal(pinger.send(request(1)), false)
   assert.match(pinger.problem ?? '', /run as root or with CAP_NET_RAW/)
   code = 'EADDRNOTAVAIL'
@@ -188,14 +192,15 @@ test('says what to do where there is no privilege, and when that is over, nothin
 
 test('sources have a socket each, but not without end; requests are not kept for ever', () => {
   const sockets: FakeSocket[] = []
-  const pinger = new Pinger(() => {
+  const open = () => {
     sockets.push(new FakeSocket())
     return sockets.at(-1)!
-  })
+  }
+  const pinger = new Pinger({ sendByPort: () => false, open })
   let able = 0
-  for (let source = 0; source < 20; source++) if (pinger.send(request(1, 1, source))) able++
+  for (let source = 0; source < 20; source++) if (pinger.send(request(1, 1, { source }))) able++
   assert.equal(able, 8)
-  for (let i = 0; i < 5000; i++) pinger.send(request(i, 1, 0))
+  for (let i = 0; i < 5000; i++) pinger.send(request(i, 1, { source: 0 }))
   const [oldest] = sockets[0].sent
   sockets[0].waiting.push({ from: 1, bytes: FakeSocket.reply(oldest.bytes) })
   const { bytes } = sockets[0].sent.at(-1)!
@@ -205,4 +210,26 @@ test('sources have a socket each, but not without end; requests are not kept for
   assert.deepEqual(answers, [4999])
   pinger.close()
   assert.ok(sockets.every(({ closed }) => closed))
+})
+
+test('what the switch sends by a port counts only for that port, address and token', () => {
+  const { sent, pinger } = start()
+  const asked = request(1, 9, { port: 5 })
+  assert.ok(pinger.send(asked))
+  assert.equal(pinger.send(request(1, 9, { port: 100 })), false, 'no such port')
+  const [{ port, to, token }] = sent
+  assert.deepEqual([port, to], [5, 9])
+  assert.equal(pinger.byPort(6, 9, token), undefined)
+  assert.equal(pinger.byPort(5, 8, token), undefined)
+  assert.equal(
+    pinger.byPort(
+      5,
+      9,
+      token.map(byte => byte ^ 1),
+    ),
+    undefined,
+  )
+  assert.equal(pinger.byPort(5, 9, new Uint8Array(0)), undefined)
+  assert.deepEqual(pinger.byPort(5, 9, token), asked)
+  assert.equal(pinger.byPort(5, 9, token), undefined, 'once')
 })

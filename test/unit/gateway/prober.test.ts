@@ -64,7 +64,11 @@ class World {
   }
 }
 
-const route = (id: string, address = 1, source?: number) => ({ id, address, source })
+const route = (id: string, address = 1, port?: number) => ({
+  id,
+  address,
+  from: port === undefined ? ('kernel' as const) : { port },
+})
 
 test('asks about three times a second, and all is well while answers come', () => {
   const world = new World()
@@ -144,9 +148,9 @@ test('one that flaps is held down longer each time, up to a minute, and forgiven
   assert.ok(world.untilChange(MAX_HOLD_MS) < HOLD_MS + 3000)
 })
 
-test('routes share the requests to one address from one source; others fail alone', () => {
+test('routes share the requests to one address by one way; others fail alone', () => {
   const world = new World()
-  world.answer = ({ address, source }) => (address === 1 && source === 7 ? undefined : 20)
+  world.answer = ({ address, from }) => (address === 1 && from !== 'kernel' ? undefined : 20)
   world.prober.set([route('a', 1, 7), route('b', 1, 7), route('c', 1), route('d', 2, 7)])
   world.run(3000)
   assert.deepEqual(world.changes.at(-1)?.failing, ['a', 'b'])
