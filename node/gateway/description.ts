@@ -14,7 +14,7 @@ export interface GatewayDescription {
   readonly subnet6?: string
   /**
    * Prefixes that this kernel sends into the TUN interface: subnets behind clients, networks of other controllers, remote subnets of
-   * attachments. One of length 0 is passed over: this machine's own way to the Internet stays as it is.
+   * attachments. Those shorter than /8 are passed over: this machine's own way to the Internet stays as it is.
    */
   readonly kernelRoutes: readonly Cidr[]
   /**

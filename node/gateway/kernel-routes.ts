@@ -9,6 +9,7 @@ import {
   parseIpv4,
 } from '../../state/address.ts'
 import type { GatewayDescription } from './description.ts'
+import { INTERNET_LENGTH } from './reach.ts'
 
 /** Marks routes as ours (rtnetlink(7), `rtm_protocol`); no routing daemon of iproute2's list has it. */
 export const ROUTE_PROTOCOL = 172
@@ -54,7 +55,7 @@ export function changeRoutes(description: GatewayDescription, present: readonly 
   const wanted = new Map<string, Cidr>()
   for (const cidr of kernelRoutes) {
     const text = formatCidr(cidr)
-    if (cidr.length === 0 || text === formatCidr(subnet) || wanted.has(text)) continue
+    if (cidr.length < INTERNET_LENGTH || text === formatCidr(subnet) || wanted.has(text)) continue
     const problem = whyNot(cidr, foreign, underlay)
     if (problem === undefined) wanted.set(text, cidr)
     else problems.push(`this machine does not send ${text} into the overlay: ${problem}`)

@@ -14,7 +14,7 @@ export interface Reach {
 }
 
 /** Shorter prefixes mean the Internet; the longest special-purpose blocks of one prefix are a /8. */
-const INTERNET_LENGTH = 8
+export const INTERNET_LENGTH = 8
 
 /** What is not the Internet: private-use, shared, link-local, loopback, multicast and reserved (RFC 6890, RFC 5771). */
 const SPECIAL_PURPOSE: readonly Cidr[] = [
