@@ -18,6 +18,8 @@ export interface ForeignChain {
 export interface Chains {
   readonly controllers: ReadonlyMap<string, ControllerTable>
   readonly droppers: readonly ForeignChain[]
+  /** Chains of others, in words, that deal with what is forwarded: who has some may need forwarding. */
+  readonly others: readonly string[]
 }
 
 interface ListedChain {
@@ -28,6 +30,8 @@ interface ListedChain {
   policy?: unknown
 }
 
+const FORWARDING_HOOKS = new Set<unknown>(['forward', 'postrouting'])
+
 /** Names of tables and chains (nft(8), identifiers); others cannot be told in a command to paste. */
 const NAME = /^[\w./\\-]{1,128}$/
 
@@ -35,6 +39,7 @@ const NAME = /^[\w./\\-]{1,128}$/
 export function readChains(json: string): Chains {
   const controllers = new Map<string, ControllerTable>()
   const droppers: ForeignChain[] = []
+  const others: string[] = []
   const { nftables } = JSON.parse(json) as { nftables?: unknown }
   for (const each of Array.isArray(nftables) ? nftables : []) {
     const chain = (each as { chain?: ListedChain } | null)?.chain
@@ -46,15 +51,13 @@ export function readChains(json: string): Chains {
         forwards: known?.forwards === true || name === FORWARDS_MARK,
         wasOff: known?.wasOff === true || name === WAS_OFF_MARK,
       })
-    } else if (
-      chain.hook === 'forward' &&
-      chain.policy === 'drop' &&
-      (family === 'ip' || family === 'inet')
-    ) {
-      if (NAME.test(table) && NAME.test(name)) droppers.push({ family, table, name })
+    } else if (FORWARDING_HOOKS.has(chain.hook) && (family === 'ip' || family === 'inet')) {
+      others.push(`${family} ${table} ${name}`)
+      const drops = chain.hook === 'forward' && chain.policy === 'drop'
+      if (drops && NAME.test(table) && NAME.test(name)) droppers.push({ family, table, name })
     }
   }
-  return { controllers, droppers }
+  return { controllers, droppers, others }
 }
 
 /** What is wrong and what to do, for one line. */

@@ -52,6 +52,10 @@ export class Gateway implements GatewayHandle {
   #wantedText = ''
   #rulesText = ''
   #wasOff = false
+  /** Chains of others when forwarding was switched on; see `Chains`. */
+  #others: readonly string[] = []
+  /** Something was made, or left behind: the file has to stay until it is removed. */
+  #made = false
   #up = false
   #problems: string[] = []
   #timer: NodeJS.Timeout | undefined
@@ -148,8 +152,12 @@ export class Gateway implements GatewayHandle {
     this.#wasOff ||= known?.wasOff === true
     const { forwards } = rulesetOf(this.#table, description, this.#wasOff)
     const switchesOn = forwards && !isForwarding(this.#kernel)
-    if (switchesOn) this.#wasOff = true
-    await this.#traces.write(this.#table, this.#wasOff)
+    if (switchesOn) {
+      this.#wasOff = true
+      this.#others = chains.others
+    }
+    this.#made = true
+    await this.#remember()
     await this.#setRules(description, known !== undefined && known.wasOff === this.#wasOff)
     problems.push(...(await this.#setRoutes(description, routes)))
     const refused = switchesOn ? setForwarding(this.#kernel, true) : undefined
@@ -188,11 +196,17 @@ export class Gateway implements GatewayHandle {
     return problems
   }
 
-  /** Forwarding as it was, unless another controller here needs it: then that one is the last to go. */
-  async #giveBack({ controllers }: Chains): Promise<void> {
+  /**
+   * Forwarding as it was, unless another controller here needs it: then that one is the last to go. Where others came meanwhile that may
+   * need it, such as Docker, it stays on.
+   */
+  async #giveBack({ controllers, others }: Chains): Promise<void> {
     if (!this.#wasOff) return
     const other = [...controllers].find(([table, { forwards }]) => forwards && table !== this.#table)
-    if (other === undefined) {
+    const newcomer = others.find(each => !this.#others.includes(each))
+    if (newcomer !== undefined) {
+      this.#logger?.info({ chain: newcomer }, 'IPv4 forwarding stays on, for others that came meanwhile')
+    } else if (other === undefined) {
       const problem = setForwarding(this.#kernel, false)
       if (problem !== undefined) this.#logger?.warn(problem)
     } else if (!other[1].wasOff) {
@@ -205,7 +219,11 @@ export class Gateway implements GatewayHandle {
   async #forgetWasOff(description: GatewayDescription): Promise<void> {
     this.#wasOff = false
     await this.#setRules(description, false)
-    await this.#traces.write(this.#table, false)
+    await this.#remember()
+  }
+
+  #remember(): Promise<void> {
+    return this.#traces.write({ table: this.#table, wasOff: this.#wasOff, others: [...this.#others] })
   }
 
   /** Rules that mention the interface are taken for those that let it pass. */
@@ -220,9 +238,11 @@ export class Gateway implements GatewayHandle {
     try {
       const left = await this.#traces.left()
       if (left === undefined) return this.#traces.remove()
+      this.#made = true
       await this.#command('nft', ['-f', '-'], 'nftables', 'removing rules', removalOf(left.table))
       this.#logger?.info({ table: left.table }, 'removed rules of a controller that was killed')
       this.#wasOff = left.wasOff
+      this.#others = left.others
       if (!all) return
       if (this.#wasOff) await this.#giveBack(await this.#chains())
       await this.#traces.remove()
@@ -234,7 +254,7 @@ export class Gateway implements GatewayHandle {
 
   async #undo(): Promise<void> {
     this.#up = false
-    if (this.#wanted === undefined && !this.#wasOff) return this.#traces.remove()
+    if (!this.#made) return
     try {
       if (this.#wanted !== undefined) {
         const flush = ['-4', 'route', 'flush', 'table', 'main', 'dev', this.#wanted.tunName]

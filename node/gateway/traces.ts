@@ -13,7 +13,12 @@ const Traces = Type.Object({
   table: Type.String({ pattern: '^overmesh-[a-z0-9]{1,32}$' }),
   /** Forwarding was off before controllers came. */
   wasOff: Type.Boolean(),
+  /** `others` of chains.ts, as it was then. */
+  others: Type.Array(Type.String()),
 })
+
+/** What was made, and what is to be known to undo it. */
+export type Left = Pick<Type.Static<typeof Traces>, 'table' | 'wasOff' | 'others'>
 
 /** Kept in the data directory, mode 0600. */
 export class TraceFile {
@@ -27,7 +32,7 @@ export class TraceFile {
   }
 
   /** What an earlier start left behind here; undefined when that is nothing. */
-  async left(): Promise<{ table: string; wasOff: boolean } | undefined> {
+  async left(): Promise<Left | undefined> {
     const text = await this.#directory.readIfThere(this.#directory.gatewayFile)
     if (text === undefined) return undefined
     let traces: unknown
@@ -42,8 +47,8 @@ export class TraceFile {
   }
 
   /** On disk when this resolves. */
-  async write(table: string, wasOff: boolean): Promise<void> {
-    const text = `${JSON.stringify({ version: 1, ...this.#place(), table, wasOff })}\n`
+  async write(left: Left): Promise<void> {
+    const text = `${JSON.stringify({ version: 1, ...this.#place(), ...left })}\n`
     if (text === this.#written) return
     await this.#directory.write(this.#directory.gatewayFile, text)
     this.#written = text

@@ -15,9 +15,10 @@ const base = {
 }
 
 test('finds the firewalls that drop what they do not accept, of what is forwarded', () => {
-  const { droppers } = readChains(
+  const { droppers, others } = readChains(
     list(
       base,
+      { ...base, table: 'nat', name: 'POSTROUTING', hook: 'postrouting', policy: 'accept' },
       { ...base, policy: 'accept' },
       { ...base, hook: 'input' },
       { ...base, family: 'ip6' },
@@ -31,6 +32,8 @@ test('finds the firewalls that drop what they do not accept, of what is forwarde
     { family: 'ip', table: 'filter', name: 'FORWARD' },
     { family: 'inet', table: 'firewalld', name: 'FORWARD' },
   ])
+  assert.ok(others.includes('ip filter FORWARD') && others.includes('ip nat POSTROUTING'))
+  assert.ok(!others.some(each => /overmesh|ip6|DOCKER/.test(each)))
   assert.equal(
     dropperWords(droppers[0], 'overmesh0'),
     "the chain FORWARD of the firewall's table ip filter drops what it does not accept, overlay traffic too; let it pass: " +

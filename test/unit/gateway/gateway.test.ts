@@ -24,6 +24,8 @@ class FakeKernel implements Kernel {
   answer: (program: string, args: readonly string[]) => CommandResult | undefined = () => undefined
   refuse: string | undefined
   tables = new Set<string>()
+  /** Chains of others. */
+  foreign: object[] = []
   running = 0
 
   async run(program: 'nft' | 'ip', args: readonly string[], input = ''): Promise<CommandResult> {
@@ -34,7 +36,8 @@ class FakeKernel implements Kernel {
     if (told !== undefined) return told
     if (args.includes('chains')) {
       const chain = { family: 'inet', name: 'forward' }
-      return ok(JSON.stringify({ nftables: [...this.tables].map(table => ({ chain: { ...chain, table } })) }))
+      const own = [...this.tables].map(table => ({ ...chain, table }))
+      return ok(JSON.stringify({ nftables: [...own, ...this.foreign].map(each => ({ chain: each })) }))
     }
     if (args.includes('show')) return ok('[]')
     for (const [, name] of input.matchAll(/^delete table inet (\S+)$/gm)) this.tables.delete(name)
@@ -123,6 +126,44 @@ test('forwarding that was on stays on, and is left alone where nothing is forwar
   await until(() => kernel.files.get(IP_FORWARD) === '1')
   second.update(description({ forwarded: [] }))
   await until(() => kernel.files.get(IP_FORWARD) === '0')
+})
+
+test('forwarding stays on where others came meanwhile that forward too', async t => {
+  const docker = { family: 'ip', table: 'filter', name: 'FORWARD', hook: 'forward', policy: 'accept' }
+  const nat = { family: 'ip', table: 'nat', name: 'POSTROUTING', hook: 'postrouting', policy: 'accept' }
+  for (const [before, after, left] of [
+    [[docker], [docker], '0'],
+    [[docker], [docker, nat], '1'],
+    [[], [nat], '1'],
+    [[docker], [], '0'],
+  ] as const) {
+    const kernel = new FakeKernel()
+    kernel.foreign = [...before]
+    const [gateway, directory] = await start(t, kernel)
+    gateway.update(description())
+    await until(() => gateway.isUp)
+    kernel.foreign = [...after]
+    // Also where a crash lies between.
+    await Gateway.cleanUp({ directory: new DataDirectory(directory), id: 'alpha', kernel })
+    assert.equal(kernel.files.get(IP_FORWARD), left)
+  }
+})
+
+test('what could not be removed is tried again at the next start', async t => {
+  const kernel = new FakeKernel()
+  const [first, directory] = await start(t, kernel)
+  first.update(description())
+  await until(() => first.isUp)
+  kernel.answer = program =>
+    program === 'nft' ? { code: 1, stdout: '', stderr: 'no', missing: false } : undefined
+  await first.stop()
+  const [second] = await start(t, kernel, directory)
+  assert.match(second.problems()[0], /rules of an earlier start could not be removed: nft failed/)
+  await second.stop()
+  kernel.answer = () => undefined
+  assert.equal(kernel.tables.size, 1)
+  await start(t, kernel, directory)
+  assert.equal(kernel.tables.size, 0)
 })
 
 test("the state of another boot is not this one's, and damage is no reason to fail", async t => {

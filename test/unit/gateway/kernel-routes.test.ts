@@ -45,7 +45,10 @@ test('adds what lacks, removes what is no longer wanted, and leaves the routes o
 })
 
 test("the way to the Internet and the overlay's own subnet are not for it to set", () => {
-  assert.deepEqual(changes(['172.30.0.0/16', '0.0.0.0/0', '128.0.0.0/1', '10.77.0.0/16']), { batch: [], problems: [] })
+  assert.deepEqual(changes(['172.30.0.0/16', '0.0.0.0/0', '128.0.0.0/1', '10.77.0.0/16']), {
+    batch: [],
+    problems: [],
+  })
 })
 
 test('takes no prefix that the machine routes itself, nor a part of a network it is in', () => {
