@@ -72,7 +72,14 @@ export class ClientSessions {
     const own = new Set(session.subnets.map(formatCidr))
     const routes = this.#init.routes.beyond().filter(cidr => !own.has(formatCidr(cidr)))
     const { subnet } = this.#init.home.mesh
-    const options = pushOptions({ address: session.address, subnet, gateway: gatewayOf(subnet), routes })
+    const bypassed = this.#init.routes.bypassed()
+    const options = pushOptions({
+      address: session.address,
+      subnet,
+      gateway: gatewayOf(subnet),
+      routes,
+      bypassed,
+    })
     if (!session.takesRemotes) return options
     return [...options, ...remotesOptions(dialledEndpoints(this.#init.home))]
   }

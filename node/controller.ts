@@ -1,7 +1,9 @@
 // Puts the parts of a running controller together, and starts and stops them in order.
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
-import type { ClientId } from '../state/kinds.ts'
+import type { PresentFacts } from '../mesh/presence-types.ts'
+import type { Change } from '../state/batch.ts'
+import type { ClientId, ControllerId, SettingValue } from '../state/kinds.ts'
 import { Admission } from './admission.ts'
 import { nextBoot } from './boot.ts'
 import { CertificateKeeper } from './certificate-keeper.ts'
@@ -18,13 +20,15 @@ import { startNetwork } from './network.ts'
 import { OverlayRoutes } from './overlay-routes.ts'
 import { OVERLAY_MTU, PING_SECONDS, SESSION_TIMEOUT_SECONDS } from './push.ts'
 import { removalNotice } from './removal.ts'
-import type { ControllerService } from './service.ts'
+import { ROUTE_REFRESH, ROUTE_UPDATES, readRefresh, readRouteUpdates } from './route-settings.ts'
+import { RouteUpdates } from './route-updates.ts'
+import type { ControllerService, Session } from './service.ts'
 import { listSessions } from './session-list.ts'
 import { SwitchError } from './switch/errors.ts'
 import type { Switch } from './switch/switch.ts'
 import { DATA_CIPHERS } from './vpn/data-keys.ts'
 import { VpnEndpoint } from './vpn/endpoint.ts'
-import type { SessionEnd } from './vpn/session.ts'
+import type { ServerSession, SessionEnd } from './vpn/session.ts'
 import { TlsServer } from './vpn/tls.ts'
 
 export interface ControllerOptions {
@@ -74,6 +78,9 @@ export class Controller {
   readonly #warnings = new Map<string, string>()
   readonly #routes: OverlayRoutes
   readonly #clients: ClientSessions
+  readonly #updates: RouteUpdates<ServerSession>
+  /** The revision of the routes that `#updates` knows of. */
+  #toldRoutes = 0
   #switch: Switch | undefined
   #endpoint: VpnEndpoint | undefined
   #mesh: MeshRuntime | undefined
@@ -114,7 +121,8 @@ export class Controller {
       clients: () => this.#mesh?.core.presence.clients() ?? this.#clients.ids(),
       session: client => this.#clients.of(client)?.peerId,
       controllerOf: client => this.#mesh?.core.presence.where(client)?.controller,
-      linkTo: controller => this.#mesh?.backbone.nextHop(controller)?.port,
+      wayTo: controller => this.#mesh?.backbone.nextHop(controller),
+      reach: controller => this.#reachOf(controller),
     })
     this.#clients = new ClientSessions({
       home,
@@ -123,6 +131,16 @@ export class Controller {
       routes: this.#routes,
       presence: () => this.#mesh?.core.presence,
       changed: () => this.#routesChanged(),
+    })
+    this.#updates = new RouteUpdates({
+      sessions: () => this.#clients.all(),
+      push: session => this.#clients.push(session),
+      over: () => {
+        const { over } = readRouteUpdates(home)
+        return over === 'later' ? undefined : over
+      },
+      now: Date.now,
+      random: Math.random,
     })
     this.service = new LocalService({
       home,
@@ -133,8 +151,8 @@ export class Controller {
         startedAt: this.#startedAt,
         listen: () => this.#switch?.addresses.map(formatHostPort) ?? [],
         tun: () => this.#switch?.tun?.name ?? null,
-        sessions: () => listSessions(home, this.#clients.all(), this.#switch, this.#mesh?.core),
-        isUp: via => this.#routes.hop(via) !== undefined,
+        sessions: () => this.#sessions(),
+        standings: () => this.#routes.standings(),
         kick: client => this.#kick(client),
         drain: () => this.drain(),
         serve: () => this.#serve(),
@@ -189,7 +207,7 @@ export class Controller {
     this.#endpoint = endpoint
     this.#mesh = await this.#startMesh(network)
     this.#listen(network, endpoint, this.#mesh)
-    this.#stopFollowing = this.#home.replica.onChange(() => this.#recordsChanged())
+    this.#stopFollowing = this.#home.replica.onChange(({ changes }) => this.#recordsChanged(changes))
     this.#setRoutes()
     this.#schedule(0)
     const { config, mesh, controller } = this.#home
@@ -280,7 +298,7 @@ export class Controller {
       startedAt: this.#startedAt,
       boot: await nextBoot(this.#home.directory, this.#startedAt),
       isDraining: () => this.#draining,
-      reach: () => ({ gateway: network.tun !== undefined, failing: [] }),
+      reach: () => this.#reach(),
       joins: this.#admission(),
     })
     mesh.onRoutes = () => this.#routesChanged()
@@ -334,14 +352,41 @@ export class Controller {
   }
 
   /** A change of the records may end sessions, move routes and bring new issuing certificates. */
-  #recordsChanged(): void {
+  #recordsChanged(changes: readonly Change[]): void {
     const endpoint = this.#endpoint
     if (!endpoint) return
     this.#noticeRemoval()
     this.#clients.review(endpoint.sessions())
     this.#useCertificates()
     this.#routesChanged()
+    this.#tellClients(changes)
     this.#schedule(0)
+  }
+
+  /** What clients are told follows from few of the records: the others come and go by the thousand. */
+  #tellClients(changes: readonly Change[]): void {
+    const settings = changes.filter(({ kind }) => kind === 'setting')
+    const wish = settings.findLast(({ id }) => id === ROUTE_REFRESH)?.after?.value
+    const refresh = wish ? readRefresh((wish as SettingValue).value) : undefined
+    if (refresh) this.#updates.refresh(refresh)
+    const told = this.#routes.revision
+    if (told === this.#toldRoutes && !settings.some(({ id }) => id === ROUTE_UPDATES)) return
+    this.#toldRoutes = told
+    this.#updates.changed()
+  }
+
+  #sessions(): Session[] {
+    const isBehind = (session: ServerSession) => this.#updates.isBehind(session)
+    return listSessions(this.#home, this.#clients.all(), this.#switch, this.#mesh?.core, isBehind)
+  }
+
+  /** What this controller reaches beyond the overlay. */
+  #reach(): Pick<PresentFacts, 'gateway' | 'failing'> {
+    return { gateway: this.#switch?.tun !== undefined, failing: [] }
+  }
+
+  #reachOf(controller: ControllerId): Pick<PresentFacts, 'gateway' | 'failing'> | undefined {
+    return controller === this.#home.id ? this.#reach() : this.#mesh?.core.presence.of(controller)?.facts
   }
 
   /** Clients go to those controllers that are still part of the mesh. */
@@ -402,7 +447,8 @@ export class Controller {
     this.#nextTurn = due
     this.#timer = setTimeout(() => {
       this.#timer = undefined
-      const next = this.#endpoint?.poll() ?? Date.now() + LONGEST_TURN_MS
+      const updates = this.#updates.poll()
+      const next = Math.min(updates, this.#endpoint?.poll() ?? Date.now() + LONGEST_TURN_MS)
       this.#schedule(Math.min(LONGEST_TURN_MS, Math.max(0, next - Date.now())))
     }, delay)
   }
