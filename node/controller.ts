@@ -26,6 +26,7 @@ import type { ControllerService, Session } from './service.ts'
 import { listSessions } from './session-list.ts'
 import { SwitchError } from './switch/errors.ts'
 import type { Switch } from './switch/switch.ts'
+import { ViaWatch, WATCH_MS } from './via-watch.ts'
 import { DATA_CIPHERS } from './vpn/data-keys.ts'
 import { VpnEndpoint } from './vpn/endpoint.ts'
 import type { ServerSession, SessionEnd } from './vpn/session.ts'
@@ -78,6 +79,8 @@ export class Controller {
   readonly #warnings = new Map<string, string>()
   readonly #routes: OverlayRoutes
   readonly #clients: ClientSessions
+  readonly #watch = new ViaWatch()
+  #watchedAt = 0
   readonly #updates: RouteUpdates<ServerSession>
   /** The revision of the routes that `#updates` knows of. */
   #toldRoutes = 0
@@ -382,7 +385,22 @@ export class Controller {
 
   /** What this controller reaches beyond the overlay. */
   #reach(): Pick<PresentFacts, 'gateway' | 'failing'> {
-    return { gateway: this.#switch?.tun !== undefined, failing: [] }
+    return { gateway: this.#switch?.tun !== undefined, failing: this.#watch.failing }
+  }
+
+  /** When to look again, ms since 1970. */
+  #watchVias(now: number): number {
+    if (now < this.#watchedAt + WATCH_MS) return this.#watchedAt + WATCH_MS
+    this.#watchedAt = now
+    const vias = this.#routes.contested().map(({ id, client, port }) => ({
+      id,
+      heardAt: this.#switch?.portStats(port)?.lastReceived || (this.#clients.of(client)?.openedAt ?? now),
+    }))
+    if (this.#watch.look(now, vias)) {
+      this.#mesh?.tell()
+      this.#routesChanged()
+    }
+    return vias.length > 0 ? now + WATCH_MS : now + LONGEST_TURN_MS
   }
 
   #reachOf(controller: ControllerId): Pick<PresentFacts, 'gateway' | 'failing'> | undefined {
@@ -448,7 +466,8 @@ export class Controller {
     this.#timer = setTimeout(() => {
       this.#timer = undefined
       const updates = this.#updates.poll()
-      const next = Math.min(updates, this.#endpoint?.poll() ?? Date.now() + LONGEST_TURN_MS)
+      const watch = this.#watchVias(Date.now())
+      const next = Math.min(updates, watch, this.#endpoint?.poll() ?? Number.POSITIVE_INFINITY)
       this.#schedule(Math.min(LONGEST_TURN_MS, Math.max(0, next - Date.now())))
     }, delay)
   }

@@ -94,8 +94,7 @@ export class OverlayRoutes {
     let active: Cidr | undefined
     return this.#home.views.routes().map(entry => {
       const way = this.#ways.of(entry)
-      const isFirst = active?.address !== entry.cidr.address || active.length !== entry.cidr.length
-      const isActive = isFirst && !('problem' in way)
+      const isActive = !('problem' in way) && !(active && isSame(active, entry.cidr))
       if (isActive) active = entry.cidr
       return { entry, way, active: isActive }
     })
@@ -149,6 +148,19 @@ export class OverlayRoutes {
       }
       const isOwn = via.kind === 'internet' || (via.kind === 'controller' && via.id === self)
       return isOwn && isGateway ? [{ id, address, from: 'kernel' }] : []
+    })
+  }
+
+  /** Vias through clients that are here, of prefixes that have others. */
+  contested(): { id: string; client: ClientId; port: number }[] {
+    const prefixes = this.#home.views.prefixes()
+    return prefixes.flatMap(({ cidr, via, id }, index) => {
+      const port = via.kind === 'client' ? this.#where.session(via.id) : undefined
+      const rivals = [prefixes[index - 1], prefixes[index + 1]].filter(
+        each => each && isSame(each.cidr, cidr),
+      )
+      if (via.kind !== 'client' || id === undefined || port === undefined || rivals.length === 0) return []
+      return [{ id, client: via.id, port }]
     })
   }
 
@@ -213,6 +225,10 @@ export class OverlayRoutes {
     const standing = client && views.standing(client)
     return standing === undefined || (!standing.usable && standing.reason !== 'disabled')
   }
+}
+
+function isSame(a: Cidr, b: Cidr): boolean {
+  return a.address === b.address && a.length === b.length
 }
 
 function isAt(via: RouteEntry['via'], controller: ControllerId): boolean {

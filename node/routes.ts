@@ -174,7 +174,8 @@ const PROBLEMS: Record<WayProblem, (entry: RouteEntry, fate: string) => string> 
   'out-of-reach': () => 'the controller is out of reach',
   'no-gateway': ({ via }) =>
     via.kind === 'internet' ? 'no controller in reach forwards' : 'the controller does not forward',
-  'probe-fails': ({ probe }) => `${probe} does not answer`,
+  'probe-fails': ({ probe }) =>
+    probe === undefined ? 'the client is silent' : `${probe} does not answer, or the client is silent`,
   'not-offered': () => 'not offered by this version',
 }
 
