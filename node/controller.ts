@@ -1,10 +1,10 @@
 // Puts the parts of a running controller together, and starts and stops them in order.
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
-import type { PresentFacts } from '../mesh/presence-types.ts'
 import type { Change } from '../state/batch.ts'
 import type { ClientId, ControllerId, SettingValue } from '../state/kinds.ts'
 import { Admission } from './admission.ts'
+import { Beyond, type Reach } from './beyond.ts'
 import { nextBoot } from './boot.ts'
 import { CertificateKeeper } from './certificate-keeper.ts'
 import { Certificates } from './certificates.ts'
@@ -26,7 +26,6 @@ import type { ControllerService, Session } from './service.ts'
 import { listSessions } from './session-list.ts'
 import { SwitchError } from './switch/errors.ts'
 import type { Switch } from './switch/switch.ts'
-import { ViaWatch, WATCH_MS } from './via-watch.ts'
 import { DATA_CIPHERS } from './vpn/data-keys.ts'
 import { VpnEndpoint } from './vpn/endpoint.ts'
 import type { ServerSession, SessionEnd } from './vpn/session.ts'
@@ -79,13 +78,12 @@ export class Controller {
   readonly #warnings = new Map<string, string>()
   readonly #routes: OverlayRoutes
   readonly #clients: ClientSessions
-  readonly #watch = new ViaWatch()
-  #watchedAt = 0
   readonly #updates: RouteUpdates<ServerSession>
   /** The revision of the routes that `#updates` knows of. */
   #toldRoutes = 0
   #switch: Switch | undefined
   #endpoint: VpnEndpoint | undefined
+  #beyond: Beyond | undefined
   #mesh: MeshRuntime | undefined
   #tls: TlsServer | undefined
   /** What `#tls` uses, to see changes. */
@@ -166,7 +164,7 @@ export class Controller {
           ...this.#endpoint?.counters,
           ...this.#mesh?.core.counters,
         }),
-        warnings: () => [...this.#warnings.values()],
+        warnings: () => [...this.#warnings.values(), ...(this.#beyond?.problems() ?? [])],
       },
     })
   }
@@ -208,6 +206,7 @@ export class Controller {
     this.#switch = network
     const endpoint = this.#startEndpoint(network, this.#tls)
     this.#endpoint = endpoint
+    this.#beyond = await this.#startBeyond(network)
     this.#mesh = await this.#startMesh(network)
     this.#listen(network, endpoint, this.#mesh)
     this.#stopFollowing = this.#home.replica.onChange(({ changes }) => this.#recordsChanged(changes))
@@ -264,6 +263,7 @@ export class Controller {
     this.#stopFollowing?.()
     this.#endpoint?.close()
     await this.#mesh?.stop()
+    await this.#beyond?.stop()
     await this.#switch?.stop()
     if (this.#switch) this.#events.append({ type: 'controller-stopped' })
     await this.#home.close()
@@ -292,6 +292,21 @@ export class Controller {
     })
   }
 
+  async #startBeyond(network: Switch): Promise<Beyond> {
+    const beyond = await Beyond.start({
+      home: this.#home,
+      network,
+      routes: this.#routes,
+      logger: this.#logger,
+      openedAt: client => this.#clients.of(client)?.openedAt,
+    })
+    beyond.onChange = () => {
+      this.#mesh?.tell()
+      this.#routesChanged()
+    }
+    return beyond
+  }
+
   async #startMesh(network: Switch): Promise<MeshRuntime> {
     const mesh = await MeshRuntime.start({
       home: this.#home,
@@ -301,7 +316,7 @@ export class Controller {
       startedAt: this.#startedAt,
       boot: await nextBoot(this.#home.directory, this.#startedAt),
       isDraining: () => this.#draining,
-      reach: () => this.#reach(),
+      reach: () => this.#beyond?.reach ?? { gateway: false, failing: [] },
       joins: this.#admission(),
     })
     mesh.onRoutes = () => this.#routesChanged()
@@ -383,28 +398,10 @@ export class Controller {
     return listSessions(this.#home, this.#clients.all(), this.#switch, this.#mesh?.core, isBehind)
   }
 
-  /** What this controller reaches beyond the overlay. */
-  #reach(): Pick<PresentFacts, 'gateway' | 'failing'> {
-    return { gateway: this.#switch?.tun !== undefined, failing: this.#watch.failing }
-  }
-
-  /** When to look again, ms since 1970. */
-  #watchVias(now: number): number {
-    if (now < this.#watchedAt + WATCH_MS) return this.#watchedAt + WATCH_MS
-    this.#watchedAt = now
-    const vias = this.#routes.contested().map(({ id, client, port }) => ({
-      id,
-      heardAt: this.#switch?.portStats(port)?.lastReceived || (this.#clients.of(client)?.openedAt ?? now),
-    }))
-    if (this.#watch.look(now, vias)) {
-      this.#mesh?.tell()
-      this.#routesChanged()
-    }
-    return vias.length > 0 ? now + WATCH_MS : now + LONGEST_TURN_MS
-  }
-
-  #reachOf(controller: ControllerId): Pick<PresentFacts, 'gateway' | 'failing'> | undefined {
-    return controller === this.#home.id ? this.#reach() : this.#mesh?.core.presence.of(controller)?.facts
+  #reachOf(controller: ControllerId): Reach | undefined {
+    return controller === this.#home.id
+      ? this.#beyond?.reach
+      : this.#mesh?.core.presence.of(controller)?.facts
   }
 
   /** Clients go to those controllers that are still part of the mesh. */
@@ -437,6 +434,7 @@ export class Controller {
 
   #setRoutes(): void {
     this.#switch?.setRoutes(this.#routes.table())
+    this.#beyond?.routesChanged()
   }
 
   /** Ends a client's session wherever it is; false when it has none. */
@@ -466,7 +464,7 @@ export class Controller {
     this.#timer = setTimeout(() => {
       this.#timer = undefined
       const updates = this.#updates.poll()
-      const watch = this.#watchVias(Date.now())
+      const watch = this.#beyond?.poll(Date.now()) ?? Number.POSITIVE_INFINITY
       const next = Math.min(updates, watch, this.#endpoint?.poll() ?? Number.POSITIVE_INFINITY)
       this.#schedule(Math.min(LONGEST_TURN_MS, Math.max(0, next - Date.now())))
     }, delay)

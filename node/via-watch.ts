@@ -13,9 +13,6 @@ export interface WatchedVia {
 const SILENT_MS = 3000
 /** ms that it has to be heard without a break to be used again. */
 const HOLD_MS = 3000
-/** ms between two looks. */
-export const WATCH_MS = 500
-
 export class ViaWatch {
   /** When each that fell silent may be used again, ms since 1970. */
   readonly #until = new Map<string, number>()
