@@ -69,8 +69,7 @@ export class ClientSessions {
   }
 
   push(session: ServerSession): string[] {
-    const own = new Set(session.subnets.map(formatCidr))
-    const routes = this.#init.routes.beyond().filter(cidr => !own.has(formatCidr(cidr)))
+    const routes = this.#init.routes.toldTo(session.client as ClientId)
     const { subnet } = this.#init.home.mesh
     const bypassed = this.#init.routes.bypassed()
     const options = pushOptions({

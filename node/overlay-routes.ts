@@ -53,6 +53,8 @@ export class OverlayRoutes {
   #version = -1
   #beyond: readonly Cidr[] = []
   #behind: ReadonlyMap<string, readonly Cidr[]> = new Map()
+  /** Prefixes that each client is a via of. */
+  #own: ReadonlyMap<string, ReadonlySet<string>> = new Map()
   #bypassed: readonly string[] = []
   #revision = 0
 
@@ -69,6 +71,13 @@ export class OverlayRoutes {
   beyond(): readonly Cidr[] {
     this.#derive()
     return this.#beyond
+  }
+
+  /** Those of `beyond` that a client is told: what lies behind itself is not among them. */
+  toldTo(client: ClientId): readonly Cidr[] {
+    this.#derive()
+    const own = this.#own.get(client)
+    return own === undefined ? this.#beyond : this.#beyond.filter(cidr => !own.has(formatCidr(cidr)))
   }
 
   /** What clients must reach beside the tunnel: public addresses, and names, of controllers that lie in `beyond`. */
@@ -190,21 +199,22 @@ export class OverlayRoutes {
     if (this.#version === replica.version) return
     this.#version = replica.version
     const beyond = new Map<string, Cidr>()
-    const behind = new Map<string, Cidr[]>()
+    const behind = new Map<string, Map<string, Cidr>>()
     for (const { source, cidr, via } of views.prefixes()) {
       if (source === 'address') continue
       if (!this.#isDead(via)) beyond.set(formatCidr(cidr), cidr)
       if (via.kind !== 'client') continue
-      const own = behind.get(via.id)
-      if (own === undefined) behind.set(via.id, [cidr])
-      else if (!own.some(each => formatCidr(each) === formatCidr(cidr))) own.push(cidr)
+      const own = behind.get(via.id) ?? new Map<string, Cidr>()
+      behind.set(via.id, own.set(formatCidr(cidr), cidr))
     }
     const before = `${this.#beyond.map(formatCidr)} ${this.#bypassed}`
     this.#beyond = [...beyond.values()]
     // Addresses of the overlay are those of its clients and controllers, whatever else lies behind one.
+    const withoutOverlay = (cidr: Cidr) => cidrWithout(cidr, mesh.subnet)
     this.#behind = new Map(
-      [...behind].map(([client, own]) => [client, own.flatMap(cidr => cidrWithout(cidr, mesh.subnet))]),
+      [...behind].map(([client, own]) => [client, [...own.values()].flatMap(withoutOverlay)]),
     )
+    this.#own = new Map([...behind].map(([client, own]) => [client, new Set(own.keys())]))
     const dialled = views.controllers().map(({ value }) => publicAddresses(value))
     const isInside = (address: number) => this.#beyond.some(cidr => cidrContains(cidr, address))
     const hasDefault = this.#beyond.some(({ length }) => length < DEFAULT_LENGTH)

@@ -122,6 +122,10 @@ test('the route of a revoked client is shown as dead, and can be removed', async
     await service.revokeClient('site')
     const [route] = (await service.routes()).filter(({ cidr }) => cidr === '192.168.5.0/24')
     assert.partialDeepStrictEqual(route, { via: 'client:site', state: 'down' })
-    assert.equal((await service.removeRoute('192.168.5.0/24', 'client:site')).changed, 1)
+    // A new client of that name is another: the route stays that of the old one.
+    await service.addClient({ name: 'site' })
+    const [{ via }] = (await service.routes()).filter(({ cidr }) => cidr === '192.168.5.0/24')
+    assert.match(via, /^client:[0-9a-f]{16}$/)
+    assert.equal((await service.removeRoute('192.168.5.0/24', via)).changed, 1)
   })
 })
