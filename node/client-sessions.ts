@@ -69,10 +69,16 @@ export class ClientSessions {
   }
 
   push(session: ServerSession): string[] {
-    const own = new Set(session.subnets.map(formatCidr))
-    const routes = this.#init.routes.beyond().filter(cidr => !own.has(formatCidr(cidr)))
+    const routes = this.#init.routes.toldTo(session.client as ClientId)
     const { subnet } = this.#init.home.mesh
-    const options = pushOptions({ address: session.address, subnet, gateway: gatewayOf(subnet), routes })
+    const bypassed = this.#init.routes.bypassed()
+    const options = pushOptions({
+      address: session.address,
+      subnet,
+      gateway: gatewayOf(subnet),
+      routes,
+      bypassed,
+    })
     if (!session.takesRemotes) return options
     return [...options, ...remotesOptions(dialledEndpoints(this.#init.home))]
   }

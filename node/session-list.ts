@@ -14,14 +14,22 @@ export function listSessions(
   local: Iterable<ServerSession>,
   network: Switch | undefined,
   core: MeshCore | undefined,
+  isBehind: (session: ServerSession) => boolean,
 ): Session[] {
-  const here = [...local].map(session => describe(session, home.config.controller, network))
+  const here = [...local].map(session => ({
+    ...describe(session, home.config.controller, network),
+    routesBehind: isBehind(session),
+  }))
   const known = new Set(here.map(each => each.client))
   const elsewhere = core ? remoteSessions(home, core).filter(each => !known.has(each.client)) : []
   return [...here, ...elsewhere].sort((a, b) => (a.client < b.client ? -1 : a.client > b.client ? 1 : 0))
 }
 
-function describe(session: ServerSession, controller: string, network: Switch | undefined): Session {
+function describe(
+  session: ServerSession,
+  controller: string,
+  network: Switch | undefined,
+): Omit<Session, 'routesBehind'> {
   const stats = network?.portStats(session.peerId)
   return {
     client: session.name,
@@ -65,6 +73,7 @@ function remoteSessions({ id, views, replica }: Home, { presence }: MeshCore): S
         keyDerivation: '',
         tls: '',
         version: '',
+        routesBehind: false,
       })
     }
   }

@@ -11,11 +11,14 @@ import type {
   Pack,
   PackFormat,
   PackOptions,
+  RefreshRequest,
   Route,
   RouteChange,
+  RouteUpdates,
   Session,
   StateRecord,
   Status,
+  StoredOn,
   Verification,
 } from '../service.ts'
 import { ServiceError } from '../service-error.ts'
@@ -56,6 +59,10 @@ export class RemoteController implements ControllerService {
   kickClient = (name: string) => this.#post<{ kicked: boolean }>(clientPath(name, 'kick'))
   addRoute = (route: AddRoute) => this.#post<RouteChange>('/v1/routes', route)
   removeRoute = (cidr: string, via?: string) => this.#post<RouteChange>('/v1/routes/remove', { cidr, via })
+  routeUpdates = () => this.#get<RouteUpdates>('/v1/routes/updates')
+  setRouteUpdates = (updates: RouteUpdates) => this.#post<RouteUpdates>('/v1/routes/updates', updates)
+  refreshClients = (request: RefreshRequest) =>
+    this.#post<{ storedOn: StoredOn }>('/v1/routes/refresh', request)
   drain = () => this.#post<Drained>('/v1/drain')
   serve = () => this.#post<Drained>('/v1/serve')
   invite = (ttlSeconds?: number) => this.#post<Invitation>('/v1/invites', { ttlSeconds })

@@ -17,6 +17,7 @@ import { IcmpLimiter } from './icmp-limiter.ts'
 import { decrementTtl, destination, IPV4, PROTOCOL, protocol, source, totalLength, validate } from './ipv4.ts'
 import type { Keys } from './keys.ts'
 import type { Links } from './links.ts'
+import type { PortEchoes } from './port-echoes.ts'
 import type { PortSender } from './port-sender.ts'
 import type { Ports } from './ports.ts'
 import { isProbe } from './probe.ts'
@@ -43,6 +44,7 @@ export interface ForwarderParts {
   sender: PortSender
   links: Links
   sessions: SessionPaths
+  echoes: PortEchoes
   counters: Float64Array
   /** Undefined: the switch itself answers to its addresses. */
   tun: Tun | undefined
@@ -68,6 +70,7 @@ export class Forwarder {
   readonly #sender: PortSender
   readonly #links: Links
   readonly #sessions: SessionPaths
+  readonly #echoes: PortEchoes
   readonly #counters: Float64Array
   readonly #tun: Tun | undefined
   readonly #notices: Notices
@@ -88,12 +91,13 @@ export class Forwarder {
   readonly #answer = new Arena(MAX_PACKET + 1)
   readonly #ping = new Arena(PING.length)
 
-  constructor({ ports, keys, sender, links, sessions, counters, tun, notices, origin }: ForwarderParts) {
+  constructor({ ports, keys, sender, links, sessions, echoes, counters, tun, notices, origin }: ForwarderParts) {
     this.#ports = ports
     this.#keys = keys
     this.#sender = sender
     this.#links = links
     this.#sessions = sessions
+    this.#echoes = echoes
     this.#counters = counters
     this.#tun = tun
     this.#notices = notices
@@ -210,6 +214,7 @@ export class Forwarder {
     }
     const length = totalLength(view, 0)
     if (protocol(view, 0) === PROTOCOL.icmp && this.#sessions.received(port, this.#packet, length)) return
+    if (this.#echoes.received(port, this.#packet, length)) return
     this.#route(port, this.table.lookup(destination(view, 0)), length)
   }
 

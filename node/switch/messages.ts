@@ -44,17 +44,22 @@ export type Command =
   | { type: 'dropKey'; slot: number; keyId: number }
   /** An encoded ForwardingTable. */
   | { type: 'routes'; table: Int32Array<ArrayBuffer> }
+  /** An echo request to an overlay address or one behind it, u32, see port-echoes.ts. */
+  | { type: 'echo'; slot: number; to: number; token: Uint8Array<ArrayBuffer> }
   /** Packets to send, see control-batch.ts. */
   | { type: 'control'; batch: ArrayBuffer; count: number }
 
 /** Something about one port. Its generation tells it from a later port in the same slot. */
 export interface PortEvent {
   /** `up` and `down` are of links. */
-  kind: 'float' | 'idle' | 'exit' | 'rekey' | 'up' | 'down'
+  kind: 'float' | 'idle' | 'exit' | 'rekey' | 'up' | 'down' | 'echo'
   slot: number
   generation: number
   /** Where to, for `float`. */
   path?: Path
+  /** Who answered, u32, for `echo`, and the request's token. */
+  from?: number
+  token?: Uint8Array<ArrayBuffer>
 }
 
 /** Switch to main thread. */

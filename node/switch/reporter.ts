@@ -91,6 +91,12 @@ export class Reporter implements Notices {
     this.#event(up ? 'up' : 'down', port)
   }
 
+  /** An answer to an echo request that left by this port. */
+  echoed(port: number, from: number, token: Uint8Array<ArrayBuffer>): void {
+    const generation = this.#ports.stats.generation(port)
+    this.#events.push({ kind: 'echo', slot: port, generation, from, token })
+  }
+
   rekeyDue(port: number): void {
     this.#event('rekey', port)
   }

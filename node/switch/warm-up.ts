@@ -10,6 +10,7 @@ import { LinkStats } from './link-stats.ts'
 import { Links } from './links.ts'
 import { type Listener, listen } from './listener.ts'
 import { Outbox } from './outbox.ts'
+import { PortEchoes } from './port-echoes.ts'
 import { PortSender } from './port-sender.ts'
 import { Ports } from './ports.ts'
 import { SessionPaths } from './session-paths.ts'
@@ -59,7 +60,8 @@ function bounce(listener: Listener): void {
   const notices = { control() {}, floated() {}, exited() {} }
   const origin = { address: ADDRESSES[1], broadcast: 0xffffffff }
   const sessions = new SessionPaths(ports, prober, ADDRESSES[1])
-  const parts = { ports, keys, sender, links, sessions, counters }
+  const echoes = new PortEchoes(PORTS.length, sender, ADDRESSES[0], () => {})
+  const parts = { ports, keys, sender, links, sessions, echoes, counters }
   const forwarder = new Forwarder({ ...parts, tun: undefined, notices, origin })
   const path = new Arena(PATH_STRIDE)
   const { host, port } = listener

@@ -13,6 +13,7 @@ import { type Listener, listen } from './listener.ts'
 import { Loop } from './loop.ts'
 import { type Command, longestPacket, type Report, unpackSecrets, type WorkerInit } from './messages.ts'
 import { Outbox } from './outbox.ts'
+import { PortEchoes } from './port-echoes.ts'
 import { PortSender } from './port-sender.ts'
 import { Ports } from './ports.ts'
 import { Reporter } from './reporter.ts'
@@ -66,6 +67,9 @@ function run(): void {
   const rekeyDue = (port: number): void => reporter.rekeyDue(port)
   const sender = new PortSender({ ports, keys, outbox, counters, rekeyDue })
   const prober = new SizeProber(ports, keys, listeners, counters, longestPacket(init.mtu) + MAX_OVERHEAD)
+  const echoes = new PortEchoes(init.maxPorts, sender, init.address, (port, from, token) =>
+    reporter.echoed(port, from, token),
+  )
   const links = new Links({
     ports,
     sender,
@@ -75,10 +79,20 @@ function run(): void {
     changed: (port, up) => reporter.changed(port, up),
   })
   const sessions = new SessionPaths(ports, prober, init.gateway)
-  const notices = reporter
-  const forwarder = new Forwarder({ ports, keys, sender, links, sessions, counters, tun, notices, origin })
+  const forwarder = new Forwarder({
+    ports,
+    keys,
+    sender,
+    links,
+    sessions,
+    echoes,
+    counters,
+    tun,
+    notices: reporter,
+    origin,
+  })
   const wakeup = newWakeup()
-  const commands = commandHandler({ ports, keys, links, sessions, forwarder, outbox, reporter })
+  const commands = commandHandler({ ports, keys, links, sessions, echoes, forwarder, outbox, reporter })
   const loop = new Loop({
     listeners,
     tun,
@@ -113,6 +127,7 @@ interface Commanded {
   keys: Keys
   links: Links
   sessions: SessionPaths
+  echoes: PortEchoes
   forwarder: Forwarder
   outbox: Outbox
   reporter: Reporter
@@ -124,6 +139,7 @@ function commandHandler({
   keys,
   links,
   sessions,
+  echoes,
   forwarder,
   outbox,
   reporter,
@@ -188,6 +204,9 @@ function commandHandler({
         return
       case 'routes':
         forwarder.table = ForwardingTable.fromEncoded(command.table)
+        return
+      case 'echo':
+        echoes.send(command.slot, command.to, command.token)
         return
       case 'control':
         Atomics.sub(init.signals, SIGNAL.outgoing, command.count)

@@ -48,6 +48,7 @@ export type SessionCounter =
   | 'renegotiationTooSoon'
   | 'renegotiations'
   | 'renegotiationsFailed'
+  | 'pushUpdates'
 
 /** What a session asks of the endpoint. */
 export interface SessionHost {
