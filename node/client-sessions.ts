@@ -4,6 +4,7 @@ import type { Presence } from '../mesh/presence.ts'
 import { type Cidr, formatCidr, formatIpv4 } from '../state/address.ts'
 import { gatewayOf } from '../state/allocator.ts'
 import { type ClientId, parseSerial } from '../state/kinds.ts'
+import { pushedDns } from './dns/settings.ts'
 import type { EventLog } from './events.ts'
 import type { Home } from './home.ts'
 import type { OverlayRoutes } from './overlay-routes.ts'
@@ -72,7 +73,8 @@ export class ClientSessions {
     const own = new Set(session.subnets.map(formatCidr))
     const routes = this.#init.routes.beyond().filter(cidr => !own.has(formatCidr(cidr)))
     const { subnet } = this.#init.home.mesh
-    const options = pushOptions({ address: session.address, subnet, gateway: gatewayOf(subnet), routes })
+    const dns = pushedDns(this.#init.home)
+    const options = pushOptions({ address: session.address, subnet, gateway: gatewayOf(subnet), routes, dns })
     if (!session.takesRemotes) return options
     return [...options, ...remotesOptions(dialledEndpoints(this.#init.home))]
   }

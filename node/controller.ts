@@ -7,6 +7,7 @@ import { nextBoot } from './boot.ts'
 import { CertificateKeeper } from './certificate-keeper.ts'
 import { Certificates } from './certificates.ts'
 import { ClientSessions } from './client-sessions.ts'
+import { Dns } from './dns/dns.ts'
 import { EventFile } from './event-file.ts'
 import { EventLog } from './events.ts'
 import { Home } from './home.ts'
@@ -77,6 +78,7 @@ export class Controller {
   #switch: Switch | undefined
   #endpoint: VpnEndpoint | undefined
   #mesh: MeshRuntime | undefined
+  #dns: Dns | undefined
   #tls: TlsServer | undefined
   /** What `#tls` uses, to see changes. */
   #credentials = ''
@@ -144,7 +146,9 @@ export class Controller {
           ...this.#switch?.counters(),
           ...this.#endpoint?.counters,
           ...this.#mesh?.core.counters,
+          ...this.#dns?.counters,
         }),
+        dns: () => this.#dns?.serves ?? [],
         warnings: () => [...this.#warnings.values()],
       },
     })
@@ -189,6 +193,7 @@ export class Controller {
     this.#endpoint = endpoint
     this.#mesh = await this.#startMesh(network)
     this.#listen(network, endpoint, this.#mesh)
+    this.#dns = await this.#startDns(network)
     this.#stopFollowing = this.#home.replica.onChange(() => this.#recordsChanged())
     this.#setRoutes()
     this.#schedule(0)
@@ -242,6 +247,7 @@ export class Controller {
     this.#keeper.stop()
     this.#stopFollowing?.()
     this.#endpoint?.close()
+    await this.#dns?.stop()
     await this.#mesh?.stop()
     await this.#switch?.stop()
     if (this.#switch) this.#events.append({ type: 'controller-stopped' })
@@ -292,6 +298,19 @@ export class Controller {
     return mesh
   }
 
+  async #startDns(network: Switch): Promise<Dns> {
+    const dns = new Dns({
+      home: this.#home,
+      network,
+      logger: this.#logger,
+      warn: warning => this.#warn('dns', warning),
+      random: randomBytes,
+      now: Date.now,
+    })
+    await dns.start()
+    return dns
+  }
+
   /** Lets newcomers in that were invited, and tells of it. */
   #admission(): Admission {
     return new Admission({
@@ -340,6 +359,7 @@ export class Controller {
     this.#noticeRemoval()
     this.#clients.review(endpoint.sessions())
     this.#useCertificates()
+    this.#dns?.review()
     this.#routesChanged()
     this.#schedule(0)
   }

@@ -8,6 +8,8 @@ import type { Via } from '../state/routing-table.ts'
 import type { ClientView } from '../state/views.ts'
 import type { Certificates } from './certificates.ts'
 import { Clients } from './clients.ts'
+import { formatForwarder } from './dns/forwarders.ts'
+import { changeDns, type DnsChange, dnsSettings } from './dns/settings.ts'
 import type { EventLog } from './events.ts'
 import type { Home } from './home.ts'
 import { Invites } from './invites.ts'
@@ -37,6 +39,7 @@ import {
   type Status,
   type Verification,
 } from './service.ts'
+import type { DnsState } from './service-dns.ts'
 import type { ControllerEntry, Invitation, Removal } from './service-membership.ts'
 import { holderName, listConflicts, listRecords } from './state-view.ts'
 
@@ -57,6 +60,8 @@ export interface Live {
   isDraining(): boolean
   mesh(): MeshRuntime | undefined
   counters(): Record<string, number>
+  /** By what DNS is served here. */
+  dns(): ('udp' | 'tcp')[]
   warnings(): string[]
 }
 
@@ -231,6 +236,26 @@ export class LocalService implements ControllerService {
       const { cidr, count } = await this.#routes.remove(text, via)
       this.#events.append({ type: 'route-removed', cidr, ...(via === undefined ? {} : { via }) })
       return { cidr, changed: count, storedOn: await this.#storedOn() }
+    })
+  }
+
+  async dns(): Promise<DnsState> {
+    const { enabled, domain = null, server, forwarders } = dnsSettings(this.#home)
+    return {
+      enabled,
+      domain,
+      server: formatIpv4(server),
+      forwarders: forwarders.map(formatForwarder),
+      serves: this.#live?.dns() ?? [],
+    }
+  }
+
+  changeDns(change: DnsChange): Promise<DnsState> {
+    return this.#writing(async () => {
+      await changeDns(this.#home, change)
+      const state = await this.dns()
+      this.#events.append({ type: 'dns-changed', enabled: state.enabled, forwarders: state.forwarders })
+      return { ...state, storedOn: await this.#storedOn() }
     })
   }
 

@@ -32,6 +32,8 @@ export interface PushContext {
   gateway: OverlayAddress
   /** Prefixes reached through the overlay beside the subnet itself, without those behind the client. */
   routes: readonly Cidr[]
+  /** Where names of the overlay are asked for, and their domain; undefined without DNS. */
+  dns?: { server: OverlayAddress; domain: string }
 }
 
 /** The network part of PUSH_REPLY, in `topology subnet` form (openvpn(8), --topology). */
@@ -46,5 +48,11 @@ export function pushOptions(context: PushContext): string[] {
     ...context.routes.map(
       route => `route ${formatIpv4(route.address)} ${formatIpv4(cidrMask(route.length))}`,
     ),
+    ...(context.dns === undefined ? [] : dnsOptions(context.dns)),
   ]
+}
+
+/** openvpn(8), --dhcp-option: what clients do with them is for their system's scripts or services. */
+function dnsOptions({ server, domain }: { server: OverlayAddress; domain: string }): string[] {
+  return [`dhcp-option DNS ${formatIpv4(server)}`, `dhcp-option DOMAIN ${domain}`]
 }

@@ -18,6 +18,7 @@ import type {
   Status,
   Verification,
 } from '../service.ts'
+import type { ChangeDns, DnsState } from '../service-dns.ts'
 import { ServiceError } from '../service-error.ts'
 import type { ControllerEntry, Invitation, Removal } from '../service-membership.ts'
 import type { ErrorBody } from './errors.ts'
@@ -56,6 +57,8 @@ export class RemoteController implements ControllerService {
   kickClient = (name: string) => this.#post<{ kicked: boolean }>(clientPath(name, 'kick'))
   addRoute = (route: AddRoute) => this.#post<RouteChange>('/v1/routes', route)
   removeRoute = (cidr: string, via?: string) => this.#post<RouteChange>('/v1/routes/remove', { cidr, via })
+  dns = () => this.#get<DnsState>('/v1/dns')
+  changeDns = (change: ChangeDns) => this.#post<DnsState>('/v1/dns', change)
   drain = () => this.#post<Drained>('/v1/drain')
   serve = () => this.#post<Drained>('/v1/serve')
   invite = (ttlSeconds?: number) => this.#post<Invitation>('/v1/invites', { ttlSeconds })

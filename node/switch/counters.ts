@@ -89,6 +89,8 @@ export const COUNTER = {
   probeTx: 42,
   /** Dropped: came by a backbone link, and the route leads back by the same. */
   sentBack: 43,
+  /** Dropped: queries to this machine that the main thread was too slow for. */
+  queryQueueFull: 44,
 } as const
 
 export type CounterName = keyof typeof COUNTER

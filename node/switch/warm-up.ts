@@ -55,7 +55,7 @@ function bounce(listener: Listener): void {
   const prober = new SizeProber(ports, keys, [listener], counters, PACKET_BYTES + OVERHEAD)
   const stats = LinkStats.allocate(0)
   const links = new Links({ ports, sender, prober, stats, counters, changed() {} })
-  const notices = { control() {}, floated() {}, exited() {} }
+  const notices = { control() {}, floated() {}, exited() {}, query() {} }
   const origin = { address: ADDRESSES[1], broadcast: 0xffffffff }
   const forwarder = new Forwarder({ ports, keys, sender, links, counters, tun: undefined, notices, origin })
   const path = new Arena(PATH_STRIDE)

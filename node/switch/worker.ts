@@ -173,6 +173,9 @@ function commandHandler({ ports, keys, links, forwarder, outbox, reporter }: Com
       case 'control':
         Atomics.sub(init.signals, SIGNAL.outgoing, command.count)
         control.send(command.batch)
+        return
+      case 'packet':
+        forwarder.fromSelf(command.packet)
     }
   }
   return () => {
