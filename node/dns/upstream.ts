@@ -61,12 +61,12 @@ export class Upstream {
     return [...servers.filter(isPreferred), ...servers.filter(server => !isPreferred(server))]
   }
 
-  /** @param start begins an exchange that settles once, and returns what ends it */
+  /** @param start begins an exchange that settles later, and returns what ends it */
   #within(start: (settle: Settle) => () => void): Promise<Uint8Array | undefined> {
     return new Promise(resolve => {
       const settle: Settle = answer => {
+        if (!this.#cancels.delete(cancel)) return
         clearTimeout(timer)
-        this.#cancels.delete(cancel)
         end()
         resolve(answer)
       }
@@ -85,15 +85,18 @@ function nameOf({ host, port }: HostPort): string {
 function askByUdp(server: HostPort, query: Uint8Array, accepts: Accepts, settle: Settle): () => void {
   const socket = createSocket(server.family === 'ipv6' ? 'udp6' : 'udp4')
   // Such as "connection refused", which an ICMP error of the server's host becomes.
-  socket.once('error', () => settle(undefined))
+  socket.on('error', () => settle(undefined))
   socket.on('message', message => {
     if (accepts(message)) settle(message)
   })
-  // Connected: the kernel drops what comes from elsewhere.
-  socket.connect(server.port, server.host, () => socket.send(query))
+  let open = true
+  // Connected: the kernel drops what comes from elsewhere. What the types lack: it is told an error here.
+  socket.connect(server.port, server.host, (error?: Error) => {
+    if (error) settle(undefined)
+    else if (open) socket.send(query)
+  })
   return () => {
-    socket.removeAllListeners()
-    socket.on('error', () => {})
+    open = false
     socket.close()
   }
 }
@@ -105,11 +108,7 @@ function askByTcp(server: HostPort, query: Uint8Array, accepts: Accepts, settle:
     const [message] = reader.take(chunk) ?? []
     if (message !== undefined) settle(accepts(message) ? message : undefined)
   })
-  socket.once('error', () => settle(undefined))
+  socket.on('error', () => settle(undefined))
   socket.once('close', () => settle(undefined))
-  return () => {
-    socket.removeAllListeners()
-    socket.on('error', () => {})
-    socket.destroy()
-  }
+  return () => socket.destroy()
 }
