@@ -4,6 +4,7 @@ import type { Presence } from '../mesh/presence.ts'
 import { type Cidr, formatCidr, formatIpv4 } from '../state/address.ts'
 import { gatewayOf } from '../state/allocator.ts'
 import { type ClientId, parseSerial } from '../state/kinds.ts'
+import { pushedDns } from './dns/settings.ts'
 import type { EventLog } from './events.ts'
 import type { Home } from './home.ts'
 import type { OverlayRoutes } from './overlay-routes.ts'
@@ -78,6 +79,7 @@ export class ClientSessions {
       gateway: gatewayOf(subnet),
       routes,
       bypassed,
+      dns: pushedDns(this.#init.home),
     })
     if (!session.takesRemotes) return options
     return [...options, ...remotesOptions(dialledEndpoints(this.#init.home))]

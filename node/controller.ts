@@ -9,6 +9,7 @@ import { nextBoot } from './boot.ts'
 import { CertificateKeeper } from './certificate-keeper.ts'
 import { Certificates } from './certificates.ts'
 import { ClientSessions } from './client-sessions.ts'
+import { Dns } from './dns/dns.ts'
 import { EventFile } from './event-file.ts'
 import { EventLog } from './events.ts'
 import { Home } from './home.ts'
@@ -85,6 +86,7 @@ export class Controller {
   #endpoint: VpnEndpoint | undefined
   #beyond: Beyond | undefined
   #mesh: MeshRuntime | undefined
+  #dns: Dns | undefined
   #tls: TlsServer | undefined
   /** What `#tls` uses, to see changes. */
   #credentials = ''
@@ -163,7 +165,9 @@ export class Controller {
           ...this.#switch?.counters(),
           ...this.#endpoint?.counters,
           ...this.#mesh?.core.counters,
+          ...this.#dns?.counters,
         }),
+        dns: () => this.#dns?.serves ?? [],
         warnings: () => [...this.#warnings.values(), ...(this.#beyond?.problems() ?? [])],
       },
     })
@@ -209,6 +213,7 @@ export class Controller {
     this.#beyond = await this.#startBeyond(network)
     this.#mesh = await this.#startMesh(network)
     this.#listen(network, endpoint, this.#mesh)
+    this.#dns = await this.#startDns(network)
     this.#stopFollowing = this.#home.replica.onChange(({ changes }) => this.#recordsChanged(changes))
     this.#setRoutes()
     this.#schedule(0)
@@ -262,6 +267,7 @@ export class Controller {
     this.#keeper.stop()
     this.#stopFollowing?.()
     this.#endpoint?.close()
+    await this.#dns?.stop()
     await this.#mesh?.stop()
     await this.#beyond?.stop()
     await this.#switch?.stop()
@@ -328,6 +334,19 @@ export class Controller {
     return mesh
   }
 
+  async #startDns(network: Switch): Promise<Dns> {
+    const dns = new Dns({
+      home: this.#home,
+      network,
+      logger: this.#logger,
+      warn: warning => this.#warn('dns', warning),
+      random: randomBytes,
+      now: Date.now,
+    })
+    await dns.start()
+    return dns
+  }
+
   /** Lets newcomers in that were invited, and tells of it. */
   #admission(): Admission {
     return new Admission({
@@ -376,6 +395,7 @@ export class Controller {
     this.#noticeRemoval()
     this.#clients.review(endpoint.sessions())
     this.#useCertificates()
+    this.#dns?.review()
     this.#routesChanged()
     this.#tellClients(changes)
     this.#schedule(0)

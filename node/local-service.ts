@@ -7,6 +7,8 @@ import type { ClientId, Serial } from '../state/kinds.ts'
 import type { ClientView } from '../state/views.ts'
 import type { Certificates } from './certificates.ts'
 import { Clients } from './clients.ts'
+import { formatForwarder } from './dns/forwarders.ts'
+import { changeDns, type DnsChange, dnsSettings } from './dns/settings.ts'
 import type { EventLog } from './events.ts'
 import type { Home } from './home.ts'
 import { Invites } from './invites.ts'
@@ -41,6 +43,7 @@ import {
   type StoredOn,
   type Verification,
 } from './service.ts'
+import type { DnsState } from './service-dns.ts'
 import type { ControllerEntry, Invitation, Removal } from './service-membership.ts'
 import { listConflicts, listRecords } from './state-view.ts'
 
@@ -61,6 +64,8 @@ export interface Live {
   isDraining(): boolean
   mesh(): MeshRuntime | undefined
   counters(): Record<string, number>
+  /** By what DNS is served here. */
+  dns(): ('udp' | 'tcp')[]
   warnings(): string[]
 }
 
@@ -249,6 +254,26 @@ export class LocalService implements ControllerService {
       const ids = clients?.map(name => this.#clients.get(name).id)
       await this.#home.replica.write(() => [refreshOp(Date.now(), over, ids)])
       return { storedOn: await this.#storedOn() }
+    })
+  }
+
+  async dns(): Promise<DnsState> {
+    const { enabled, domain = null, server, forwarders } = dnsSettings(this.#home)
+    return {
+      enabled,
+      domain,
+      server: formatIpv4(server),
+      forwarders: forwarders.map(formatForwarder),
+      serves: this.#live?.dns() ?? [],
+    }
+  }
+
+  changeDns(change: DnsChange): Promise<DnsState> {
+    return this.#writing(async () => {
+      await changeDns(this.#home, change)
+      const state = await this.dns()
+      this.#events.append({ type: 'dns-changed', enabled: state.enabled, forwarders: state.forwarders })
+      return { ...state, storedOn: await this.#storedOn() }
     })
   }
 

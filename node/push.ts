@@ -37,6 +37,8 @@ export interface PushContext {
   routes: readonly Cidr[]
   /** Addresses and names of controllers, which stay reachable beside the tunnel. */
   bypassed?: readonly string[]
+  /** Where names of the overlay are asked for, and their domain; undefined without DNS. */
+  dns?: { server: OverlayAddress; domain: string }
 }
 
 /** The network part of PUSH_REPLY, in `topology subnet` form (openvpn(8), --topology). */
@@ -50,6 +52,7 @@ export function pushOptions(context: PushContext): string[] {
     `ifconfig ${formatIpv4(context.address)} ${mask}`,
     ...new Set(context.routes.flatMap(routeOptions)),
     ...(context.bypassed ?? []).map(host => `route ${host} 255.255.255.255 net_gateway`),
+    ...(context.dns === undefined ? [] : dnsOptions(context.dns)),
   ]
 }
 
@@ -60,4 +63,9 @@ export function pushOptions(context: PushContext): string[] {
 function routeOptions({ address, length }: Cidr): string[] {
   if (length === 0) return ['route 0.0.0.0 128.0.0.0', 'route 128.0.0.0 128.0.0.0']
   return [`route ${formatIpv4(address)} ${formatIpv4(cidrMask(length))}`]
+}
+
+/** openvpn(8), --dhcp-option: what clients do with them is for their system's scripts or services. */
+function dnsOptions({ server, domain }: { server: OverlayAddress; domain: string }): string[] {
+  return [`dhcp-option DNS ${formatIpv4(server)}`, `dhcp-option DOMAIN ${domain}`]
 }

@@ -21,6 +21,7 @@ import type {
   StoredOn,
   Verification,
 } from '../service.ts'
+import type { ChangeDns, DnsState } from '../service-dns.ts'
 import { ServiceError } from '../service-error.ts'
 import type { ControllerEntry, Invitation, Removal } from '../service-membership.ts'
 import type { ErrorBody } from './errors.ts'
@@ -63,6 +64,8 @@ export class RemoteController implements ControllerService {
   setRouteUpdates = (updates: RouteUpdates) => this.#post<RouteUpdates>('/v1/routes/updates', updates)
   refreshClients = (request: RefreshRequest) =>
     this.#post<{ storedOn: StoredOn }>('/v1/routes/refresh', request)
+  dns = () => this.#get<DnsState>('/v1/dns')
+  changeDns = (change: ChangeDns) => this.#post<DnsState>('/v1/dns', change)
   drain = () => this.#post<Drained>('/v1/drain')
   serve = () => this.#post<Drained>('/v1/serve')
   invite = (ttlSeconds?: number) => this.#post<Invitation>('/v1/invites', { ttlSeconds })

@@ -95,6 +95,8 @@ export const COUNTER = {
   tunWrites: 45,
   /** Dropped: a super-packet of the kernel's that made no sense. */
   badOffload: 46,
+  /** Dropped: queries to this machine that the main thread was too slow for. */
+  queryQueueFull: 47,
 } as const
 
 export type CounterName = keyof typeof COUNTER

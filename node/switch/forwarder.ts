@@ -4,6 +4,7 @@ import { OCC_EXIT, OCC_MAGIC, PING } from '../vpn/in-tunnel.ts'
 import { Coalescer } from './coalescer.ts'
 import { COUNTER } from './counters.ts'
 import { OPEN } from './data-limits.ts'
+import { isDnsQuery } from './dns-query.ts'
 import { planFragments, writeFragment } from './fragment.ts'
 import {
   type ErrorOrigin,
@@ -36,6 +37,8 @@ export interface Notices {
   control(socket: number, batch: ReceiveBatch, i: number, at: number, length: number): void
   floated(port: number): void
   exited(port: number): void
+  /** DNS query, a valid IPv4 packet of `length` bytes, to an address of this machine, which has no TUN. */
+  query(packet: Arena, length: number): void
 }
 
 export interface ForwarderParts {
@@ -91,7 +94,18 @@ export class Forwarder {
   readonly #answer = new Arena(MAX_PACKET + 1)
   readonly #ping = new Arena(PING.length)
 
-  constructor({ ports, keys, sender, links, sessions, echoes, counters, tun, notices, origin }: ForwarderParts) {
+  constructor({
+    ports,
+    keys,
+    sender,
+    links,
+    sessions,
+    echoes,
+    counters,
+    tun,
+    notices,
+    origin,
+  }: ForwarderParts) {
     this.#ports = ports
     this.#keys = keys
     this.#sender = sender
@@ -353,6 +367,10 @@ export class Forwarder {
 
   /** The packet is for the switch's own address, and there is no TUN to take it. */
   #toSelf(from: number): void {
+    if (isDnsQuery(this.#packet.view, 0)) {
+      this.#notices.query(this.#packet, totalLength(this.#packet.view, 0))
+      return
+    }
     const length = writeEchoReply(this.#packet, 0, this.#answer, 0)
     if (length === 0) {
       this.#refuse(from, ICMP_ERROR.protocolUnreachable, COUNTER.notForUs)
@@ -360,6 +378,14 @@ export class Forwarder {
     }
     this.#counters[COUNTER.echoReplies]++
     this.#answerTo(from, length)
+  }
+
+  /** Sends a valid packet of this machine's own to the port that its destination is at, if any. */
+  fromSelf(packet: Uint8Array): void {
+    this.#packet.bytes.set(packet)
+    const hop = this.table.lookup(destination(this.#packet.view, 0))
+    if (hop >= 0 && this.#ports.find(hop) !== 0) this.#route(NO_PORT, hop, packet.length)
+    else this.#counters[COUNTER.unreachable]++
   }
 
   /** Drops the packet and tells its sender why. */

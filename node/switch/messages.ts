@@ -48,6 +48,8 @@ export type Command =
   | { type: 'echo'; slot: number; to: number; token: Uint8Array<ArrayBuffer> }
   /** Packets to send, see control-batch.ts. */
   | { type: 'control'; batch: ArrayBuffer; count: number }
+  /** An overlay packet of this machine's own to send. */
+  | { type: 'packet'; packet: Uint8Array<ArrayBuffer> }
 
 /** Something about one port. Its generation tells it from a later port in the same slot. */
 export interface PortEvent {
@@ -67,7 +69,15 @@ export type Report =
   | { type: 'ready'; wakeup: number; addresses: ListenAddress[]; tun: { name: string; mtu: number } | null }
   | { type: 'refused'; code: SwitchErrorCode; message: string }
   /** What one turn of the loop has to tell. `groups` and `bytes` of its control packets are released when handled. */
-  | { type: 'turn'; control: ArrayBuffer | undefined; groups: number[]; bytes: number; events: PortEvent[] }
+  | {
+      type: 'turn'
+      control: ArrayBuffer | undefined
+      groups: number[]
+      bytes: number
+      events: PortEvent[]
+      /** Overlay packets for this machine itself; released when handled, too. */
+      queries: Uint8Array<ArrayBuffer>[]
+    }
   /** A turn failed; the loop goes on. */
   | { type: 'trouble'; message: string }
 

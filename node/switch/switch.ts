@@ -86,6 +86,8 @@ export class Switch implements DataPlane {
   onEcho: (peerId: number, from: number, token: Uint8Array) => void = () => {}
   /** A port's sending key has to be replaced soon; told once for each key. */
   onRekey: (peerId: number) => void = () => {}
+  /** A DNS query, as an IPv4 packet, came for this machine; only without a TUN, where no kernel takes it. */
+  onQuery: (packet: Uint8Array) => void = () => {}
   /** Something went wrong; after code `FAILED` the switch is dead. */
   onError: (error: Error) => void = () => {}
 
@@ -315,6 +317,11 @@ export class Switch implements DataPlane {
     this.#queue.add({ type: 'routes', table }, [table.buffer])
   }
 
+  /** Sends a valid IPv4 packet of this machine's own to a session or link; at most {@link SwitchOptions.mtu} bytes. Given away. */
+  sendPacket(packet: Uint8Array<ArrayBuffer>): void {
+    if (packet.length <= this.#maxMtu) this.#queue.add({ type: 'packet', packet }, [packet.buffer])
+  }
+
   /** What was counted since the start. */
   counters(): SwitchCounters {
     const counters = readCounters(this.#counters)
@@ -353,7 +360,9 @@ export class Switch implements DataPlane {
     try {
       if (report.control !== undefined) this.#control(report.control)
       for (const event of report.events) this.#tell(() => this.#event(event))
+      for (const packet of report.queries) this.#tell(() => this.onQuery(packet))
     } finally {
+      Atomics.sub(this.#signals, SIGNAL.queries, report.queries.length)
       for (const [group, count] of report.groups.entries())
         Atomics.sub(this.#signals, SIGNAL.inFlight + group, count)
       Atomics.sub(this.#signals, SIGNAL.inFlightBytes, report.bytes)

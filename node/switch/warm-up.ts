@@ -57,7 +57,7 @@ function bounce(listener: Listener): void {
   const prober = new SizeProber(ports, keys, [listener], counters, PACKET_BYTES + OVERHEAD)
   const stats = LinkStats.allocate(0)
   const links = new Links({ ports, sender, prober, stats, counters, changed() {} })
-  const notices = { control() {}, floated() {}, exited() {} }
+  const notices = { control() {}, floated() {}, exited() {}, query() {} }
   const origin = { address: ADDRESSES[1], broadcast: 0xffffffff }
   const sessions = new SessionPaths(ports, prober, ADDRESSES[1])
   const echoes = new PortEchoes(PORTS.length, sender, ADDRESSES[0], () => {})

@@ -211,6 +211,9 @@ function commandHandler({
       case 'control':
         Atomics.sub(init.signals, SIGNAL.outgoing, command.count)
         control.send(command.batch)
+        return
+      case 'packet':
+        forwarder.fromSelf(command.packet)
     }
   }
   return () => {

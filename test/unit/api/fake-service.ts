@@ -14,6 +14,7 @@ import {
   type Session,
   type Status,
 } from '../../../node/service.ts'
+import type { ChangeDns, DnsState } from '../../../node/service-dns.ts'
 import type { ControllerEntry } from '../../../node/service-membership.ts'
 
 export const PACK_TEXT = 'client\ndev tun\n<key>\nnot a real key\n</key>\n'
@@ -160,6 +161,17 @@ export class FakeService implements ControllerService {
   refreshClients = async (request: RefreshRequest) => {
     this.calls.push(['refreshClients', request])
     return { storedOn: { controllers: 2, of: 3 } }
+  }
+  dns = async (): Promise<DnsState> => ({
+    enabled: true,
+    domain: 'home.internal',
+    server: '10.77.0.1',
+    forwarders: [],
+    serves: ['udp', 'tcp'],
+  })
+  changeDns = async (change: ChangeDns): Promise<DnsState> => {
+    this.calls.push(['changeDns', change])
+    return { ...(await this.dns()), ...change, storedOn: { controllers: 2, of: 3 } }
   }
   drain = async () => ({ draining: true, sessions: 0 })
   serve = async () => ({ draining: false, sessions: 0 })
