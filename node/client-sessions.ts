@@ -5,6 +5,7 @@ import { type Cidr, formatCidr, formatIpv4 } from '../state/address.ts'
 import { type Cidr6, formatCidr6 } from '../state/address6.ts'
 import { gatewayOf } from '../state/allocator.ts'
 import { type ClientId, parseSerial } from '../state/kinds.ts'
+import { pushedDns } from './dns/settings.ts'
 import type { EventLog } from './events.ts'
 import type { Home } from './home.ts'
 import type { OverlayRoutes } from './overlay-routes.ts'
@@ -71,14 +72,19 @@ export class ClientSessions {
   }
 
   push(session: ServerSession): string[] {
-    const own = new Set(session.subnets.map(formatCidr))
-    const routes = this.#init.routes.beyond().filter(cidr => !own.has(formatCidr(cidr)))
-    const { subnet, subnet6 } = this.#init.home.mesh
-    const { address } = session
-    const own6 = new Set(session.subnets6.map(formatCidr6))
-    const routes6 = this.#init.routes.six.beyond().filter(cidr => !own6.has(formatCidr6(cidr)))
-    const gateway = gatewayOf(subnet)
-    const options = pushOptions({ address, subnet, subnet6, gateway, routes, routes6 })
+    const client = session.client as ClientId
+    const { mesh } = this.#init.home
+    const { routes } = this.#init
+    const options = pushOptions({
+      address: session.address,
+      subnet: mesh.subnet,
+      subnet6: mesh.subnet6,
+      gateway: gatewayOf(mesh.subnet),
+      routes: routes.toldTo(client),
+      routes6: routes.six.toldTo(client),
+      bypassed: routes.bypassed(),
+      dns: pushedDns(this.#init.home),
+    })
     if (!session.takesRemotes) return options
     return [...options, ...remotesOptions(dialledEndpoints(this.#init.home))]
   }

@@ -1,12 +1,15 @@
 // Puts the parts of a running controller together, and starts and stops them in order.
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
-import type { ClientId } from '../state/kinds.ts'
+import type { Change } from '../state/batch.ts'
+import type { ClientId, ControllerId, SettingValue } from '../state/kinds.ts'
 import { Admission } from './admission.ts'
+import { Beyond, type Reach } from './beyond.ts'
 import { nextBoot } from './boot.ts'
 import { CertificateKeeper } from './certificate-keeper.ts'
 import { Certificates } from './certificates.ts'
 import { ClientSessions } from './client-sessions.ts'
+import { Dns } from './dns/dns.ts'
 import { EventFile } from './event-file.ts'
 import { EventLog } from './events.ts'
 import { Home } from './home.ts'
@@ -18,13 +21,15 @@ import { startNetwork } from './network.ts'
 import { OverlayRoutes } from './overlay-routes.ts'
 import { OVERLAY_MTU, PING_SECONDS, SESSION_TIMEOUT_SECONDS } from './push.ts'
 import { removalNotice } from './removal.ts'
-import type { ControllerService } from './service.ts'
+import { ROUTE_REFRESH, ROUTE_UPDATES, readRefresh, readRouteUpdates } from './route-settings.ts'
+import { RouteUpdates } from './route-updates.ts'
+import type { ControllerService, Session } from './service.ts'
 import { listSessions } from './session-list.ts'
 import { SwitchError } from './switch/errors.ts'
 import type { Switch } from './switch/switch.ts'
 import { DATA_CIPHERS } from './vpn/data-keys.ts'
 import { VpnEndpoint } from './vpn/endpoint.ts'
-import type { SessionEnd } from './vpn/session.ts'
+import type { ServerSession, SessionEnd } from './vpn/session.ts'
 import { TlsServer } from './vpn/tls.ts'
 
 export interface ControllerOptions {
@@ -74,9 +79,14 @@ export class Controller {
   readonly #warnings = new Map<string, string>()
   readonly #routes: OverlayRoutes
   readonly #clients: ClientSessions
+  readonly #updates: RouteUpdates<ServerSession>
+  /** The revision of the routes that `#updates` knows of. */
+  #toldRoutes = 0
   #switch: Switch | undefined
   #endpoint: VpnEndpoint | undefined
+  #beyond: Beyond | undefined
   #mesh: MeshRuntime | undefined
+  #dns: Dns | undefined
   #tls: TlsServer | undefined
   /** What `#tls` uses, to see changes. */
   #credentials = ''
@@ -114,7 +124,8 @@ export class Controller {
       clients: () => this.#mesh?.core.presence.clients() ?? this.#clients.ids(),
       session: client => this.#clients.of(client)?.peerId,
       controllerOf: client => this.#mesh?.core.presence.where(client)?.controller,
-      linkTo: controller => this.#mesh?.backbone.nextHop(controller)?.port,
+      wayTo: controller => this.#mesh?.backbone.nextHop(controller),
+      reach: controller => this.#reachOf(controller),
     })
     this.#clients = new ClientSessions({
       home,
@@ -123,6 +134,16 @@ export class Controller {
       routes: this.#routes,
       presence: () => this.#mesh?.core.presence,
       changed: () => this.#routesChanged(),
+    })
+    this.#updates = new RouteUpdates({
+      sessions: () => this.#clients.all(),
+      push: session => this.#clients.push(session),
+      over: () => {
+        const { over } = readRouteUpdates(home)
+        return over === 'later' ? undefined : over
+      },
+      now: Date.now,
+      random: Math.random,
     })
     this.service = new LocalService({
       home,
@@ -133,8 +154,9 @@ export class Controller {
         startedAt: this.#startedAt,
         listen: () => this.#switch?.addresses.map(formatHostPort) ?? [],
         tun: () => this.#switch?.tun?.name ?? null,
-        sessions: () => listSessions(home, this.#clients.all(), this.#switch, this.#mesh?.core),
-        isUp: via => this.#routes.hop(via) !== undefined,
+        sessions: () => this.#sessions(),
+        standings: () => this.#routes.standings(),
+        standings6: () => this.#routes.six.standings(),
         kick: client => this.#kick(client),
         drain: () => this.drain(),
         serve: () => this.#serve(),
@@ -144,8 +166,10 @@ export class Controller {
           ...this.#switch?.counters(),
           ...this.#endpoint?.counters,
           ...this.#mesh?.core.counters,
+          ...this.#dns?.counters,
         }),
-        warnings: () => [...this.#warnings.values()],
+        dns: () => this.#dns?.serves ?? [],
+        warnings: () => [...this.#warnings.values(), ...(this.#beyond?.problems() ?? [])],
       },
     })
   }
@@ -187,9 +211,11 @@ export class Controller {
     this.#switch = network
     const endpoint = this.#startEndpoint(network, this.#tls)
     this.#endpoint = endpoint
+    this.#beyond = await this.#startBeyond(network)
     this.#mesh = await this.#startMesh(network)
     this.#listen(network, endpoint, this.#mesh)
-    this.#stopFollowing = this.#home.replica.onChange(() => this.#recordsChanged())
+    this.#dns = await this.#startDns(network)
+    this.#stopFollowing = this.#home.replica.onChange(({ changes }) => this.#recordsChanged(changes))
     this.#setRoutes()
     this.#schedule(0)
     const { config, mesh, controller } = this.#home
@@ -242,7 +268,9 @@ export class Controller {
     this.#keeper.stop()
     this.#stopFollowing?.()
     this.#endpoint?.close()
+    await this.#dns?.stop()
     await this.#mesh?.stop()
+    await this.#beyond?.stop()
     await this.#switch?.stop()
     if (this.#switch) this.#events.append({ type: 'controller-stopped' })
     await this.#home.close()
@@ -271,6 +299,21 @@ export class Controller {
     })
   }
 
+  async #startBeyond(network: Switch): Promise<Beyond> {
+    const beyond = await Beyond.start({
+      home: this.#home,
+      network,
+      routes: this.#routes,
+      logger: this.#logger,
+      openedAt: client => this.#clients.of(client)?.openedAt,
+    })
+    beyond.onChange = () => {
+      this.#mesh?.tell()
+      this.#routesChanged()
+    }
+    return beyond
+  }
+
   async #startMesh(network: Switch): Promise<MeshRuntime> {
     const mesh = await MeshRuntime.start({
       home: this.#home,
@@ -280,7 +323,7 @@ export class Controller {
       startedAt: this.#startedAt,
       boot: await nextBoot(this.#home.directory, this.#startedAt),
       isDraining: () => this.#draining,
-      reach: () => ({ gateway: network.tun !== undefined, failing: [] }),
+      reach: () => this.#beyond?.reach ?? { gateway: false, failing: [] },
       joins: this.#admission(),
     })
     mesh.onRoutes = () => this.#routesChanged()
@@ -290,6 +333,19 @@ export class Controller {
     }
     mesh.core.onKick = client => void this.#kickHere(client)
     return mesh
+  }
+
+  async #startDns(network: Switch): Promise<Dns> {
+    const dns = new Dns({
+      home: this.#home,
+      network,
+      logger: this.#logger,
+      warn: warning => this.#warn('dns', warning),
+      random: randomBytes,
+      now: Date.now,
+    })
+    await dns.start()
+    return dns
   }
 
   /** Lets newcomers in that were invited, and tells of it. */
@@ -334,14 +390,39 @@ export class Controller {
   }
 
   /** A change of the records may end sessions, move routes and bring new issuing certificates. */
-  #recordsChanged(): void {
+  #recordsChanged(changes: readonly Change[]): void {
     const endpoint = this.#endpoint
     if (!endpoint) return
     this.#noticeRemoval()
     this.#clients.review(endpoint.sessions())
     this.#useCertificates()
+    this.#dns?.review()
     this.#routesChanged()
+    this.#tellClients(changes)
     this.#schedule(0)
+  }
+
+  /** What clients are told follows from few of the records: the others come and go by the thousand. */
+  #tellClients(changes: readonly Change[]): void {
+    const settings = changes.filter(({ kind }) => kind === 'setting')
+    const wish = settings.findLast(({ id }) => id === ROUTE_REFRESH)?.after?.value
+    const refresh = wish ? readRefresh((wish as SettingValue).value) : undefined
+    if (refresh) this.#updates.refresh(refresh)
+    const told = this.#routes.revision
+    if (told === this.#toldRoutes && !settings.some(({ id }) => id === ROUTE_UPDATES)) return
+    this.#toldRoutes = told
+    this.#updates.changed()
+  }
+
+  #sessions(): Session[] {
+    const isBehind = (session: ServerSession) => this.#updates.isBehind(session)
+    return listSessions(this.#home, this.#clients.all(), this.#switch, this.#mesh?.core, isBehind)
+  }
+
+  #reachOf(controller: ControllerId): Reach | undefined {
+    return controller === this.#home.id
+      ? this.#beyond?.reach
+      : this.#mesh?.core.presence.of(controller)?.facts
   }
 
   /** Clients go to those controllers that are still part of the mesh. */
@@ -374,6 +455,7 @@ export class Controller {
 
   #setRoutes(): void {
     this.#switch?.setRoutes(this.#routes.table(), this.#routes.six.table())
+    this.#beyond?.routesChanged()
   }
 
   /** Ends a client's session wherever it is; false when it has none. */
@@ -402,7 +484,9 @@ export class Controller {
     this.#nextTurn = due
     this.#timer = setTimeout(() => {
       this.#timer = undefined
-      const next = this.#endpoint?.poll() ?? Date.now() + LONGEST_TURN_MS
+      const updates = this.#updates.poll()
+      const watch = this.#beyond?.poll(Date.now()) ?? Number.POSITIVE_INFINITY
+      const next = Math.min(updates, watch, this.#endpoint?.poll() ?? Number.POSITIVE_INFINITY)
       this.#schedule(Math.min(LONGEST_TURN_MS, Math.max(0, next - Date.now())))
     }, delay)
   }

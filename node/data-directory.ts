@@ -11,6 +11,7 @@
 //   state/                 LevelDB: the replica
 //   run/api.sock           socket of the running controller
 //   run/boot               number of its latest start
+//   run/gateway.json       what the running controller made in this machine's kernel
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { access, chmod, lstat, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
@@ -94,6 +95,9 @@ export class DataDirectory {
   }
   get bootFile(): string {
     return join(this.root, 'run', 'boot')
+  }
+  get gatewayFile(): string {
+    return join(this.root, 'run', 'gateway.json')
   }
   get socket(): string {
     return join(this.root, 'run', 'api.sock')

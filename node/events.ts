@@ -19,6 +19,7 @@ export type EventType =
   | 'client-removed'
   | 'route-added'
   | 'route-removed'
+  | 'dns-changed'
   | 'certificate-renewed'
   | 'state-damage'
   | 'peer-up'

@@ -1,25 +1,28 @@
 // The service of a controller over its own data directory. What runs, if anything does, is passed in.
 import packageJson from '../package.json' with { type: 'json' }
-import { formatCidr, formatIpv4 } from '../state/address.ts'
-import { formatCidr6 } from '../state/address6.ts'
+import { formatIpv4 } from '../state/address.ts'
 import { gatewayOf } from '../state/allocator.ts'
 import { StateError } from '../state/errors.ts'
 import type { ClientId, Serial } from '../state/kinds.ts'
-import type { Via } from '../state/routing-table.ts'
 import type { ClientView } from '../state/views.ts'
 import { addressesOf } from './addresses.ts'
 import type { Certificates } from './certificates.ts'
 import { Clients } from './clients.ts'
+import { formatForwarder } from './dns/forwarders.ts'
+import { changeDns, type DnsChange, dnsSettings } from './dns/settings.ts'
 import type { EventLog } from './events.ts'
 import type { Home } from './home.ts'
 import { Invites } from './invites.ts'
 import { Membership } from './membership.ts'
 import type { MeshRuntime } from './mesh-runtime.ts'
 import { comparePeers, listControllers, listEntries, storedOn } from './mesh-view.ts'
+import type { RouteStanding } from './overlay-routes.ts'
+import type { RouteStanding6 } from './overlay-routes6.ts'
 import { isPackStale } from './pack-list.ts'
 import { packContent } from './packs.ts'
 import { PkiError } from './pki/errors.ts'
 import { removalNotice } from './removal.ts'
+import { readRouteUpdates, refreshOp, routeUpdatesOp } from './route-settings.ts'
 import { Routes } from './routes.ts'
 import {
   type AddClient,
@@ -31,16 +34,20 @@ import {
   type Pack,
   type PackFormat,
   type PackOptions,
+  type RefreshRequest,
   type Route,
   type RouteChange,
+  type RouteUpdates,
   ServiceError,
   type Session,
   type StateRecord,
   type Status,
+  type StoredOn,
   type Verification,
 } from './service.ts'
+import type { DnsState } from './service-dns.ts'
 import type { ControllerEntry, Invitation, Removal } from './service-membership.ts'
-import { holderName, listConflicts, listRecords } from './state-view.ts'
+import { listConflicts, listRecords } from './state-view.ts'
 
 /** The running part of a controller, as its service sees it. */
 export interface Live {
@@ -49,8 +56,9 @@ export interface Live {
   tun(): string | null
   /** Of the whole mesh. */
   sessions(): Session[]
-  /** Whether there is a way through it now. */
-  isUp(via: Via): boolean
+  /** How the routes stand here, now. */
+  standings(): RouteStanding[]
+  standings6(): RouteStanding6[]
   /** Ends the client's session, wherever it is; false when there is none. */
   kick(client: ClientId): boolean
   /** Resolves when the clients are gone. */
@@ -59,6 +67,8 @@ export interface Live {
   isDraining(): boolean
   mesh(): MeshRuntime | undefined
   counters(): Record<string, number>
+  /** By what DNS is served here. */
+  dns(): ('udp' | 'tcp')[]
   warnings(): string[]
 }
 
@@ -143,16 +153,7 @@ export class LocalService implements ControllerService {
   }
 
   async routes(): Promise<Route[]> {
-    const { views } = this.#home
-    const describe = (cidr: string, via: Via, metric: number): Route => {
-      return { cidr, via: this.#viaName(via), metric, state: this.#live?.isUp(via) ? 'up' : 'down' }
-    }
-    return [
-      ...views.routes().map(({ cidr, via, metric }) => describe(formatCidr(cidr), via, metric)),
-      ...views
-        .subnets6()
-        .map(({ cidr, client: id }) => describe(formatCidr6(cidr), { kind: 'client', id }, 0)),
-    ]
+    return this.#routes.list(this.#live?.standings(), this.#live?.standings6())
   }
 
   async clients(): Promise<Client[]> {
@@ -228,9 +229,9 @@ export class LocalService implements ControllerService {
 
   addRoute(route: AddRoute): Promise<RouteChange> {
     return this.#writing(async () => {
-      const cidr = await this.#routes.add(route)
+      const { cidr, notes } = await this.#routes.add(route)
       this.#events.append({ type: 'route-added', cidr, via: route.via })
-      return { cidr, changed: 1, storedOn: await this.#storedOn() }
+      return { cidr, changed: 1, notes, storedOn: await this.#storedOn() }
     })
   }
 
@@ -238,7 +239,46 @@ export class LocalService implements ControllerService {
     return this.#writing(async () => {
       const { cidr, count } = await this.#routes.remove(text, via)
       this.#events.append({ type: 'route-removed', cidr, ...(via === undefined ? {} : { via }) })
-      return { cidr, changed: count, storedOn: await this.#storedOn() }
+      return { cidr, changed: count, notes: [], storedOn: await this.#storedOn() }
+    })
+  }
+
+  async routeUpdates(): Promise<RouteUpdates> {
+    return readRouteUpdates(this.#home)
+  }
+
+  setRouteUpdates(updates: RouteUpdates): Promise<RouteUpdates> {
+    return this.#writing(async () => {
+      await this.#home.replica.write(() => [routeUpdatesOp(updates)])
+      return readRouteUpdates(this.#home)
+    })
+  }
+
+  refreshClients({ clients, over = 0 }: RefreshRequest): Promise<{ storedOn: StoredOn }> {
+    return this.#writing(async () => {
+      const ids = clients?.map(name => this.#clients.get(name).id)
+      await this.#home.replica.write(() => [refreshOp(Date.now(), over, ids)])
+      return { storedOn: await this.#storedOn() }
+    })
+  }
+
+  async dns(): Promise<DnsState> {
+    const { enabled, domain = null, server, forwarders } = dnsSettings(this.#home)
+    return {
+      enabled,
+      domain,
+      server: formatIpv4(server),
+      forwarders: forwarders.map(formatForwarder),
+      serves: this.#live?.dns() ?? [],
+    }
+  }
+
+  changeDns(change: DnsChange): Promise<DnsState> {
+    return this.#writing(async () => {
+      await changeDns(this.#home, change)
+      const state = await this.dns()
+      this.#events.append({ type: 'dns-changed', enabled: state.enabled, forwarders: state.forwarders })
+      return { ...state, storedOn: await this.#storedOn() }
     })
   }
 
@@ -384,10 +424,6 @@ export class LocalService implements ControllerService {
       packStale: this.#isPackStale(client),
       session: session ?? null,
     }
-  }
-
-  #viaName(via: Via): string {
-    return via.kind === 'internet' ? via.kind : `${via.kind}:${holderName(this.#home, via.id)}`
   }
 
   /** What the records and certificates refuse, in the service's words. */

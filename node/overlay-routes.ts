@@ -1,46 +1,103 @@
-// From the records and from who is where now to the switch's forwarding table, and to what clients are told.
-import { type Cidr, formatCidr, parseIpv4 } from '../state/address.ts'
+// From the records and from who is where now to the switch's forwarding table, to what clients are told, and to what this
+// controller's kernel and its probes have to do.
+import {
+  type Cidr,
+  cidrContains,
+  cidrWithout,
+  formatCidr,
+  formatIpv4,
+  type OverlayAddress,
+  parseIpv4,
+} from '../state/address.ts'
+import { formatCidr6 } from '../state/address6.ts'
 import { gatewayOf } from '../state/allocator.ts'
 import type { ClientId, ControllerId } from '../state/kinds.ts'
-import type { Via } from '../state/routing-table.ts'
+import type { RouteEntry } from '../state/routing-table.ts'
 import type { Home } from './home.ts'
 import { OverlayRoutes6 } from './overlay-routes6.ts'
+import { publicAddresses } from './public-addresses.ts'
+import { DEFAULT_LENGTH } from './push.ts'
 import type { SwitchRoute } from './switch/switch.ts'
+import { type Way, Ways, type Whereabouts } from './ways.ts'
 
-/** Where packets go from here. */
-export interface Whereabouts {
-  /** All that are connected, here or elsewhere. */
-  clients(): Iterable<ClientId>
-  /** Name of the port of a client's session here. */
-  session(client: ClientId): number | undefined
-  /** On which controller a client is. */
-  controllerOf(client: ClientId): ControllerId | undefined
-  /** Name of the link that leads to another controller. */
-  linkTo(controller: ControllerId): number | undefined
+/** A via whose probe this controller sends, for as long as it is listed. */
+export interface RouteProbe {
+  /** Of the route's record. */
+  readonly id: string
+  readonly address: OverlayAddress
+  /** Through a client's session here, by this name of its port; or from this machine's kernel. */
+  readonly from: { readonly port: number } | 'kernel'
 }
 
-export type Hop = number | 'tun'
+/** What a gateway's kernel is to carry; see `GatewayDescription`. */
+export interface KernelReach {
+  /** Prefixes whose packets the kernel sends into the TUN. */
+  readonly kernelRoutes: readonly Cidr[]
+  readonly forwarded: readonly Cidr[]
+  readonly masqueraded: readonly Cidr[]
+  /** Addresses that controllers are dialled at. */
+  readonly underlay: readonly OverlayAddress[]
+}
+
+/** One via of a prefix, and how it stands here. */
+export interface RouteStanding {
+  readonly entry: RouteEntry
+  readonly way: Way
+  /** The best of its prefix that is up. */
+  readonly active: boolean
+}
 
 export class OverlayRoutes {
   readonly #home: Home
   readonly #where: Whereabouts
   /** The same of IPv6. */
   readonly six: OverlayRoutes6
+  readonly #ways: Ways
   /** Derived once for each change of the records, not for each of a thousand clients that come at once. */
   #version = -1
   #beyond: readonly Cidr[] = []
+  #beyond6 = ''
   #behind: ReadonlyMap<string, readonly Cidr[]> = new Map()
+  /** Prefixes that each client is a via of. */
+  #own: ReadonlyMap<string, ReadonlySet<string>> = new Map()
+  #bypassed: readonly string[] = []
+  #revision = 0
 
   constructor(home: Home, where: Whereabouts) {
     this.#home = home
     this.#where = where
-    this.six = new OverlayRoutes6(home, id => this.hop({ kind: 'client', id }))
+    this.#ways = new Ways(home.id, home.views, where)
+    this.six = new OverlayRoutes6(home, id =>
+      this.#ways.of({ via: { kind: 'client', id }, source: 'subnet' }),
+    )
   }
 
-  /** Prefixes that are reached through the overlay beside its own subnet, each once. */
+  /**
+   * Prefixes that are reached through the overlay beside its own subnet, each once. It follows from the records alone, so
+   * that all controllers push the same.
+   */
   beyond(): readonly Cidr[] {
     this.#derive()
     return this.#beyond
+  }
+
+  /** Those of `beyond` that a client is told: what lies behind itself is not among them. */
+  toldTo(client: ClientId): readonly Cidr[] {
+    this.#derive()
+    const own = this.#own.get(client)
+    return own === undefined ? this.#beyond : this.#beyond.filter(cidr => !own.has(formatCidr(cidr)))
+  }
+
+  /** What clients must reach beside the tunnel: public addresses, and names, of controllers that lie in `beyond`. */
+  bypassed(): readonly string[] {
+    this.#derive()
+    return this.#bypassed
+  }
+
+  /** Grows whenever clients are to be told other routes. */
+  get revision(): number {
+    this.#derive()
+    return this.#revision
   }
 
   /** Prefixes behind a client, which its packets may come from. */
@@ -49,18 +106,15 @@ export class OverlayRoutes {
     return this.#behind.get(client) ?? []
   }
 
-  /** The next hop of a route; undefined while there is none. */
-  hop(via: Via): Hop | undefined {
-    if (via.kind === 'client') {
-      const port = this.#where.session(via.id)
-      if (port !== undefined) return port
-      const controller = this.#where.controllerOf(via.id)
-      return controller === undefined || controller === this.#home.id
-        ? undefined
-        : this.#where.linkTo(controller)
-    }
-    if (via.kind !== 'controller') return undefined
-    return via.id === this.#home.id ? 'tun' : this.#where.linkTo(via.id)
+  /** Every via as it stands: in the order of prefix and preference. */
+  standings(): RouteStanding[] {
+    let active: Cidr | undefined
+    return this.#home.views.routes().map(entry => {
+      const way = this.#ways.of(entry)
+      const isActive = !('problem' in way) && !(active && isSame(active, entry.cidr))
+      if (isActive) active = entry.cidr
+      return { entry, way, active: isActive }
+    })
   }
 
   /**
@@ -70,43 +124,132 @@ export class OverlayRoutes {
   table(): SwitchRoute[] {
     const { mesh, controller, views } = this.#home
     const best = new Map<string, SwitchRoute>()
-    for (const { cidr, via } of views.prefixes()) {
+    for (const entry of views.prefixes()) {
+      const { cidr } = entry
       const key = `${cidr.address}/${cidr.length}`
       const known = best.get(key)
       if (known !== undefined && known.peerId !== 'unreachable') continue
-      best.set(key, { ...cidr, peerId: this.hop(via) ?? 'unreachable' })
+      const way = this.#ways.of(entry)
+      best.set(key, { ...cidr, peerId: 'problem' in way ? 'unreachable' : way.hop })
     }
     for (const id of this.#where.clients()) {
       const client = views.client(id)
       const credential = client && views.standing(client)
-      const peerId = credential?.usable ? this.hop({ kind: 'client', id }) : undefined
-      if (!credential?.usable || peerId === undefined) continue
-      best.set(`${credential.address}/32`, { address: credential.address, length: 32, peerId })
+      if (!credential?.usable) continue
+      const way = this.#ways.of({ via: { kind: 'client', id }, source: 'address' })
+      if ('problem' in way) continue
+      best.set(`${credential.address}/32`, { address: credential.address, length: 32, peerId: way.hop })
     }
     const own = (address: number): SwitchRoute => ({ address, length: 32, peerId: 'tun' })
     return [
-      { ...mesh.subnet, peerId: 'unreachable' },
       ...best.values(),
+      { ...mesh.subnet, peerId: 'unreachable' },
       own(gatewayOf(mesh.subnet)),
       own(parseIpv4(controller.address)!),
     ]
   }
 
+  /**
+   * What this controller has to probe now: vias of its own that its kernel can carry, and those of clients that are here. A
+   * probe goes through its own via, whichever is in use.
+   */
+  probes(): RouteProbe[] {
+    const { views, id: self } = this.#home
+    const isGateway = this.#where.reach(self)?.gateway === true
+    return views.prefixes().flatMap(({ via, id, probe }): RouteProbe[] => {
+      const address = probe === undefined ? undefined : parseIpv4(probe)
+      if (id === undefined || address === undefined) return []
+      if (via.kind === 'client') {
+        const port = this.#where.session(via.id)
+        return port === undefined ? [] : [{ id, address, from: { port } }]
+      }
+      const isOwn = via.kind === 'internet' || (via.kind === 'controller' && via.id === self)
+      return isOwn && isGateway ? [{ id, address, from: 'kernel' }] : []
+    })
+  }
+
+  /** Vias through clients that are here, of prefixes that have others. */
+  contested(): { id: string; client: ClientId; port: number }[] {
+    const prefixes = this.#home.views.prefixes()
+    return prefixes.flatMap(({ cidr, via, id }, index) => {
+      const port = via.kind === 'client' ? this.#where.session(via.id) : undefined
+      const rivals = [prefixes[index - 1], prefixes[index + 1]].filter(
+        each => each && isSame(each.cidr, cidr),
+      )
+      if (via.kind !== 'client' || id === undefined || port === undefined || rivals.length === 0) return []
+      return [{ id, client: via.id, port }]
+    })
+  }
+
+  /**
+   * What this controller's kernel is to carry. A prefix that it reaches by itself never goes into the TUN, also while another
+   * via is in use: its own network stays its own, and so do the probes into it.
+   */
+  kernel(): KernelReach {
+    const { views, id: self } = this.#home
+    const routes = views.prefixes().filter(({ source }) => source !== 'address')
+    const own = routes.filter(({ via }) => isAt(via, self))
+    const isMasqueraded = ({ via, nat }: RouteEntry) => via.kind === 'internet' || nat === true
+    const names = new Set(own.map(({ cidr }) => formatCidr(cidr)))
+    return {
+      kernelRoutes: this.beyond().filter(cidr => !names.has(formatCidr(cidr))),
+      forwarded: own.filter(route => !isMasqueraded(route)).map(({ cidr }) => cidr),
+      masqueraded: own.filter(isMasqueraded).map(({ cidr }) => cidr),
+      underlay: views
+        .controllers()
+        .filter(({ id }) => id !== self)
+        .flatMap(({ value }) => publicAddresses(value).addresses),
+    }
+  }
+
   #derive(): void {
-    const { replica, views } = this.#home
+    const { replica, views, mesh } = this.#home
     if (this.#version === replica.version) return
     this.#version = replica.version
     const beyond = new Map<string, Cidr>()
-    const behind = new Map<string, Cidr[]>()
+    const behind = new Map<string, Map<string, Cidr>>()
     for (const { source, cidr, via } of views.prefixes()) {
       if (source === 'address') continue
-      beyond.set(formatCidr(cidr), cidr)
+      if (!this.#isDead(via)) beyond.set(formatCidr(cidr), cidr)
       if (via.kind !== 'client') continue
-      const own = behind.get(via.id)
-      if (own === undefined) behind.set(via.id, [cidr])
-      else if (!own.some(each => formatCidr(each) === formatCidr(cidr))) own.push(cidr)
+      const own = behind.get(via.id) ?? new Map<string, Cidr>()
+      behind.set(via.id, own.set(formatCidr(cidr), cidr))
     }
+    const before = `${this.#beyond.map(formatCidr)} ${this.#bypassed} ${this.#beyond6}`
     this.#beyond = [...beyond.values()]
-    this.#behind = behind
+    // Addresses of the overlay are those of its clients and controllers, whatever else lies behind one.
+    const withoutOverlay = (cidr: Cidr) => cidrWithout(cidr, mesh.subnet)
+    this.#behind = new Map(
+      [...behind].map(([client, own]) => [client, [...own.values()].flatMap(withoutOverlay)]),
+    )
+    this.#own = new Map([...behind].map(([client, own]) => [client, new Set(own.keys())]))
+    const dialled = views.controllers().map(({ value }) => publicAddresses(value))
+    const isInside = (address: number) => this.#beyond.some(cidr => cidrContains(cidr, address))
+    const hasDefault = this.#beyond.some(({ length }) => length < DEFAULT_LENGTH)
+    const bypassed = [
+      ...dialled.flatMap(({ addresses }) => addresses.filter(isInside).map(formatIpv4)),
+      ...(hasDefault ? dialled.flatMap(({ names }) => names) : []),
+    ]
+    this.#bypassed = [...new Set(bypassed)].sort()
+    this.#beyond6 = this.six.beyond().map(formatCidr6).join()
+    if (`${this.#beyond.map(formatCidr)} ${this.#bypassed} ${this.#beyond6}` !== before) this.#revision++
   }
+
+  /** Nobody will come back through it: the client was revoked or lost, or the controller removed. */
+  #isDead(via: RouteEntry['via']): boolean {
+    const { views } = this.#home
+    if (via.kind === 'controller') return !views.isAdmitted(via.id)
+    if (via.kind !== 'client') return false
+    const client = views.client(via.id)
+    const standing = client && views.standing(client)
+    return standing === undefined || (!standing.usable && standing.reason !== 'disabled')
+  }
+}
+
+function isSame(a: Cidr, b: Cidr): boolean {
+  return a.address === b.address && a.length === b.length
+}
+
+function isAt(via: RouteEntry['via'], controller: ControllerId): boolean {
+  return via.kind === 'internet' || (via.kind === 'controller' && via.id === controller)
 }

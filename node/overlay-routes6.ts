@@ -1,44 +1,71 @@
 // IPv6 beside the overlay's own addresses: prefixes behind clients, to the switch's table and to what clients are told.
 import { type Cidr6, formatCidr6 } from '../state/address6.ts'
 import type { ClientId } from '../state/kinds.ts'
+import type { Subnet6 } from '../state/subnets6.ts'
 import type { Home } from './home.ts'
 import type { SwitchRoute6 } from './switch/switch.ts'
+import type { Way } from './ways.ts'
+
+/** One client before a prefix, and how it stands here. */
+export interface RouteStanding6 {
+  readonly subnet: Subnet6
+  readonly way: Way
+  /** The first of its prefix that is up. */
+  readonly active: boolean
+}
 
 export class OverlayRoutes6 {
   readonly #home: Home
-  readonly #hop: (client: ClientId) => SwitchRoute6['peerId'] | undefined
+  readonly #way: (client: ClientId) => Way
 
-  /** @param hop where packets for what lies behind a client go from here; undefined while it is away */
-  constructor(home: Home, hop: (client: ClientId) => SwitchRoute6['peerId'] | undefined) {
+  /** @param way through what is reached from here what lies behind a client */
+  constructor(home: Home, way: (client: ClientId) => Way) {
     this.#home = home
-    this.#hop = hop
+    this.#way = way
   }
 
   /** Prefixes that are reached through the overlay beside its own, each once. */
   beyond(): readonly Cidr6[] {
-    const { mesh, views } = this.#home
-    if (mesh.subnet6 === undefined) return []
-    return [...new Map(views.subnets6().map(({ cidr }) => [formatCidr6(cidr), cidr])).values()]
+    return [...new Map(this.#subnets().map(({ cidr }) => [formatCidr6(cidr), cidr])).values()]
   }
 
   /** Prefixes behind a client, which its packets may come from. */
   behind(client: ClientId): readonly Cidr6[] {
-    const { mesh, views } = this.#home
-    if (mesh.subnet6 === undefined) return []
-    return views.subnets6().flatMap(each => (each.client === client ? [each.cidr] : []))
+    return this.#subnets().flatMap(each => (each.client === client ? [each.cidr] : []))
   }
 
-  /** The whole table but for the overlay's own addresses. Of several clients before a prefix the first that is up is taken. */
+  /** Those of `beyond` that a client is told: what lies behind itself is not among them. */
+  toldTo(client: ClientId): readonly Cidr6[] {
+    const own = new Set(this.behind(client).map(formatCidr6))
+    return this.beyond().filter(cidr => !own.has(formatCidr6(cidr)))
+  }
+
+  /** Every client before every prefix as it stands: in the order of prefix and client. */
+  standings(): RouteStanding6[] {
+    const served = new Set<string>()
+    return this.#subnets().map(subnet => {
+      const way = this.#way(subnet.client)
+      const name = formatCidr6(subnet.cidr)
+      const active = !('problem' in way) && !served.has(name)
+      if (active) served.add(name)
+      return { subnet, way, active }
+    })
+  }
+
+  /** The whole table but for the overlay's own addresses. */
   table(): SwitchRoute6[] {
+    const { subnet6 } = this.#home.mesh
+    if (subnet6 === undefined) return []
+    // Of routes for one prefix the later counts.
+    const away = this.beyond().map(cidr => ({ ...cidr, peerId: 'unreachable' as const }))
+    const up = this.standings().flatMap(({ subnet: { cidr }, way, active }): SwitchRoute6[] =>
+      active && !('problem' in way) ? [{ ...cidr, peerId: way.hop }] : [],
+    )
+    return [...away, ...up, { ...subnet6, peerId: 'unreachable' }]
+  }
+
+  #subnets(): readonly Subnet6[] {
     const { mesh, views } = this.#home
-    if (mesh.subnet6 === undefined) return []
-    const best = new Map<string, SwitchRoute6>()
-    for (const { cidr, client } of views.subnets6()) {
-      const key = formatCidr6(cidr)
-      const known = best.get(key)
-      if (known !== undefined && known.peerId !== 'unreachable') continue
-      best.set(key, { ...cidr, peerId: this.#hop(client) ?? 'unreachable' })
-    }
-    return [{ ...mesh.subnet6, peerId: 'unreachable' }, ...best.values()]
+    return mesh.subnet6 === undefined ? [] : views.subnets6()
   }
 }

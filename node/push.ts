@@ -27,6 +27,9 @@ export const SESSION_KEY_SECONDS = 3600
  */
 export const OVERLAY_MTU = 1420
 
+/** Shorter prefixes stand for the Internet: nothing that an operator owns is as large. */
+export const DEFAULT_LENGTH = 8
+
 export interface PushContext {
   address: OverlayAddress
   subnet: Cidr
@@ -37,6 +40,10 @@ export interface PushContext {
   routes6?: readonly Cidr6[]
   /** Prefixes reached through the overlay beside the subnet itself, without those behind the client. */
   routes: readonly Cidr[]
+  /** Addresses and names of controllers, which stay reachable beside the tunnel. */
+  bypassed?: readonly string[]
+  /** Where names of the overlay are asked for, and their domain; undefined without DNS. */
+  dns?: { server: OverlayAddress; domain: string }
 }
 
 /** The network part of PUSH_REPLY, in `topology subnet` form (openvpn(8), --topology). */
@@ -49,10 +56,24 @@ export function pushOptions(context: PushContext): string[] {
     `ping-restart ${PING_RESTART_SECONDS}`,
     `ifconfig ${formatIpv4(context.address)} ${mask}`,
     ...push6(context),
-    ...context.routes.map(
-      route => `route ${formatIpv4(route.address)} ${formatIpv4(cidrMask(route.length))}`,
-    ),
+    ...new Set(context.routes.flatMap(routeOptions)),
+    ...(context.bypassed ?? []).map(host => `route ${host} 255.255.255.255 net_gateway`),
+    ...(context.dns === undefined ? [] : dnsOptions(context.dns)),
   ]
+}
+
+/**
+ * A default route goes out as its two halves, which leave the machine's own in place. `redirect-gateway` would bypass the tunnel
+ * for the controller in use alone, and a client with `persist-tun` keeps that when it goes to the next.
+ */
+function routeOptions({ address, length }: Cidr): string[] {
+  if (length === 0) return ['route 0.0.0.0 128.0.0.0', 'route 128.0.0.0 128.0.0.0']
+  return [`route ${formatIpv4(address)} ${formatIpv4(cidrMask(length))}`]
+}
+
+/** openvpn(8), --dhcp-option: what clients do with them is for their system's scripts or services. */
+function dnsOptions({ server, domain }: { server: OverlayAddress; domain: string }): string[] {
+  return [`dhcp-option DNS ${formatIpv4(server)}`, `dhcp-option DOMAIN ${domain}`]
 }
 
 /** Its IPv6 part (openvpn(8), --ifconfig-ipv6); the overlay's own prefix is on the interface, so it needs no route. */

@@ -1,13 +1,25 @@
-// Routes that an operator adds beside those that follow from clients: as writes to the records.
-import { cidrHasHostBits, cidrOverlaps, formatCidr, parseCidr } from '../state/address.ts'
-import { parseCidr6 } from '../state/address6.ts'
-import { type ClientId, type ControllerId, routeId } from '../state/kinds.ts'
-import type { Via } from '../state/routing-table.ts'
+// Routes that an operator adds beside those that follow from clients: as writes to the records, and as a list.
+import { type Cidr, formatCidr } from '../state/address.ts'
+import { formatCidr6 } from '../state/address6.ts'
+import { type ClientId, type ControllerId, type RouteValue, routeId } from '../state/kinds.ts'
+import type { RouteEntry, Via } from '../state/routing-table.ts'
+import type { Subnet6 } from '../state/subnets6.ts'
 import type { Home } from './home.ts'
-import { type AddRoute, ServiceError } from './service.ts'
+import type { RouteStanding } from './overlay-routes.ts'
+import type { RouteStanding6 } from './overlay-routes6.ts'
+import { DEFAULT_LENGTH } from './push.ts'
+import { readPrefix, readProbe } from './route-check.ts'
+import { addedNotes } from './route-notes.ts'
+import { type AddRoute, type Route, ServiceError } from './service.ts'
+import { holderName } from './state-view.ts'
+import type { Way, WayProblem } from './ways.ts'
 
-const VIA = /^(client|controller|attachment):([a-z0-9][a-z0-9._~-]{0,80})$/
-const HOW = 'use client:NAME or controller:NAME'
+const VIA = /^(client|controller|internet|attachment):([a-z0-9][a-z0-9._~-]{0,80})$/
+const HOW = 'use client:NAME, controller:NAME, internet or internet:NAME'
+const MAX_METRIC = 65_535
+
+/** What is told of a via. */
+type Described = Pick<RouteEntry, 'via' | 'metric' | 'nat' | 'probe'> & { cidr?: Cidr }
 
 export class Routes {
   readonly #home: Home
@@ -16,38 +28,42 @@ export class Routes {
     this.#home = home
   }
 
-  /** The prefix. @throws ServiceError */
-  async add({ cidr: text, via: viaText, metric = 0 }: AddRoute): Promise<string> {
-    const cidr = this.#prefix(text)
-    const via = this.#via(viaText)
-    const { replica } = this.#home
+  /** The prefix, and what comes of it in words. @throws ServiceError */
+  async add(request: AddRoute): Promise<{ cidr: string; notes: string[] }> {
+    const { metric = 0, via: viaText } = request
+    const { mesh, replica } = this.#home
+    const cidr = readPrefix(request.cidr, mesh.subnet)
+    const text = formatCidr(cidr)
+    if (!Number.isInteger(metric) || metric < 0 || metric > MAX_METRIC)
+      throw new ServiceError('invalid', `the metric is a whole number from 0 to ${MAX_METRIC}`)
+    const { via, nat } = this.#through(viaText, request.nat)
+    if (cidr.length < DEFAULT_LENGTH && via.kind !== 'internet' && !nat && request.default !== true)
+      throw new ServiceError('invalid', defaultProblem(text, viaText))
+    const probe = request.probe === undefined ? undefined : readProbe(request.probe, cidr, mesh.subnet)
+    const value: RouteValue = { cidr: text, via, metric, createdAt: Date.now(), ...(nat ? { nat } : {}) }
+    if (probe !== undefined) value.probe = probe
+    const id = routeId(value)
     await replica.write(() => {
-      const value = { cidr, via, metric, createdAt: Date.now() }
-      const id = routeId(value)
-      if (replica.get('route', id)) {
-        throw new ServiceError(
-          'exists',
-          `${cidr} has a route via ${viaText} already; see \`overmesh routes\``,
-        )
+      const before = replica.get('route', id)
+      if (before || this.#hasSubnet(via, text)) {
+        const how = before ? `\`overmesh route remove ${text}\` first to change it` : 'as its own subnet'
+        throw new ServiceError('exists', `${text} has a route via ${this.viaName({ via })} already; ${how}`)
       }
       return [{ kind: 'route', id, value }]
     })
-    return cidr
+    return { cidr: text, notes: addedNotes(this.#home, id, entry => this.viaName(entry)) }
   }
 
-  /** Removes the routes of a prefix, or that one through `via`. @throws ServiceError */
+  /** Removes the routes of a prefix, or that one through `via`, whether or not that is there any more. @throws ServiceError */
   async remove(text: string, viaText?: string): Promise<{ cidr: string; count: number }> {
-    const cidr = parseCidr(text)
-    if (!cidr) throw notAPrefix(text)
-    const plain = formatCidr(cidr)
-    const via = viaText === undefined ? undefined : this.#via(viaText)
-    const { replica } = this.#home
+    const { mesh, replica } = this.#home
+    const plain = formatCidr(readPrefix(text, mesh.subnet, 'any'))
     let count = 0
     await replica.write(() => {
       const ids = [...replica.all('route')]
         .filter(({ value }) => value.cidr === plain)
+        .filter(({ value }) => viaText === undefined || this.#names(value).includes(viaText))
         .map(({ id }) => id)
-        .filter(id => via === undefined || id === routeId({ cidr: plain, via }))
       if (ids.length === 0) {
         const through = viaText === undefined ? '' : ` via ${viaText}`
         throw new ServiceError(
@@ -61,48 +77,132 @@ export class Routes {
     return { cidr: plain, count }
   }
 
-  #prefix(text: string): string {
-    const cidr = parseCidr(text)
-    if (!cidr && parseCidr6(text))
-      throw new ServiceError(
-        'invalid',
-        `${text} is IPv6, which is reached behind clients alone; \`client add --subnet\` says so`,
-      )
-    if (!cidr) throw notAPrefix(text)
-    const plain = formatCidr(cidr)
-    if (cidrHasHostBits(text))
-      throw new ServiceError('invalid', `${text} names a host; the prefix is ${plain}`)
-    const { subnet } = this.#home.mesh
-    if (cidrOverlaps(cidr, subnet)) {
-      const own = formatCidr(subnet)
-      throw new ServiceError(
-        'invalid',
-        `${plain} overlaps the overlay's own subnet ${own}; route another prefix`,
-      )
-    }
-    return plain
+  /** All vias of all prefixes. @param standings undefined when no controller runs @param standings6 the same of IPv6 */
+  list(
+    standings: readonly RouteStanding[] | undefined,
+    standings6: readonly RouteStanding6[] | undefined,
+  ): Route[] {
+    const { views } = this.#home
+    const idle = (entry: RouteEntry) => ({ entry, way: undefined, active: false })
+    const idle6 = (subnet: Subnet6) => ({ subnet, way: undefined, active: false })
+    const six = (standings6 ?? views.subnets6().map(idle6)).map(({ subnet, way, active }) => {
+      const entry = { via: { kind: 'client', id: subnet.client }, metric: 0 } as const
+      return this.#describe(formatCidr6(subnet.cidr), entry, way, active)
+    })
+    const four = (standings ?? views.routes().map(idle)).map(({ entry, way, active }) =>
+      this.#describe(formatCidr(entry.cidr), entry, way, active),
+    )
+    return [...four, ...six]
   }
 
-  #via(text: string): Via {
+  #describe(cidr: string, entry: Described, way: Way | undefined, active: boolean): Route {
+    const isUp = way !== undefined && !('problem' in way)
+    return {
+      cidr,
+      via: this.viaName(entry),
+      metric: entry.metric,
+      nat: entry.nat === true || entry.via.kind === 'internet',
+      probe: entry.probe ?? null,
+      state: active ? 'active' : isUp ? 'standby' : 'down',
+      why: this.#why(entry, way),
+      at: isUp ? holderName(this.#home, way.at) : null,
+    }
+  }
+
+  /** `client:NAME`, `controller:NAME`, `internet` or `internet:NAME`; with an id where there is no name any more. */
+  viaName({ via, nat, cidr }: { via: Via; nat?: boolean; cidr?: Cidr }): string {
+    if (via.kind === 'internet') return 'internet'
+    const isExit = via.kind === 'controller' && nat === true && (cidr?.length ?? 32) < DEFAULT_LENGTH
+    return `${isExit ? 'internet' : via.kind}:${holderName(this.#home, via.id)}`
+  }
+
+  #why(entry: Described, way: Way | undefined): string {
+    if (way === undefined) return 'no controller is running here'
+    if (!('problem' in way)) return ''
+    return PROBLEMS[way.problem](entry, entry.via.kind === 'client' ? this.#clientFate(entry.via.id) : '')
+  }
+
+  #clientFate(client: ClientId): string {
+    const view = this.#home.views.client(client)
+    const standing = view && this.#home.views.standing(view)
+    if (standing === undefined) return 'there is no such client any more'
+    return standing.usable ? '' : `client ${view?.name}: ${standing.message}`
+  }
+
+  /** Everything that `route remove --via` may call it. */
+  #names({ via, nat }: RouteValue): string[] {
+    if (via.kind === 'internet') return ['internet']
+    const name = holderName(this.#home, via.id)
+    const kinds = via.kind === 'controller' && nat ? [via.kind, 'internet'] : [via.kind]
+    return kinds.flatMap(kind => [`${kind}:${name}`, `${kind}:${via.id}`])
+  }
+
+  /** A client that was added with this subnet has a route to it. */
+  #hasSubnet(via: Via, cidr: string): boolean {
+    return via.kind === 'client' && this.#home.views.client(via.id)?.value.subnets.includes(cidr) === true
+  }
+
+  #through(text: string, nat: boolean | undefined): { via: Via; nat: boolean } {
     const [, kind, name] = VIA.exec(text) ?? []
-    const { views } = this.#home
-    if (kind === 'client') {
-      const client = views.clientByName(name)
-      if (client) return { kind, id: client.id as ClientId }
-      throw new ServiceError('not-found', `no client is named ${name}; see \`overmesh client list\``)
-    }
-    if (kind === 'controller') {
-      const controller = views.controllers().find(({ value }) => value.name === name)
-      if (controller) return { kind, id: controller.id as ControllerId }
-      throw new ServiceError('not-found', `no controller is named ${name}; see \`overmesh controller list\``)
-    }
-    if (text === 'internet' || kind === 'attachment') {
+    if (text !== 'internet' && kind === undefined)
+      throw new ServiceError('invalid', `"${text.slice(0, 80)}" is nothing to route through; ${HOW}`)
+    if (kind === 'attachment')
       throw new ServiceError('refused', `routes via ${text} are not offered by this version; ${HOW}`)
+    if (kind === 'client') {
+      if (nat !== undefined)
+        throw new ServiceError('invalid', 'a client is given packets as they are; --nat is for controllers')
+      return { via: { kind, id: this.#client(name) }, nat: false }
     }
-    throw new ServiceError('invalid', `"${text.slice(0, 80)}" is nothing to route through; ${HOW}`)
+    if (nat === false && kind !== 'controller')
+      throw new ServiceError(
+        'invalid',
+        `packets to the Internet always get the controller's address; without that it is --via controller:NAME`,
+      )
+    if (text === 'internet') return { via: { kind: 'internet' }, nat: false }
+    return {
+      via: { kind: 'controller', id: this.#controller(name) },
+      nat: kind === 'internet' || nat === true,
+    }
+  }
+
+  #client(name: string): ClientId {
+    const { views } = this.#home
+    const client = views.clientByName(name)
+    if (!client)
+      throw new ServiceError('not-found', `no client is named ${name}; see \`overmesh client list\``)
+    const standing = views.standing(client)
+    if (!standing.usable && standing.reason !== 'disabled')
+      throw new ServiceError('refused', `client ${name} cannot connect any more: ${standing.message}`)
+    return client.id
+  }
+
+  #controller(name: string): ControllerId {
+    const { views, replica } = this.#home
+    const controller = views.controllers().find(({ value }) => value.name === name)
+    if (controller) return controller.id
+    const removed = [...replica.all('controller')].some(({ value }) => value.name === name)
+    throw removed
+      ? new ServiceError('refused', `controller ${name} was removed; see \`overmesh controller list\``)
+      : new ServiceError('not-found', `no controller is named ${name}; see \`overmesh controller list\``)
   }
 }
 
-function notAPrefix(text: string): ServiceError {
-  return new ServiceError('invalid', `"${text.slice(0, 80)}" is no IPv4 prefix such as 192.168.5.0/24`)
+const PROBLEMS: Record<WayProblem, (entry: Described, fate: string) => string> = {
+  'client-gone': (_entry, fate) => fate,
+  'controller-gone': () => 'the controller was removed',
+  'not-connected': () => 'the client is not connected',
+  'out-of-reach': () => 'the controller is out of reach',
+  'no-gateway': ({ via }) =>
+    via.kind === 'internet' ? 'no controller in reach forwards' : 'the controller does not forward',
+  'probe-fails': ({ probe }) =>
+    probe === undefined ? 'the client is silent' : `${probe} does not answer, or the client is silent`,
+  'not-offered': () => 'not offered by this version',
+}
+
+function defaultProblem(cidr: string, via: string): string {
+  const name = via.slice(via.indexOf(':') + 1)
+  return (
+    `${cidr} would take all traffic of every client, the Internet too, through ${via}; ` +
+    `say --default if that is meant, or use --via internet${via.startsWith('controller') ? ` or internet:${name}` : ''}`
+  )
 }

@@ -2,6 +2,7 @@
 // the command line on the other. The schemas are the single source of the API's validation, its OpenAPI document
 // and the types below.
 import { type Static, Type } from 'typebox'
+import type { DnsService } from './service-dns.ts'
 import type { MembershipService } from './service-membership.ts'
 
 export { ServiceError } from './service-error.ts'
@@ -33,8 +34,40 @@ export const Session = Type.Object({
   keyDerivation: Text('tls-ekm or prf'),
   tls: Text('TLS version'),
   version: Text('what the client says it is (IV_VER, IV_PLAT)'),
+  routesBehind: Type.Boolean({
+    description: 'it was told other routes than there are now; known of sessions on this controller',
+  }),
 })
 export type Session = Static<typeof Session>
+
+/** When connected clients that must reconnect for it are told of other routes. */
+export const RouteUpdates = Type.Object(
+  {
+    over: Type.Union([Type.Integer({ minimum: 0, maximum: 86_400 }), Type.Literal('later')], {
+      description:
+        'seconds over which they are spread, 0 for at once; or `later`: when they connect again, or by a refresh',
+    }),
+  },
+  { additionalProperties: false },
+)
+export type RouteUpdates = Static<typeof RouteUpdates>
+
+export const RefreshRequest = Type.Object(
+  {
+    clients: Type.Optional(
+      Type.Array(Name, { minItems: 1, maxItems: 200, description: 'all that are behind if absent' }),
+    ),
+    over: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 86_400,
+        description: 'seconds over which they are spread; default 0',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+)
+export type RefreshRequest = Static<typeof RefreshRequest>
 
 /** How widely a write is kept: on this many controllers' disks when it was answered, of all in the mesh. */
 export const StoredOn = Type.Object({ controllers: Type.Integer(), of: Type.Integer() })
@@ -67,18 +100,31 @@ export type Client = Static<typeof Client>
 
 export const Route = Type.Object({
   cidr: Text('prefix'),
-  via: Text('client:NAME, controller:NAME, attachment:NAME or internet'),
+  via: Text('client:NAME, controller:NAME, attachment:NAME, internet or internet:NAME'),
   metric: Type.Number(),
-  state: Type.Union([Type.Literal('up'), Type.Literal('down')], {
-    description: 'whether what it goes through is connected now',
+  nat: Type.Boolean({ description: 'packets get the address of the controller that sends them on' }),
+  probe: Type.Union([Text('address that has to answer pings'), Type.Null()]),
+  state: Type.Union([Type.Literal('active'), Type.Literal('standby'), Type.Literal('down')], {
+    description: 'in use; up, but another is better; not up',
   }),
+  why: Text('why it is down; empty when it is not', 1024),
+  at: Type.Union([Text('name of the controller that packets leave by'), Type.Null()]),
 })
 export type Route = Static<typeof Route>
 
 export const AddRoute = Type.Object(
   {
     cidr: Text('prefix'),
-    via: Text('client:NAME or controller:NAME'),
+    via: Text('client:NAME, controller:NAME, internet or internet:NAME'),
+    nat: Type.Optional(
+      Type.Boolean({
+        description: 'the controller gives packets its own address; default false, internet: true',
+      }),
+    ),
+    probe: Type.Optional(Text('address in the prefix that has to answer pings for the route to be used')),
+    default: Type.Optional(
+      Type.Boolean({ description: 'a prefix as large as the Internet is meant, though not via internet' }),
+    ),
     metric: Type.Optional(
       Type.Integer({
         minimum: 0,
@@ -94,6 +140,7 @@ export type AddRoute = Static<typeof AddRoute>
 export const RouteChange = Type.Object({
   cidr: Text('prefix'),
   changed: Type.Integer({ description: 'routes added or removed' }),
+  notes: Type.Array(Text('what else comes of it', 1024)),
   storedOn: StoredOn,
 })
 export type RouteChange = Static<typeof RouteChange>
@@ -252,7 +299,7 @@ export type Event = Static<typeof Event>
  * One controller, as its operator sees it. Every method may throw a {@link ServiceError}. A write returns when it is
  * on disk. Implemented by a running controller and, for all that needs none, by its data directory opened offline.
  */
-export interface ControllerService extends MembershipService {
+export interface ControllerService extends MembershipService, DnsService {
   /** False when this is the data directory alone: `sessions` is empty then, `kick` is refused. */
   readonly running: boolean
   status(): Promise<Status>
@@ -274,6 +321,10 @@ export interface ControllerService extends MembershipService {
   addRoute(route: AddRoute): Promise<RouteChange>
   /** Removes what was added for the prefix, all of it or that through `via`. */
   removeRoute(cidr: string, via?: string): Promise<RouteChange>
+  routeUpdates(): Promise<RouteUpdates>
+  setRouteUpdates(updates: RouteUpdates): Promise<RouteUpdates>
+  /** Tells clients, on whichever controllers they are, the routes that there are now; those that know them are left alone. */
+  refreshClients(request: RefreshRequest): Promise<{ storedOn: StoredOn }>
   /** Sends the clients of this controller to others and takes no new ones. */
   drain(): Promise<Drained>
   /** Takes clients again. */

@@ -15,14 +15,22 @@ export function listSessions(
   local: Iterable<ServerSession>,
   network: Switch | undefined,
   core: MeshCore | undefined,
+  isBehind: (session: ServerSession) => boolean,
 ): Session[] {
-  const here = [...local].map(session => describe(session, home, network))
+  const here = [...local].map(session => ({
+    ...describe(session, home, network),
+    routesBehind: isBehind(session),
+  }))
   const known = new Set(here.map(each => each.client))
   const elsewhere = core ? remoteSessions(home, core).filter(each => !known.has(each.client)) : []
   return [...here, ...elsewhere].sort((a, b) => (a.client < b.client ? -1 : a.client > b.client ? 1 : 0))
 }
 
-function describe(session: ServerSession, home: Home, network: Switch | undefined): Session {
+function describe(
+  session: ServerSession,
+  home: Home,
+  network: Switch | undefined,
+): Omit<Session, 'routesBehind'> {
   const stats = network?.portStats(session.peerId)
   return {
     client: session.name,
@@ -66,6 +74,7 @@ function remoteSessions({ id, views, replica, mesh }: Home, { presence }: MeshCo
         keyDerivation: '',
         tls: '',
         version: '',
+        routesBehind: false,
       })
     }
   }

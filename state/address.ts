@@ -66,6 +66,24 @@ export function cidrOverlaps(a: Cidr, b: Cidr): boolean {
   return ((a.address ^ b.address) & cidrMask(Math.min(a.length, b.length))) === 0
 }
 
+/** True when all of `inner` lies in `outer`; a prefix lies in itself. */
+export function cidrCovers(outer: Cidr, inner: Cidr): boolean {
+  return outer.length <= inner.length && cidrContains(outer, inner.address)
+}
+
+/** What is left of `outer` without `inner`, as at most 32 prefixes; `outer` itself when the two do not meet. */
+export function cidrWithout(outer: Cidr, inner: Cidr): Cidr[] {
+  if (cidrCovers(inner, outer)) return []
+  if (!cidrCovers(outer, inner)) return [outer]
+  const rest: Cidr[] = []
+  for (let length = outer.length + 1; length <= inner.length; length++) {
+    // The half that `inner` is not in.
+    const sibling = (inner.address ^ (1 << (32 - length))) & cidrMask(length)
+    rest.push({ address: sibling >>> 0, length })
+  }
+  return rest
+}
+
 /** Addresses in the prefix, from 1 to 2^32. */
 export function cidrSize(cidr: Cidr): number {
   return 2 ** (32 - cidr.length)

@@ -23,6 +23,7 @@ const SERIAL_EXPRESSION = new RegExp(SERIAL)
 const CONTROLLER_ID = '^[0-9a-f]{20}$'
 const CONTROLLER_ID_EXPRESSION = new RegExp(CONTROLLER_ID)
 const CLIENT_ID = '^[0-9a-f]{16}$'
+const CLIENT_ID_EXPRESSION = new RegExp(CLIENT_ID)
 
 const Name = Type.String({ pattern: NAME })
 const ControllerIdText = Type.Unsafe<ControllerId>(Type.String({ pattern: CONTROLLER_ID }))
@@ -123,11 +124,21 @@ const Via = Type.Union([
   Type.Object({ kind: Type.Literal('client'), id: ClientIdText }, closed),
   Type.Object({ kind: Type.Literal('controller'), id: ControllerIdText }, closed),
   Type.Object({ kind: Type.Literal('attachment'), id: Type.String({ pattern: CLIENT_ID }) }, closed),
+  /** Whichever controller that carries packets to the Internet is nearest; always masqueraded there. */
   Type.Object({ kind: Type.Literal('internet') }, closed),
 ])
 
 const Route = Type.Object(
-  { cidr: Prefix, via: Via, metric: Type.Integer({ minimum: 0, maximum: 65_535 }), createdAt: Time },
+  {
+    cidr: Prefix,
+    via: Via,
+    metric: Type.Integer({ minimum: 0, maximum: 65_535 }),
+    createdAt: Time,
+    /** The controller gives packets its own address. */
+    nat: Type.Optional(Type.Boolean()),
+    /** An address in the prefix that has to answer pings. */
+    probe: Type.Optional(Address),
+  },
   closed,
 )
 
@@ -223,6 +234,10 @@ export function isControllerId(value: unknown): value is ControllerId {
   return typeof value === 'string' && CONTROLLER_ID_EXPRESSION.test(value)
 }
 
+export function isClientId(value: unknown): value is ClientId {
+  return typeof value === 'string' && CLIENT_ID_EXPRESSION.test(value)
+}
+
 /** A name of a mesh, controller, client, attachment or setting: up to 63 of `a-z 0-9 . _ -`, letter or digit first. */
 export function isName(text: string): boolean {
   return NAME_EXPRESSION.test(text)
@@ -282,6 +297,7 @@ const MEANING: { [K in Kind]?: (id: string, value: Values[K]) => string | undefi
   client: (_id, value) => addressProblem(value.address) ?? firstProblem(value.subnets, anyPrefixProblem),
   route: (id, value) =>
     prefixProblem(value.cidr) ??
+    (value.probe === undefined ? undefined : addressProblem(value.probe)) ??
     (routeId(value) === id ? undefined : `route id "${id}" is not that of its value`),
   attachment: (_id, value) => firstProblem([...value.localSubnets, ...value.remoteSubnets], prefixProblem),
 }

@@ -12,6 +12,12 @@ export interface RouteEntry {
   readonly metric: number
   /** What it follows from. */
   readonly source: 'address' | 'subnet' | 'route' | 'attachment'
+  /** Id of the record of a route that was added. */
+  readonly id?: string
+  /** The controller gives packets its own address. */
+  readonly nat?: boolean
+  /** What has to answer pings: IPv4 in text. */
+  readonly probe?: string
 }
 
 /**
@@ -44,8 +50,9 @@ export function derivePrefixes(views: Views, records: Records): readonly RouteEn
     const via = { kind: 'client', id: client.id } as const
     for (const cidr of credential.subnets) routes.push({ cidr, via, metric: 0, source: 'subnet' })
   }
-  for (const { value } of records.all('route')) {
-    routes.push({ cidr: parseCidr(value.cidr)!, via: value.via, metric: value.metric, source: 'route' })
+  for (const { id, value } of records.all('route')) {
+    const { via, metric, nat, probe } = value
+    routes.push({ cidr: parseCidr(value.cidr)!, via, metric, source: 'route', id, nat, probe })
   }
   for (const { id, value } of records.all('attachment')) {
     if (!value.enabled) continue
@@ -64,7 +71,8 @@ export function derivePrefixes(views: Views, records: Records): readonly RouteEn
 /** One line a route. */
 export function serialiseRoutes(routes: readonly RouteEntry[]): Uint8Array {
   const lines = routes.map(
-    ({ cidr, via, metric, source }) => `${formatCidr(cidr)} ${formatVia(via)} ${metric} ${source}\n`,
+    ({ cidr, via, metric, source, nat, probe }) =>
+      `${formatCidr(cidr)} ${formatVia(via)} ${metric} ${source}${nat ? ' nat' : ''}${probe ? ` probe ${probe}` : ''}\n`,
   )
   return Buffer.from(lines.join(''))
 }

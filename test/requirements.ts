@@ -7,7 +7,7 @@ import { delimiter, join } from 'node:path'
 export const PACKAGES = [
   { name: 'openvpn', command: 'openvpn', use: 'the stock clients, and the server to compare with' },
   { name: 'iperf3', command: 'iperf3', use: 'traffic' },
-  { name: 'nftables', command: 'nft', use: 'cutting links one way' },
+  { name: 'nftables', command: 'nft', use: 'cutting links one way, and what a gateway lets pass' },
   { name: 'iproute2', command: 'ip', use: 'network namespaces' },
   { name: 'iputils-ping', command: 'ping', use: 'counting what gets lost' },
   { name: 'openssl', command: 'openssl', use: 'certificates of strangers' },

@@ -3,7 +3,7 @@ import type { ControllerId } from '../../state/kinds.ts'
 import type { PresentLink } from '../presence-types.ts'
 import { BackboneLink } from './link.ts'
 import type { LinkPath, LinkPlane } from './link-plane.ts'
-import { firstHops } from './topology.ts'
+import { type Way, waysTo } from './topology.ts'
 
 export interface BackbonePeer {
   readonly id: ControllerId
@@ -49,6 +49,10 @@ export interface NextHop {
   readonly peer: ControllerId
   /** Name of the link that leads there. */
   readonly port: number
+  /** Links on the way: 1 for a direct one. */
+  readonly hops: number
+  /** Grows with the round trip; see `Way`. */
+  readonly cost: number
 }
 
 /** ms between two resolutions of a peer's endpoints while its link is down. */
@@ -72,7 +76,7 @@ export class Backbone {
   readonly #init: BackboneInit
   readonly #entries = new Map<ControllerId, Entry>()
   readonly #byPort = new Map<number, ControllerId>()
-  #hops: Map<ControllerId, ControllerId> | undefined
+  #hops: Map<ControllerId, Way> | undefined
   badMessages = 0
 
   constructor(init: BackboneInit) {
@@ -187,17 +191,17 @@ export class Backbone {
 
   /** The way to a controller: its own link, or the link to one that leads there; undefined when none does. */
   nextHop(to: ControllerId): NextHop | undefined {
-    const peer = this.#ways().get(to)
-    const entry = peer && this.#entries.get(peer)
-    return entry ? { peer, port: entry.link.port } : undefined
+    const way = this.#ways().get(to)
+    const entry = way && this.#entries.get(way.first)
+    return entry ? { peer: way.first, port: entry.link.port, hops: way.hops, cost: way.cost } : undefined
   }
 
   reaches(id: ControllerId): boolean {
     return this.#ways().has(id)
   }
 
-  #ways(): Map<ControllerId, ControllerId> {
-    this.#hops ??= firstHops(this.#init.id, this.links(), this.#init.told())
+  #ways(): Map<ControllerId, Way> {
+    this.#hops ??= waysTo(this.#init.id, this.links(), this.#init.told())
     return this.#hops
   }
 

@@ -13,21 +13,23 @@ export interface OwnLink {
   readonly rttMs: number
 }
 
-interface Way {
+export interface Way {
   readonly first: ControllerId
+  /** Links on the way: 1 for a direct one. */
   readonly hops: number
+  /** Round trips on the way, in steps of `RTT_STEP` each. */
   readonly cost: number
 }
 
 /**
- * First hops by destination. A link between others counts when both its ends say that it is up; of our own we know
+ * Ways by destination. A link between others counts when both its ends say that it is up; of our own we know
  * ourselves. Equal input gives equal output, whatever its order.
  */
-export function firstHops(
+export function waysTo(
   self: ControllerId,
   own: readonly OwnLink[],
   told: Iterable<readonly [ControllerId, readonly PresentLink[]]>,
-): Map<ControllerId, ControllerId> {
+): Map<ControllerId, Way> {
   const links = new Map<ControllerId, Map<ControllerId, number>>()
   for (const [controller, ends] of told) {
     if (controller === self) continue
@@ -59,5 +61,5 @@ export function firstHops(
     for (const [to, way] of found) ways.set(to, way)
     edge = [...found.keys()]
   }
-  return new Map([...ways].map(([to, { first }]) => [to, first]))
+  return ways
 }

@@ -5,12 +5,15 @@ import {
   type ControllerService,
   Drained,
   Event,
+  RefreshRequest,
   Route,
   RouteChange,
+  RouteUpdates,
   ServiceError,
   Session,
   StateRecord,
   Status,
+  StoredOn,
   Verification,
 } from '../service.ts'
 import { ErrorBody } from './errors.ts'
@@ -52,6 +55,41 @@ export function controllerRoutes(app: Api, service: ControllerService): void {
       },
     },
     request => service.removeRoute(request.body.cidr, request.body.via),
+  )
+  app.get(
+    '/v1/routes/updates',
+    {
+      schema: {
+        tags,
+        summary: 'When connected clients are told of other routes',
+        response: responses(RouteUpdates),
+      },
+    },
+    () => service.routeUpdates(),
+  )
+  app.post(
+    '/v1/routes/updates',
+    {
+      schema: {
+        tags,
+        summary: 'Set when connected clients are told of other routes',
+        body: RouteUpdates,
+        response: responses(RouteUpdates),
+      },
+    },
+    request => service.setRouteUpdates(request.body),
+  )
+  app.post(
+    '/v1/routes/refresh',
+    {
+      schema: {
+        tags,
+        summary: 'Tell clients the routes that there are now',
+        body: RefreshRequest,
+        response: responses(Type.Object({ storedOn: StoredOn })),
+      },
+    },
+    request => service.refreshClients(request.body),
   )
   app.post(
     '/v1/drain',

@@ -25,7 +25,7 @@ export function metricsText(status: Status): string {
   add('overmesh_records', 'gauge', 'Records of the replica.', [['', status.records]])
   add('overmesh_conflicts', 'gauge', 'Conflicts that need an operator.', [['', status.conflicts.length]])
   add('overmesh_routes', 'gauge', 'Routes by state.', [
-    [labels({ state: 'up' }), status.routes.filter(route => route.state === 'up').length],
+    [labels({ state: 'up' }), status.routes.filter(route => route.state !== 'down').length],
     [labels({ state: 'down' }), status.routes.filter(route => route.state === 'down').length],
   ])
   const peers = status.controllers.filter(peer => !peer.self)

@@ -11,13 +11,17 @@ import type {
   Pack,
   PackFormat,
   PackOptions,
+  RefreshRequest,
   Route,
   RouteChange,
+  RouteUpdates,
   Session,
   StateRecord,
   Status,
+  StoredOn,
   Verification,
 } from '../service.ts'
+import type { ChangeDns, DnsState } from '../service-dns.ts'
 import { ServiceError } from '../service-error.ts'
 import type { ControllerEntry, Invitation, Removal } from '../service-membership.ts'
 import type { ErrorBody } from './errors.ts'
@@ -56,6 +60,12 @@ export class RemoteController implements ControllerService {
   kickClient = (name: string) => this.#post<{ kicked: boolean }>(clientPath(name, 'kick'))
   addRoute = (route: AddRoute) => this.#post<RouteChange>('/v1/routes', route)
   removeRoute = (cidr: string, via?: string) => this.#post<RouteChange>('/v1/routes/remove', { cidr, via })
+  routeUpdates = () => this.#get<RouteUpdates>('/v1/routes/updates')
+  setRouteUpdates = (updates: RouteUpdates) => this.#post<RouteUpdates>('/v1/routes/updates', updates)
+  refreshClients = (request: RefreshRequest) =>
+    this.#post<{ storedOn: StoredOn }>('/v1/routes/refresh', request)
+  dns = () => this.#get<DnsState>('/v1/dns')
+  changeDns = (change: ChangeDns) => this.#post<DnsState>('/v1/dns', change)
   drain = () => this.#post<Drained>('/v1/drain')
   serve = () => this.#post<Drained>('/v1/serve')
   invite = (ttlSeconds?: number) => this.#post<Invitation>('/v1/invites', { ttlSeconds })

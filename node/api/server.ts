@@ -8,6 +8,7 @@ import { Type } from 'typebox'
 import type { ControllerService } from '../service.ts'
 import { clientRoutes } from './client-routes.ts'
 import { controllerRoutes } from './controller-routes.ts'
+import { dnsRoutes } from './dns-routes.ts'
 import { refusal, refuse } from './errors.ts'
 import { membershipRoutes } from './membership-routes.ts'
 import type { Api } from './schemas.ts'
@@ -76,6 +77,7 @@ export async function buildApi({ service, logger }: ApiInit): Promise<Api> {
   clientRoutes(app, service)
   controllerRoutes(app, service)
   membershipRoutes(app, service)
+  dnsRoutes(app, service)
   app.get('/openapi.json', { schema: { hide: true, response: { 200: Type.Unknown() } } }, () => app.swagger())
   await app.ready()
   return app

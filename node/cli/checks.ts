@@ -1,5 +1,7 @@
 // What a machine has, what it lacks, what that is needed for, and how to get it.
 import { join } from 'node:path'
+import { type ForeignChain, passRules, readChains } from '../gateway/chains.ts'
+import { IP_FORWARD } from '../gateway/forwarding.ts'
 import type { Machine } from './machine.ts'
 
 export interface Check {
@@ -42,8 +44,10 @@ export async function checkMachine(init: CheckInit): Promise<Check[]> {
     offloads(machine),
     receiveBuffer(machine),
     await clock(machine),
-    program(machine, 'ip', 'iproute2', 'addresses and routes of the TUN interface'),
-    program(machine, 'nft', 'nftables', 'letting clients out to the internet through this controller'),
+    program(machine, 'ip', 'iproute2', 'a gateway: routes between the overlay and other networks'),
+    program(machine, 'nft', 'nftables', 'a gateway: what may pass between the overlay and other networks'),
+    forwarding(machine),
+    ...(await firewalls(machine)),
     program(machine, 'charon-systemd', 'charon-systemd', 'IPsec attachments'),
     program(machine, 'swanctl', 'strongswan-swanctl', 'looking into IPsec attachments by hand'),
   ]
@@ -207,6 +211,42 @@ function receiveBuffer({ read }: Machine): Check {
     'bursts from many clients without loss',
     `raise it: sysctl -w net.core.rmem_max=${2 * RECEIVE_BUFFER} (root's controller does without)`,
   )
+}
+
+function forwarding({ read, accessible }: Machine): Check {
+  const on = read(IP_FORWARD)?.trim() === '1'
+  const settable = accessible(IP_FORWARD)
+  return check(
+    'IPv4 forwarding',
+    on || settable ? 'ok' : 'missing',
+    on ? 'on' : settable ? 'off; a gateway switches it on while it runs' : 'off, and not ours to switch on',
+    'a gateway between the overlay and other networks',
+    'on the machine: sysctl -w net.ipv4.ip_forward=1; for a container: docker run --sysctl net.ipv4.ip_forward=1',
+  )
+}
+
+/** Firewalls that would drop what a gateway forwards; none where root is needed to see. */
+async function firewalls({ run }: Machine): Promise<Check[]> {
+  const listed = await run('nft', '-j', 'list', 'chains')
+  let droppers: readonly ForeignChain[] = []
+  try {
+    droppers = readChains(listed ?? '{}').droppers
+  } catch {
+    // Of a version that writes something else: then the gateway says so itself.
+  }
+  const checks = droppers.map(async chain => {
+    const { family, table, name } = chain
+    const passes = (await run('nft', 'list', 'table', family, table))?.includes('"overmesh') ?? false
+    const found = `table ${family} ${table}, chain ${name} drops what it does not accept`
+    return check(
+      'firewall',
+      passes ? 'ok' : 'warning',
+      passes ? `${found}, and names the overlay` : found,
+      'a gateway: overlay traffic must be let pass there too',
+      `let it pass: ${passRules(chain, 'overmesh*').join('; ')}`,
+    )
+  })
+  return Promise.all(checks)
 }
 
 async function clock({ run }: Machine): Promise<Check> {

@@ -15,6 +15,7 @@ import { CommandError, UsageError } from './errors.ts'
 import { example } from './help.ts'
 import type { Column } from './output.ts'
 import { intoFile } from './output-file.ts'
+import { refreshCommand } from './refresh.ts'
 import { reissueCommand } from './reissue.ts'
 import { readSecret } from './secret.ts'
 import { bothOf, formatBytes, formatExpiry, formatSince, formatStored } from './text.ts'
@@ -37,6 +38,7 @@ export function clientCommands(program: Command): void {
   accessCommands(client)
   rekeyCommand(client)
   reissueCommand(client)
+  refreshCommand(client)
 }
 
 function addCommand(client: Command): void {

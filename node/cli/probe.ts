@@ -84,6 +84,9 @@ async function probe(output: Output, pack: string, options: ProbeOptions): Promi
     connected: (connection, afterMs) => {
       if (!output.json) printConnection(output, connection, afterMs)
     },
+    updated: connection => {
+      if (!output.json) printRoutes(output, connection)
+    },
     retrying: reason => output.note(`${reason}; trying again`),
     answered: ping => {
       pings.push(ping)
@@ -135,6 +138,7 @@ function report(output: Output, prober: Prober, pings: Ping[], timeout: number, 
         tls: null,
         cipher: null,
         keyDerivation: null,
+        routes: [],
         options: [],
       }),
       connectMs: prober.connectMs === undefined ? null : Math.round(prober.connectMs * 1000) / 1000,
@@ -171,6 +175,11 @@ function printConnection(output: Output, connection: Connection, afterMs: number
       `connected to ${remote} as ${bothOf(address, address6)} in ${afterMs.toFixed(0)} ms (${tls}, ${cipher}, ${keyDerivation})`,
     ),
   )
+  if (connection.routes.length > 0) printRoutes(output, connection)
+}
+
+function printRoutes(output: Output, { routes }: Connection): void {
+  output.line(`routes through the tunnel: ${routes.map(printable).join(' ') || 'none'}`)
 }
 
 function printPing(output: Output, { sequence, from, size, ttl, rttMs, error }: Ping): void {

@@ -16,6 +16,8 @@ export interface Connection {
   tls: string
   cipher: string
   keyDerivation: string
+  /** Prefixes that the controller routes through the tunnel. */
+  routes: string[]
   /** What the controller pushed, in its words. */
   options: string[]
 }
@@ -24,6 +26,8 @@ export interface Connection {
 export interface TunnelEvents {
   /** Also after every reconnection. */
   connected(connection: Connection): void
+  /** The controller pushed other options. */
+  updated(connection: Connection): void
   /** An IP packet out of the tunnel; the bytes are the tunnel's, to be used before the call returns. */
   packet(bytes: Uint8Array): void
   /** The connection is lost or not yet there, and the tunnel tries again. */
@@ -48,6 +52,7 @@ export interface ProberInit {
   /** u16 that tells our pings from those of others. */
   identifier: number
   connected?: (connection: Connection, afterMs: number) => void
+  updated?: (connection: Connection) => void
   retrying?: (reason: string) => void
   answered?: (ping: Ping) => void
 }
@@ -82,6 +87,10 @@ export class Prober {
     this.#finish = resolve
     this.#tunnel = init.open({
       connected: connection => this.#connected(connection),
+      updated: connection => {
+        this.connection = connection
+        init.updated?.(connection)
+      },
       packet: bytes => this.#packet(bytes),
       retrying: reason => {
         if (this.state === 'connected') this.losses++

@@ -6,6 +6,7 @@ import { Command, CommanderError } from 'commander'
 import { authorityCommands } from './authority.ts'
 import { clientCommands } from './client.ts'
 import { controllerCommands } from './controller.ts'
+import { dnsCommands } from './dns.ts'
 import { doctorCommand } from './doctor.ts'
 import { drainCommand } from './drain.ts'
 import { UsageError } from './errors.ts'
@@ -38,6 +39,7 @@ export function buildProgram(): Command {
   clientCommands(program)
   statusCommands(program)
   routeCommands(program)
+  dnsCommands(program)
   eventsCommand(program)
   stateCommands(program)
   probeCommand(program)

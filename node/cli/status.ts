@@ -4,6 +4,7 @@ import type { Session, Status } from '../service.ts'
 import { Context } from './context.ts'
 import { example } from './help.ts'
 import type { Column, Output } from './output.ts'
+import { ROUTE_COLUMNS } from './route.ts'
 import { bothOf, formatBytes, formatDuration, formatExpiry, formatSince, printable } from './text.ts'
 
 export function statusCommands(program: Command): void {
@@ -40,6 +41,7 @@ export const SESSION_COLUMNS: Column<Session>[] = [
   { title: 'RECEIVED', value: session => formatBytes(session.rxBytes), align: 'right' },
   { title: 'SENT', value: session => formatBytes(session.txBytes), align: 'right' },
   { title: 'CIPHER', value: session => session.cipher },
+  { title: 'ROUTES', value: session => (session.routesBehind ? 'behind' : ''), style: () => 'yellow' },
   { title: 'SOFTWARE', value: session => session.version },
 ]
 
@@ -78,6 +80,12 @@ export function printStatus(output: Output, status: Status): void {
   if (status.sessions.length > 0) {
     output.line()
     output.table(SESSION_COLUMNS, status.sessions, '')
+  }
+  // Addresses are routes as well, of which there is one for each client.
+  const routes = status.routes.filter(({ cidr }) => !cidr.endsWith('/32'))
+  if (routes.length > 0) {
+    output.line()
+    output.table(ROUTE_COLUMNS, routes, '')
   }
   const counters = Object.entries(status.counters).filter(([, value]) => value !== 0)
   if (counters.length > 0) {

@@ -1,8 +1,11 @@
 // The prober's tunnel: a VPN client made from the text of a clientpack.
 import { parseHostPort } from '../net/ip.ts'
+import { DEFAULT_PROTO } from '../vpn/client.ts'
+import { IV_PROTO } from '../vpn/peer-info.ts'
 import { type ProfileRemote, parseProfile } from '../vpn/profile.ts'
-import { address6Of, addressOf, UdpClient } from '../vpn/udp-client.ts'
-import type { Tunnel, TunnelEvents } from './prober.ts'
+import { routesOf } from '../vpn/pushed-options.ts'
+import { address6Of, addressOf, type Connection, UdpClient } from '../vpn/udp-client.ts'
+import type { Connection as Seen, Tunnel, TunnelEvents } from './prober.ts'
 
 const DEFAULT_PORT = 1194
 
@@ -22,22 +25,14 @@ export function openTunnel({ pack, remote }: TunnelInit, events: TunnelEvents): 
   const client = new UdpClient(parseProfile(pack), {
     // The prober answers, and counts.
     answerPings: false,
+    // Takes other routes while it is connected, as 2.7 does.
+    proto: DEFAULT_PROTO | IV_PROTO.pushUpdate,
     remote: remote === undefined ? undefined : remoteOf(remote),
   })
   const { promise: stopped, resolve: stop } = Promise.withResolvers<void>()
   const close = () => client.close().then(stop, stop)
-  client.onConnected = connection => {
-    const { remote, tls, cipher, derivation, options } = connection
-    events.connected({
-      address: addressOf(connection),
-      address6: address6Of(connection),
-      remote,
-      tls,
-      cipher,
-      keyDerivation: derivation,
-      options,
-    })
-  }
+  client.onConnected = connection => events.connected(describe(connection))
+  client.onUpdated = connection => events.updated(describe(connection))
   client.onPacket = packet => events.packet(packet)
   client.onRetrying = (reason, end) => {
     // A disabled client is asked to come back later; whoever probes wants to know now.
@@ -56,6 +51,13 @@ export function openTunnel({ pack, remote }: TunnelInit, events: TunnelEvents): 
       await stopped
     },
   }
+}
+
+function describe(connection: Connection): Seen {
+  const { remote, tls, cipher, derivation, options } = connection
+  const routes = routesOf(options)
+  const addresses = { address: addressOf(connection), address6: address6Of(connection) }
+  return { ...addresses, remote, tls, cipher, keyDerivation: derivation, routes, options }
 }
 
 function remoteOf(text: string): ProfileRemote {

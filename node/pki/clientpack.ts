@@ -109,6 +109,8 @@ function options({ meshName, meshId, remoteRandom, timers = {} }: ClientpackRequ
     'nobind',
     'persist-key',
     'persist-tun',
+    // Controllers are reached beside a default route through the overlay, also where they are known by name.
+    'allow-pull-fqdn',
     'remote-cert-tls server',
     `verify-x509-name ${serverCommonName(meshName, meshId)} name`,
     'tls-version-min 1.2',

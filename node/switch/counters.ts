@@ -95,8 +95,10 @@ export const COUNTER = {
   tunWrites: 45,
   /** Dropped: a super-packet of the kernel's that made no sense. */
   badOffload: 46,
+  /** Dropped: queries to this machine that the main thread was too slow for. */
+  queryQueueFull: 47,
   /** Dropped: IPv6 that is for one link only, as every kernel sends it unasked: from `::` or fe80::/10, to groups. */
-  linkScope: 47,
+  linkScope: 48,
 } as const
 
 export type CounterName = keyof typeof COUNTER

@@ -5,6 +5,7 @@ import { Answers, REFUSAL, type Refusal } from './answers.ts'
 import { Coalescer } from './coalescer.ts'
 import { COUNTER } from './counters.ts'
 import { OPEN } from './data-limits.ts'
+import { isDnsQuery } from './dns-query.ts'
 import { planFragments, writeFragment } from './fragment.ts'
 import type { ErrorOrigin } from './icmp.ts'
 import { isIpv6, packetLength, spendHop } from './ip-packet.ts'
@@ -13,6 +14,7 @@ import { DESTINATION6, IPV6, IPV6_MIN_MTU, isLinkScoped, SOURCE6, totalLength6, 
 import type { Keys } from './keys.ts'
 import type { Links } from './links.ts'
 import type { Overlay6 } from './overlay6.ts'
+import type { PortEchoes } from './port-echoes.ts'
 import type { PortSender } from './port-sender.ts'
 import type { Ports } from './ports.ts'
 import { isProbe } from './probe.ts'
@@ -32,6 +34,8 @@ export interface Notices {
   control(socket: number, batch: ReceiveBatch, i: number, at: number, length: number): void
   floated(port: number): void
   exited(port: number): void
+  /** DNS query, a valid IPv4 packet of `length` bytes, to an address of this machine, which has no TUN. */
+  query(packet: Arena, length: number): void
 }
 
 export interface ForwarderParts {
@@ -40,6 +44,7 @@ export interface ForwarderParts {
   sender: PortSender
   links: Links
   sessions: SessionPaths
+  echoes: PortEchoes
   counters: Float64Array
   /** Undefined: the switch itself answers to its addresses. */
   tun: Tun | undefined
@@ -69,6 +74,7 @@ export class Forwarder {
   readonly #sender: PortSender
   readonly #links: Links
   readonly #sessions: SessionPaths
+  readonly #echoes: PortEchoes
   readonly #counters: Float64Array
   readonly #tun: Tun | undefined
   readonly #notices: Notices
@@ -88,12 +94,13 @@ export class Forwarder {
   readonly #ping = new Arena(PING.length)
 
   constructor(parts: ForwarderParts) {
-    const { ports, keys, sender, links, sessions, counters, tun, notices, origin, overlay6 } = parts
+    const { ports, keys, sender, links, sessions, echoes, counters, tun, notices, origin, overlay6 } = parts
     this.#ports = ports
     this.#keys = keys
     this.#sender = sender
     this.#links = links
     this.#sessions = sessions
+    this.#echoes = echoes
     this.#counters = counters
     this.#tun = tun
     this.#notices = notices
@@ -211,6 +218,7 @@ export class Forwarder {
     }
     const length = totalLength(view, 0)
     if (protocol(view, 0) === PROTOCOL.icmp && this.#sessions.received(port, this.#packet, length)) return
+    if (this.#echoes.received(port, this.#packet, length)) return
     this.#route(port, this.table.lookup(destination(view, 0)), length)
   }
 
@@ -387,9 +395,21 @@ export class Forwarder {
 
   /** The packet is for the switch's own address, and there is no TUN to take it. */
   #toSelf(from: number): void {
+    if (!isIpv6(this.#packet, 0) && isDnsQuery(this.#packet.view, 0)) {
+      this.#notices.query(this.#packet, totalLength(this.#packet.view, 0))
+      return
+    }
     const length = this.#answers.echo(this.#packet)
     if (length === 0) this.#refuse(from, REFUSAL.notForUs)
     else this.#answerTo(from, length)
+  }
+
+  /** Sends a valid packet of this machine's own to the port that its destination is at, if any. */
+  fromSelf(packet: Uint8Array): void {
+    this.#packet.bytes.set(packet)
+    const hop = this.table.lookup(destination(this.#packet.view, 0))
+    if (hop >= 0 && this.#ports.find(hop) !== 0) this.#route(NO_PORT, hop, packet.length)
+    else this.#counters[COUNTER.unreachable]++
   }
 
   /** Drops the packet and tells its sender why. */

@@ -46,17 +46,24 @@ export type Command =
   | { type: 'dropKey'; slot: number; keyId: number }
   /** An encoded ForwardingTable and ForwardingTable6. */
   | { type: 'routes'; table: Int32Array<ArrayBuffer>; table6: Int32Array<ArrayBuffer> }
+  /** An echo request to an overlay address or one behind it, u32, see port-echoes.ts. */
+  | { type: 'echo'; slot: number; to: number; token: Uint8Array<ArrayBuffer> }
   /** Packets to send, see control-batch.ts. */
   | { type: 'control'; batch: ArrayBuffer; count: number }
+  /** An overlay packet of this machine's own to send. */
+  | { type: 'packet'; packet: Uint8Array<ArrayBuffer> }
 
 /** Something about one port. Its generation tells it from a later port in the same slot. */
 export interface PortEvent {
   /** `up` and `down` are of links. */
-  kind: 'float' | 'idle' | 'exit' | 'rekey' | 'up' | 'down'
+  kind: 'float' | 'idle' | 'exit' | 'rekey' | 'up' | 'down' | 'echo'
   slot: number
   generation: number
   /** Where to, for `float`. */
   path?: Path
+  /** Who answered, u32, for `echo`, and the request's token. */
+  from?: number
+  token?: Uint8Array<ArrayBuffer>
 }
 
 /** Switch to main thread. */
@@ -69,7 +76,15 @@ export type Report =
     }
   | { type: 'refused'; code: SwitchErrorCode; message: string }
   /** What one turn of the loop has to tell. `groups` and `bytes` of its control packets are released when handled. */
-  | { type: 'turn'; control: ArrayBuffer | undefined; groups: number[]; bytes: number; events: PortEvent[] }
+  | {
+      type: 'turn'
+      control: ArrayBuffer | undefined
+      groups: number[]
+      bytes: number
+      events: PortEvent[]
+      /** Overlay packets for this machine itself; released when handled, too. */
+      queries: Uint8Array<ArrayBuffer>[]
+    }
   /** A turn failed; the loop goes on. */
   | { type: 'trouble'; message: string }
 

@@ -6,8 +6,9 @@ import { COUNTER } from './counters.ts'
 import type { Notices } from './forwarder.ts'
 import type { PortEvent, Report } from './messages.ts'
 import type { Ports } from './ports.ts'
-import { GROUP, IN_FLIGHT_BYTES, IN_FLIGHT_LIMIT, SIGNAL } from './shared.ts'
+import { GROUP, IN_FLIGHT_BYTES, IN_FLIGHT_LIMIT, QUERY_LIMIT, SIGNAL } from './shared.ts'
 import { copyLocal, copyName, PATH_STRIDE, readPath } from './socket-address.ts'
+import type { Arena } from './sys/arena.ts'
 import type { ReceiveBatch } from './sys/receive-batch.ts'
 
 const BATCH_BYTES = 512 << 10
@@ -23,6 +24,7 @@ export class Reporter implements Notices {
   #groups = [0, 0, 0]
   #bytes = 0
   #events: PortEvent[] = []
+  #queries: Uint8Array<ArrayBuffer>[] = []
 
   constructor(
     port: MessagePort,
@@ -68,6 +70,12 @@ export class Reporter implements Notices {
     return bytes <= (group === GROUP.established ? IN_FLIGHT_BYTES : IN_FLIGHT_BYTES / 2)
   }
 
+  query(packet: Arena, length: number): void {
+    const waiting = Atomics.load(this.#signals, SIGNAL.queries) + this.#queries.length
+    if (waiting >= QUERY_LIMIT) this.#counters[COUNTER.queryQueueFull]++
+    else this.#queries.push(packet.bytes.slice(0, length))
+  }
+
   floated(port: number): void {
     const path = readPath(
       this.#ports.paths,
@@ -91,6 +99,12 @@ export class Reporter implements Notices {
     this.#event(up ? 'up' : 'down', port)
   }
 
+  /** An answer to an echo request that left by this port. */
+  echoed(port: number, from: number, token: Uint8Array<ArrayBuffer>): void {
+    const generation = this.#ports.stats.generation(port)
+    this.#events.push({ kind: 'echo', slot: port, generation, from, token })
+  }
+
   rekeyDue(port: number): void {
     this.#event('rekey', port)
   }
@@ -106,21 +120,24 @@ export class Reporter implements Notices {
 
   /** Posts what was gathered, if anything was. */
   post(): void {
-    if (this.#writer.count === 0 && this.#events.length === 0) return
+    if (this.#writer.count === 0 && this.#events.length === 0 && this.#queries.length === 0) return
     const control = this.#writer.count > 0 ? this.#writer.take() : undefined
     for (const [group, count] of this.#groups.entries())
       Atomics.add(this.#signals, SIGNAL.inFlight + group, count)
     Atomics.add(this.#signals, SIGNAL.inFlightBytes, this.#bytes)
+    Atomics.add(this.#signals, SIGNAL.queries, this.#queries.length)
     const report: Report = {
       type: 'turn',
       control,
       groups: this.#groups,
       bytes: this.#bytes,
       events: this.#events,
+      queries: this.#queries,
     }
     this.#port.postMessage(report, control === undefined ? [] : [control])
     this.#groups = [0, 0, 0]
     this.#bytes = 0
     this.#events = []
+    this.#queries = []
   }
 }

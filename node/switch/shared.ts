@@ -85,6 +85,8 @@ export const SIGNAL = {
   inFlightBytes: 5,
   /** Control packets under way to the loop. */
   outgoing: 6,
+  /** Queries to this machine under way to the main thread. */
+  queries: 7,
 } as const
 
 const SIGNALS = 8
@@ -109,3 +111,5 @@ export const IN_FLIGHT_LIMIT: readonly number[] = [1024, 1024, 2048]
 export const IN_FLIGHT_BYTES = 4 << 20
 /** Control packets that may be under way from the main thread to the loop. */
 export const OUTGOING_LIMIT = 8192
+/** Queries to this machine that may be under way to the main thread. */
+export const QUERY_LIMIT = 256

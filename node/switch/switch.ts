@@ -94,8 +94,12 @@ export class Switch implements DataPlane {
   onExit: (peerId: number) => void = () => {}
   /** A link's probes began or ceased to be answered. Every link is down at first. */
   onLink: (peerId: number, up: boolean) => void = () => {}
+  /** An answer from an address, u32, came by a port to `sendEcho` with this token. */
+  onEcho: (peerId: number, from: number, token: Uint8Array) => void = () => {}
   /** A port's sending key has to be replaced soon; told once for each key. */
   onRekey: (peerId: number) => void = () => {}
+  /** A DNS query, as an IPv4 packet, came for this machine; only without a TUN, where no kernel takes it. */
+  onQuery: (packet: Uint8Array) => void = () => {}
   /** Something went wrong; after code `FAILED` the switch is dead. */
   onError: (error: Error) => void = () => {}
 
@@ -301,6 +305,21 @@ export class Switch implements DataPlane {
     this.closePort(peerId)
   }
 
+  // --- Ways
+
+  /**
+   * Sends an echo request (ICMP) out of a port, whatever the routes say, from this controller's own address; `onEcho` tells of the answer.
+   * @param to u32
+   * @param token 16 bytes that come back, copied
+   * @returns false when there is no such port
+   */
+  sendEcho(peerId: number, to: number, token: Uint8Array): boolean {
+    const slot = this.#ports.get(peerId)?.slot
+    if (slot === undefined) return false
+    this.#queue.add({ type: 'echo', slot, to, token: new Uint8Array(token) })
+    return true
+  }
+
   // --- Routes and figures
 
   /** Replaces the whole table, atomically. A route to a peer that has no port answers "host unreachable". */
@@ -312,6 +331,11 @@ export class Switch implements DataPlane {
       routes6.map(({ address, length, peerId }) => ({ address, length, nextHop: nextHopOf(peerId) })),
     )
     this.#queue.add({ type: 'routes', table, table6 }, [table.buffer, table6.buffer])
+  }
+
+  /** Sends a valid IPv4 packet of this machine's own to a session or link; at most {@link SwitchOptions.mtu} bytes. Given away. */
+  sendPacket(packet: Uint8Array<ArrayBuffer>): void {
+    if (packet.length <= this.#maxMtu) this.#queue.add({ type: 'packet', packet }, [packet.buffer])
   }
 
   /** What was counted since the start. */
@@ -352,7 +376,9 @@ export class Switch implements DataPlane {
     try {
       if (report.control !== undefined) this.#control(report.control)
       for (const event of report.events) this.#tell(() => this.#event(event))
+      for (const packet of report.queries) this.#tell(() => this.onQuery(packet))
     } finally {
+      Atomics.sub(this.#signals, SIGNAL.queries, report.queries.length)
       for (const [group, count] of report.groups.entries())
         Atomics.sub(this.#signals, SIGNAL.inFlight + group, count)
       Atomics.sub(this.#signals, SIGNAL.inFlightBytes, report.bytes)
@@ -377,13 +403,16 @@ export class Switch implements DataPlane {
     }
   }
 
-  #event({ kind, slot, generation, path }: PortEvent): void {
+  #event(event: PortEvent): void {
+    const { kind, slot, generation, path } = event
     const peerId = this.#peerIds[slot]
     if (this.#ports.get(peerId)?.generation !== generation) return
     if (kind === 'float' && path !== undefined) this.onFloat(peerId, path)
     else if (kind === 'idle') this.onIdle(peerId)
     else if (kind === 'exit') this.onExit(peerId)
     else if (kind === 'rekey') this.onRekey(peerId)
+    else if (kind === 'echo' && event.from !== undefined && event.token !== undefined)
+      this.onEcho(peerId, event.from, event.token)
     else if (kind === 'up' || kind === 'down') this.onLink(peerId, kind === 'up')
   }
 

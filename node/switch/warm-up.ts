@@ -13,6 +13,7 @@ import { Links } from './links.ts'
 import { type Listener, listen } from './listener.ts'
 import { Outbox } from './outbox.ts'
 import { Overlay6 } from './overlay6.ts'
+import { PortEchoes } from './port-echoes.ts'
 import { PortSender } from './port-sender.ts'
 import { Ports } from './ports.ts'
 import { SessionPaths } from './session-paths.ts'
@@ -62,11 +63,12 @@ function bounce(listener: Listener): void {
   const prober = new SizeProber(ports, keys, [listener], counters, PACKET_BYTES + OVERHEAD)
   const stats = LinkStats.allocate(0)
   const links = new Links({ ports, sender, prober, stats, counters, changed() {} })
-  const notices = { control() {}, floated() {}, exited() {} }
+  const notices = { control() {}, floated() {}, exited() {}, query() {} }
   const origin = { address: ADDRESSES[1], broadcast: 0xffffffff }
   const overlay6 = new Overlay6(SUBNET6, SUBNET, ADDRESSES[1])
   const sessions = new SessionPaths(ports, prober, ADDRESSES[1])
-  const parts = { ports, keys, sender, links, sessions, counters }
+  const echoes = new PortEchoes(PORTS.length, sender, ADDRESSES[0], () => {})
+  const parts = { ports, keys, sender, links, sessions, echoes, counters }
   const forwarder = new Forwarder({ ...parts, tun: undefined, notices, origin, overlay6 })
   const path = new Arena(PATH_STRIDE)
   const { host, port } = listener

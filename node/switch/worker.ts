@@ -14,6 +14,7 @@ import { Loop } from './loop.ts'
 import { type Command, longestPacket, type Report, unpackSecrets, type WorkerInit } from './messages.ts'
 import { Outbox } from './outbox.ts'
 import { Overlay6 } from './overlay6.ts'
+import { PortEchoes } from './port-echoes.ts'
 import { PortSender } from './port-sender.ts'
 import { Ports } from './ports.ts'
 import { Reporter } from './reporter.ts'
@@ -69,6 +70,9 @@ function run(): void {
   const rekeyDue = (port: number): void => reporter.rekeyDue(port)
   const sender = new PortSender({ ports, keys, outbox, counters, rekeyDue })
   const prober = new SizeProber(ports, keys, listeners, counters, longestPacket(init.mtu) + MAX_OVERHEAD)
+  const echoes = new PortEchoes(init.maxPorts, sender, init.address, (port, from, token) =>
+    reporter.echoed(port, from, token),
+  )
   const links = new Links({
     ports,
     sender,
@@ -84,6 +88,7 @@ function run(): void {
     sender,
     links,
     sessions,
+    echoes,
     counters,
     tun,
     notices: reporter,
@@ -91,7 +96,7 @@ function run(): void {
     overlay6,
   })
   const wakeup = newWakeup()
-  const commands = commandHandler({ ports, keys, links, sessions, forwarder, outbox, reporter })
+  const commands = commandHandler({ ports, keys, links, sessions, echoes, forwarder, outbox, reporter })
   const loop = new Loop({
     listeners,
     tun,
@@ -126,6 +131,7 @@ interface Commanded {
   keys: Keys
   links: Links
   sessions: SessionPaths
+  echoes: PortEchoes
   forwarder: Forwarder
   outbox: Outbox
   reporter: Reporter
@@ -137,6 +143,7 @@ function commandHandler({
   keys,
   links,
   sessions,
+  echoes,
   forwarder,
   outbox,
   reporter,
@@ -203,9 +210,15 @@ function commandHandler({
         forwarder.table = ForwardingTable.fromEncoded(command.table)
         forwarder.table6 = ForwardingTable6.fromEncoded(command.table6)
         return
+      case 'echo':
+        echoes.send(command.slot, command.to, command.token)
+        return
       case 'control':
         Atomics.sub(init.signals, SIGNAL.outgoing, command.count)
         control.send(command.batch)
+        return
+      case 'packet':
+        forwarder.fromSelf(command.packet)
     }
   }
   return () => {

@@ -26,6 +26,7 @@ import { keyIdOf, OPCODE, opcodeOf, SID_LENGTH } from './packet.ts'
 import { EARLY_NEGOTIATION_START } from './packet-id.ts'
 import { IV_PROTO } from './peer-info.ts'
 import type { PrfInput } from './prf.ts'
+import { applyUpdate } from './push-update.ts'
 import { type Pushed, readPushed } from './pushed-options.ts'
 import type { TlsCryptV2ClientKey } from './static-key.ts'
 import { connectTls, type TlsClientOptions } from './tls.ts'
@@ -38,6 +39,8 @@ const PUSH_REQUEST_MS = 1000
 const PUSH_REPEAT_MS = 5000
 /** Packets under one key in the classic format, as in stock clients; ids are 32 bits. */
 const MAX_PACKETS = 0xff000000
+/** Pushed options of a connection, after updates. */
+const MAX_OPTIONS = 4096
 const NEVER = Number.POSITIVE_INFINITY
 
 /** Durations are in ms; 0 means never where there is a choice. */
@@ -67,6 +70,8 @@ export interface ClientInit {
   random(size: number): Uint8Array
   send(packet: Uint8Array): void
   connected(connection: Connected): void
+  /** The options of the connection are others now. */
+  updated(connection: Connected): void
   /** An IP packet. */
   packet(bytes: Uint8Array): void
   /** Once, and the last thing that is told. */
@@ -348,6 +353,9 @@ export class VpnClient {
         else if (options && this.state === 'pull') this.#connect(options)
         return
       }
+      case 'push-update':
+        this.#update(message.options)
+        return
       case 'auth-failed':
         this.#end({ kind: 'auth-failed', reason: message.reason, temporary: message.temporary })
         return
@@ -398,6 +406,17 @@ export class VpnClient {
     key.channel.acknowledge()
     this.#data.ping(now())
     this.#init.connected(this.connection)
+  }
+
+  #update(changes: readonly string[]): void {
+    if (!this.connection || (this.#init.settings.proto & IV_PROTO.pushUpdate) === 0) return
+    const options = applyUpdate(this.connection.options, changes)
+    if (options === undefined || options.length > MAX_OPTIONS) {
+      this.#end({ kind: 'protocol', reason: 'it pushed an update that cannot be applied' })
+      return
+    }
+    this.connection = { ...this.connection, options }
+    this.#init.updated(this.connection)
   }
 
   #setKeys(key: Negotiation, material: PrfInput): void {

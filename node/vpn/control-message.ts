@@ -4,7 +4,7 @@
 /** Longest text taken from a peer, NUL included. */
 export const MAX_CONTROL_MESSAGE = 2048
 /** Options fill a PUSH_REPLY to so many characters, as in stock servers: 2.x refuses over 1,024. */
-const PUSH_BUNDLE = 940
+export const PUSH_BUNDLE = 940
 /** Longest single option of 2.x. */
 export const MAX_PUSH_OPTION = 255
 /** Parts of a split PUSH_REPLY a client takes. */
@@ -23,6 +23,7 @@ export interface TemporaryFailure {
 export type ControlMessage =
   | { type: 'push-request' }
   | { type: 'push-reply'; options: string[]; more: boolean }
+  | { type: 'push-update'; options: string[] }
   | { type: 'restart'; target: RestartTarget; reason: string }
   | { type: 'halt'; reason: string }
   | { type: 'exit' }
@@ -98,6 +99,8 @@ export function parseControlMessage(raw: string): ControlMessage | undefined {
       const more = options.includes('push-continuation 2')
       return { type: 'push-reply', options: options.filter(o => !o.startsWith('push-continuation ')), more }
     }
+    case 'PUSH_UPDATE':
+      return { type: 'push-update', options: rest === '' ? [] : rest.split(',') }
     case 'RESTART': {
       const flags = /^\[([A-Z]*)\]/.exec(rest)
       const target = flags?.[1].includes('N') ? 'next' : 'same'

@@ -79,6 +79,7 @@ export class VpnEndpoint {
     handshakes: 0,
     handshakesLimited: 0,
     internalErrors: 0,
+    pushUpdates: 0,
     renegotiations: 0,
     renegotiationsFailed: 0,
     renegotiationTooSoon: 0,

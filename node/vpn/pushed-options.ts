@@ -1,5 +1,5 @@
 // What a client makes of a PUSH_REPLY. Options that are not known are kept as text and otherwise passed over.
-import { type OverlayAddress, parseIpv4 } from '../../state/address.ts'
+import { formatCidr, type OverlayAddress, parseIpv4 } from '../../state/address.ts'
 import { type Address6, parseAddress6 } from '../../state/address6.ts'
 import type { DataCipher } from './data-keys.ts'
 import type { DataFormat } from './data-packet.ts'
@@ -50,6 +50,17 @@ export function remotesOptions(endpoints: readonly string[]): string[] {
   return values.map((value, index) => {
     const name = index === 0 ? REMOTES_VARIABLE : `${REMOTES_VARIABLE}_${index + 1}`
     return `setenv-safe ${name} ${value}`
+  })
+}
+
+/** Prefixes that pushed options route through the tunnel. */
+export function routesOf(options: readonly string[]): string[] {
+  return options.flatMap(option => {
+    const [name, network = '', mask = '255.255.255.255', gateway] = option.split(' ')
+    const [address, bits] = [parseIpv4(network), parseIpv4(mask)]
+    if (name !== 'route' || gateway !== undefined || address === undefined || bits === undefined) return []
+    const length = 32 - Math.log2(2 ** 32 - bits)
+    return Number.isInteger(length) ? [formatCidr({ address, length })] : []
   })
 }
 

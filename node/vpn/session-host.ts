@@ -56,6 +56,7 @@ export type SessionCounter =
   | 'renegotiationTooSoon'
   | 'renegotiations'
   | 'renegotiationsFailed'
+  | 'pushUpdates'
 
 /** What a session asks of the endpoint. */
 export interface SessionHost {

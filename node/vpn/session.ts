@@ -13,6 +13,7 @@ import { KeyRing } from './key-ring.ts'
 import type { Negotiation } from './negotiation.ts'
 import { keyIdOf, OPCODE, opcodeOf } from './packet.ts'
 import { IV_PROTO, type PeerInfo, parsePeerInfo } from './peer-info.ts'
+import { differs, pushUpdate } from './push-update.ts'
 import type { SessionEnd, SessionHost, Verdict } from './session-host.ts'
 import { commonNameOf, lastMessage, mirroredOptions } from './session-words.ts'
 import { agree, type Terms, termOptions } from './terms.ts'
@@ -75,7 +76,8 @@ export class ServerSession {
   #terms: Terms | undefined
   /** Largest `tun-mtu` that the client takes by PUSH_REPLY. */
   #clientMtu: number | undefined
-  #pushed = false
+  /** The network's options, as the client has them; undefined before it was told. */
+  #pushed: readonly string[] | undefined
   #lastText: string | undefined
   #renegotiateAt = Number.POSITIVE_INFINITY
   #closeAt = Number.POSITIVE_INFINITY
@@ -179,6 +181,32 @@ export class ServerSession {
     if (this.state !== 'open') return
     this.#renegotiateAt = this.#host.now() + RENEGOTIATION_RETRY_MS
     this.#keys.renegotiate()
+    this.#host.stirred(this)
+  }
+
+  /** Whether the client was told other options of the network than these. */
+  isBehind(options: readonly string[]): boolean {
+    return this.state === 'open' && this.#pushed !== undefined && differs(this.#pushed, options)
+  }
+
+  /** Whether the client takes these options without a new connection. */
+  canUpdate(options: readonly string[]): boolean {
+    const pushed = this.#pushed
+    return (
+      (this.#proto & IV_PROTO.pushUpdate) !== 0 &&
+      pushed !== undefined &&
+      pushUpdate(pushed, options) !== undefined
+    )
+  }
+
+  /** Tells a connected client other options of the network; see `canUpdate`. */
+  update(options: readonly string[]): void {
+    const channel = this.#keys.speaker?.channel
+    const text = this.#pushed && pushUpdate(this.#pushed, options)
+    if (this.state !== 'open' || text === undefined || channel === undefined) return
+    channel.write(encodeControlMessage(text))
+    this.#pushed = options
+    this.#host.count('pushUpdates')
     this.#host.stirred(this)
   }
 
@@ -401,11 +429,12 @@ export class ServerSession {
   /** Answers once: the control channel is reliable, so a repeated request only means that the answer is under way. */
   #push(): void {
     const key = this.#keys.current
-    if (this.#pushed || this.state !== 'open' || !key || !this.#terms) return
-    this.#pushed = true
+    if (this.#pushed !== undefined || this.state !== 'open' || !key || !this.#terms) return
+    const options = this.#host.push(this)
+    this.#pushed = options
     const { mtu } = this.#host.settings
     const tunMtu = this.#clientMtu === undefined ? undefined : Math.min(this.#clientMtu, mtu)
-    const texts = pushReply([...this.#host.push(this), ...termOptions(this.#terms, this.peerId, tunMtu)])
+    const texts = pushReply([...options, ...termOptions(this.#terms, this.peerId, tunMtu)])
     if (texts.length > MAX_PUSH_PARTS) {
       const reason = 'there are more routes than fit a PUSH_REPLY'
       this.end({ kind: 'auth-failed', reason, temporary: true }, reason)

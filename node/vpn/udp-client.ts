@@ -66,6 +66,8 @@ export function contextOf(profile: Profile, tls: UdpClientOptions['tls'] = {}): 
 export class UdpClient {
   /** Also after every reconnection. */
   onConnected: (connection: Connection) => void = () => {}
+  /** The server pushed other options for the connection that is up. */
+  onUpdated: (connection: Connection) => void = () => {}
   /** An IP packet; the bytes are the callee's. */
   onPacket: (packet: Uint8Array) => void = () => {}
   /** Lost or not yet there, and about to be tried again. */
@@ -262,6 +264,7 @@ export class UdpClient {
       random: randomBytes,
       send: packet => this.#socket?.send(packet, () => {}),
       connected: connected => this.#connected(connected),
+      updated: connected => this.#updated(connected),
       packet: bytes => this.#received(bytes),
       ended: end => this.#ended(end),
       stirred: () => this.#schedule(),
@@ -278,6 +281,11 @@ export class UdpClient {
     for (const { resolve } of this.#waiting) resolve(connection)
     this.#waiting.clear()
     this.onConnected(connection)
+  }
+
+  #updated(connected: Connected): void {
+    this.connection = { ...connected, remote: formatHostPort(this.#server) }
+    this.onUpdated(this.connection)
   }
 
   #received(packet: Uint8Array): void {

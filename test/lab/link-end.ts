@@ -14,11 +14,13 @@ export interface LinkEndInit {
   /** Overlay addresses, u32. */
   address: number
   other: number
+  /** Further prefixes, to the other end or to this host's kernel. */
+  routes?: { address: number; length: number; to: 'link' | 'tun' }[]
 }
 
 const PORT = 1194
 const SUBNET = { address: 0x0a4d0000, length: 16 }
-const { end, secret, here, there, address, other } = JSON.parse(process.argv[2]) as LinkEndInit
+const { end, secret, here, there, address, other, routes = [] } = JSON.parse(process.argv[2]) as LinkEndInit
 
 function direction(sender: number): { cipher: Uint8Array; hmac: Uint8Array } {
   const derive = (what: string): Uint8Array =>
@@ -54,6 +56,7 @@ running.useKey(peerId, 0)
 running.setRoutes([
   { address, length: 32, peerId: 'tun' },
   { address: other, length: 32, peerId },
+  ...routes.map(({ to, ...prefix }) => ({ ...prefix, peerId: to === 'link' ? peerId : ('tun' as const) })),
 ])
 let mtu = 0
 const watch = setInterval(() => {

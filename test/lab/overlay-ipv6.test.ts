@@ -253,7 +253,7 @@ describe('two controllers with IPv6 in the overlay, and clients on each', () => 
       assert.match(stderr, reason)
     }
     const { stderr } = await alpha.attempt(['route', 'add', '2001:db8:6::/48', '--via', 'client:site'])
-    assert.match(stderr, /is reached behind clients alone/)
+    assert.match(stderr, /routes are IPv4 only/)
   })
 })
 

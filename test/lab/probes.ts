@@ -33,6 +33,7 @@ function start(path: string, index: number): Tunnel {
         startMore()
         if (connected.size === packs.length) process.stdout.write(`connected ${connected.size}\n`)
       },
+      updated() {},
       packet() {},
       retrying: lost,
       ended: lost,

@@ -1,7 +1,7 @@
 // One simulated controller: what outlasts its process, and the process with everything real in it but disk, network and
 // clock.
 
-import { firstHops } from '../../mesh/backbone/topology.ts'
+import { type Way, waysTo } from '../../mesh/backbone/topology.ts'
 import { MeshCore, type MeshEvent, type MeshTiming } from '../../mesh/core.ts'
 import { StateError } from '../../state/errors.ts'
 import type { ClientId, ControllerId } from '../../state/kinds.ts'
@@ -102,7 +102,7 @@ export class SimProcess {
   readonly #controller: SimController
   #turn: Appointment | undefined
   #linkTurn: Appointment | undefined
-  #hops: Map<ControllerId, ControllerId> | undefined
+  #hops: Map<ControllerId, Way> | undefined
 
   constructor(host: SimHost, controller: SimController, replica: Replica, disk: SimDisk) {
     this.#host = host
@@ -239,12 +239,12 @@ export class SimProcess {
     this.#linkTurn = clockwork.after(LINK_TURN, () => this.#look())
   }
 
-  #ways(): Map<ControllerId, ControllerId> {
+  #ways(): Map<ControllerId, Way> {
     if (this.#hops === undefined) {
       const { presence } = this.core
       const own = presence.own.links.map(({ peer, up, rtt }) => ({ peer, up, rttMs: rtt }))
       const told = [...presence.all()].map(each => [each.controller, each.links] as const)
-      this.#hops = firstHops(this.#controller.id, own, told)
+      this.#hops = waysTo(this.#controller.id, own, told)
     }
     return this.#hops
   }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { firstHops, MAX_HOPS } from '../../../mesh/backbone/topology.ts'
+import { MAX_HOPS, waysTo } from '../../../mesh/backbone/topology.ts'
 import type { PresentLink } from '../../../mesh/presence-types.ts'
 import type { ControllerId } from '../../../state/kinds.ts'
 
@@ -41,7 +41,7 @@ function hopsOf(graph: Graph, self: number): Map<ControllerId, ControllerId> {
     { length: graph.size },
     (_, index) => [nameOf(index), linksOf(graph, index)] as const,
   )
-  return firstHops(nameOf(self), own, told)
+  return new Map([...waysTo(nameOf(self), own, told)].map(([to, { first }]) => [to, first]))
 }
 
 /** Links of which both ends say that they are up. */

@@ -24,6 +24,7 @@ test('answers with everything the service says', async () => {
   assert.deepEqual((await get('/v1/clients/web')).json(), await service.client('web'))
   assert.deepEqual((await get('/v1/sessions')).json(), await service.sessions())
   assert.deepEqual((await get('/v1/routes')).json(), await service.routes())
+  assert.deepEqual((await get('/v1/dns')).json(), await service.dns())
   assert.deepEqual((await get('/v1/state')).json(), await service.records())
   assert.deepEqual((await get('/v1/state?kind=setting')).json(), await service.records('setting'))
   assert.deepEqual((await get('/v1/state/verify')).json(), await service.verify())
@@ -58,6 +59,8 @@ test('what does not fit the schemas is refused in one sentence', async () => {
     ['/v1/clients', undefined, /body/],
     ['/v1/clients', { name: 'Bad Name' }, /"name" in body/],
     ['/v1/clients', { name: 'ok', ip: 7 }, /"ip" in body must be string/],
+    ['/v1/dns', { forwarders: '192.0.2.53' }, /"forwarders" in body must be array/],
+    ['/v1/dns', { on: true }, /not known/],
     ['/v1/clients', { name: 'ok', days: 0 }, /"days" in body must be >= 1/],
     ['/v1/clients', { name: 'ok', days: 1.5 }, /"days" in body must be integer/],
     ['/v1/clients', { name: 'ok', subnets: '10.0.0.0/8' }, /"subnets" in body must be array/],

@@ -8,10 +8,13 @@ import {
   type Pack,
   type PackFormat,
   type PackOptions,
+  type RefreshRequest,
+  type RouteUpdates,
   ServiceError,
   type Session,
   type Status,
 } from '../../../node/service.ts'
+import type { ChangeDns, DnsState } from '../../../node/service-dns.ts'
 import type { ControllerEntry } from '../../../node/service-membership.ts'
 
 export const PACK_TEXT = 'client\ndev tun\n<key>\nnot a real key\n</key>\n'
@@ -21,6 +24,7 @@ export class FakeService implements ControllerService {
   readonly all = new Map<string, Client>()
   readonly calls: unknown[][] = []
   readonly past: Event[] = []
+  updates: RouteUpdates = { over: 10 }
   #followers = new Set<(event: Event) => void>()
 
   constructor(...names: string[]) {
@@ -89,7 +93,11 @@ export class FakeService implements ControllerService {
       cidr: `${client.address}/32`,
       via: `client:${client.name}`,
       metric: 0,
-      state: client.session ? ('up' as const) : ('down' as const),
+      nat: false,
+      probe: null,
+      state: client.session ? ('active' as const) : ('down' as const),
+      why: client.session ? '' : 'the client is not connected',
+      at: client.session ? 'alpha' : null,
     }))
   clients = async () => [...this.all.values()]
   client = async (name: string) => {
@@ -126,11 +134,11 @@ export class FakeService implements ControllerService {
   kickClient = async (name: string) => ({ kicked: (await this.client(name)).session !== null })
   addRoute = async (route: AddRoute) => {
     this.calls.push(['addRoute', route])
-    return { cidr: route.cidr, changed: 1, storedOn: { controllers: 2, of: 3 } }
+    return { cidr: route.cidr, changed: 1, notes: ['it wins there'], storedOn: { controllers: 2, of: 3 } }
   }
   removeRoute = async (cidr: string, via?: string) => {
     this.calls.push(['removeRoute', cidr, via])
-    return { cidr, changed: 2, storedOn: { controllers: 2, of: 3 } }
+    return { cidr, changed: 2, notes: [], storedOn: { controllers: 2, of: 3 } }
   }
   invite = async (ttlSeconds = 3600) => {
     this.calls.push(['invite', ttlSeconds])
@@ -144,6 +152,26 @@ export class FakeService implements ControllerService {
   leave = async () => {
     this.calls.push(['leave'])
     return { controller: 'alpha', clients: [] as string[], storedOn: { controllers: 2, of: 2 } }
+  }
+  routeUpdates = async (): Promise<RouteUpdates> => this.updates
+  setRouteUpdates = async (updates: RouteUpdates) => {
+    this.updates = updates
+    return updates
+  }
+  refreshClients = async (request: RefreshRequest) => {
+    this.calls.push(['refreshClients', request])
+    return { storedOn: { controllers: 2, of: 3 } }
+  }
+  dns = async (): Promise<DnsState> => ({
+    enabled: true,
+    domain: 'home.internal',
+    server: '10.77.0.1',
+    forwarders: [],
+    serves: ['udp', 'tcp'],
+  })
+  changeDns = async (change: ChangeDns): Promise<DnsState> => {
+    this.calls.push(['changeDns', change])
+    return { ...(await this.dns()), ...change, storedOn: { controllers: 2, of: 3 } }
   }
   drain = async () => ({ draining: true, sessions: 0 })
   serve = async () => ({ draining: false, sessions: 0 })
@@ -183,6 +211,7 @@ export function fakeSession(client: Client): Session {
     keyDerivation: 'tls-ekm',
     tls: 'TLSv1.3',
     version: '2.6.14 linux',
+    routesBehind: false,
   }
 }
 

@@ -6,6 +6,10 @@ import type { Machine } from '../../../node/cli/machine.ts'
 
 const directory = statSync('/')
 
+const DROPPING = JSON.stringify({
+  nftables: [{ chain: { family: 'ip', table: 'filter', name: 'FORWARD', hook: 'forward', policy: 'drop' } }],
+})
+
 /** A machine that has everything. */
 function machine(changes: Partial<Machine> = {}): Machine {
   const files: Record<string, string> = {
@@ -81,6 +85,20 @@ test('names what lacks, and whether a controller can do without', async () => {
     [{ run: async () => 'no' }, 'clock', 'warning', false, /chrony/],
     [{ run: async () => undefined }, 'clock', 'warning', false, /cannot be seen/],
     [{ program: () => undefined }, 'nft', 'missing', false, /apt-get install nftables/],
+    [
+      { accessible: path => !path.startsWith('/proc/sys/') },
+      'IPv4 forwarding',
+      'missing',
+      false,
+      /docker run --sysctl net\.ipv4\.ip_forward=1/,
+    ],
+    [
+      { run: async (command, ...args) => (command === 'nft' && args[0] === '-j' ? DROPPING : 'yes') },
+      'firewall',
+      'warning',
+      false,
+      /nft insert rule ip filter FORWARD iifname '"overmesh\*"' accept; nft .* oifname/,
+    ],
     [{ program: () => undefined }, 'charon-systemd', 'missing', false, /apt-get install charon-systemd/],
   ]
   for (const [changes, name, state, essential, fix] of cases) {
@@ -89,6 +107,17 @@ test('names what lacks, and whether a controller can do without', async () => {
     assert.equal(check.essential, essential, name)
     assert.match(check.fix ?? '', fix)
   }
+})
+
+test('forwarding may be off where a gateway can switch it on, and a firewall may drop what is not the overlay', async () => {
+  const off = await states({ read: path => (path.endsWith('/ip_forward') ? '0\n' : undefined) })
+  assert.equal(off['IPv4 forwarding'].state, 'ok')
+  const sealed = { accessible: (path: string) => !path.startsWith('/proc/sys/') }
+  const on = await states({ ...sealed, read: path => (path.endsWith('/ip_forward') ? '1\n' : undefined) })
+  assert.equal(on['IPv4 forwarding'].state, 'ok')
+  const run = async (command: string, ...args: string[]) =>
+    command === 'nft' ? (args[0] === '-j' ? DROPPING : 'iifname "overmesh*" accept') : 'yes'
+  assert.equal((await states({ run })).firewall.state, 'ok')
 })
 
 test('the ports of a running controller are in use as they should be', async () => {

@@ -25,6 +25,11 @@ test('--json is one document, before or after the sub-command, and equals what t
     ['state verify', await service.verify()],
     ['client enable db', await service.client('db')],
     ['client kick web', { kicked: true }],
+    ['dns', await service.dns()],
+    ['dns show', await service.dns()],
+    ['dns off', await service.changeDns({ enabled: false })],
+    ['dns forward 192.0.2.53', await service.changeDns({ forwarders: ['192.0.2.53'] })],
+    ['dns forward --none', await service.changeDns({ forwarders: [] })],
   ]
   for (const [command, value] of expected) {
     for (const args of [`--json ${command}`, `${command} --json`]) {

@@ -11,6 +11,7 @@ const connection: Connection = {
   tls: 'TLSv1.3',
   cipher: 'AES-256-GCM',
   keyDerivation: 'tls-ekm',
+  routes: [],
   options: ['topology subnet'],
 }
 

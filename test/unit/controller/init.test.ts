@@ -83,7 +83,7 @@ test('with an IPv6 prefix, addresses have an IPv6 side that follows from them', 
       await assert.rejects(adding, { code: 'invalid', message: reason }, subnet)
     }
     const route = service.addRoute({ cidr: '2001:db8:6::/48', via: 'client:web' })
-    await assert.rejects(route, { code: 'invalid', message: /behind clients alone/ })
+    await assert.rejects(route, { code: 'invalid', message: /routes are IPv4 only/ })
   })
 })
 

@@ -9,7 +9,10 @@ import pino from 'pino'
 import { Controller } from '../../../node/controller.ts'
 import type { InitRequest } from '../../../node/init.ts'
 import type { Pack } from '../../../node/service.ts'
+import { DEFAULT_PROTO } from '../../../node/vpn/client.ts'
+import { IV_PROTO } from '../../../node/vpn/peer-info.ts'
 import { parseProfile } from '../../../node/vpn/profile.ts'
+import { routesOf } from '../../../node/vpn/pushed-options.ts'
 import { UdpClient } from '../../../node/vpn/udp-client.ts'
 import { newMesh } from './home.ts'
 
@@ -90,4 +93,43 @@ test('SIGTERM’s drain leaves no session, and stop gives the directory back', a
   await controller.stop()
   const again = await Controller.open({ dataDir, logger: pino({ level: 'silent' }), tun: false })
   await again.stop()
+})
+
+test('a route that is added reaches connected clients: in place, or by a new connection', async t => {
+  const { controller, service } = await run(t)
+  await service.setRouteUpdates({ over: 0 })
+  await service.addClient({ name: 'site' })
+  const port = Number((await service.status()).controller.listen[0].split(':')[1])
+  const open = async (name: string, proto: number) => {
+    const pack = await service.addClient({ name })
+    const profile = parseProfile(Buffer.from(pack.content).toString('utf8'))
+    const client = new UdpClient(profile, { remote: { host: '127.0.0.1', port }, proto })
+    t.after(() => client.close())
+    await client.connect(TIMEOUT)
+    return client
+  }
+  const modern = await open('modern', DEFAULT_PROTO | IV_PROTO.pushUpdate)
+  const stock = await open('stock', DEFAULT_PROTO)
+  const lost: string[] = []
+  modern.onRetrying = reason => lost.push(`modern ${reason}`)
+  stock.onRetrying = () => lost.push('stock')
+  const updated = new Promise<string[]>(resolve => {
+    modern.onUpdated = ({ options }) => resolve(routesOf(options))
+  })
+  const again = new Promise<string[]>(resolve => {
+    stock.onConnected = ({ options }) => resolve(routesOf(options))
+  })
+  await service.addRoute({ cidr: '192.168.5.0/24', via: 'client:site' })
+  assert.deepEqual(
+    (await service.sessions()).map(each => each.routesBehind),
+    [true, true],
+  )
+  assert.deepEqual(await updated, ['192.168.5.0/24'])
+  assert.deepEqual(await again, ['192.168.5.0/24'])
+  assert.deepEqual(lost, ['stock'])
+  assert.deepEqual(
+    (await service.sessions()).map(each => each.routesBehind),
+    [false, false],
+  )
+  assert.equal((await controller.service.status()).counters.pushUpdates, 1)
 })

@@ -44,6 +44,7 @@ proto udp
 nobind
 persist-key
 persist-tun
+allow-pull-fqdn
 remote-cert-tls server
 verify-x509-name prod.0011223344556677 name
 tls-version-min 1.2

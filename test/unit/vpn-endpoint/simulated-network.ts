@@ -86,6 +86,9 @@ export class SimulatedClient {
       connected: connection => {
         this.connection = connection
       },
+      updated: connection => {
+        this.connection = connection
+      },
       packet: bytes => this.packets.push(bytes),
       ended: end => {
         this.end = end

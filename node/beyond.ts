@@ -1,0 +1,134 @@
+// What this controller reaches beyond the overlay, as it runs: its kernel as a gateway, the probes of routes, and clients that fall
+// silent.
+import type { Logger } from 'pino'
+import type { PresentFacts } from '../mesh/presence-types.ts'
+import type { ClientId } from '../state/kinds.ts'
+import { Gateway } from './gateway/gateway.ts'
+import { RouteProbing } from './gateway/probing.ts'
+import type { Home } from './home.ts'
+import type { OverlayRoutes, RouteProbe } from './overlay-routes.ts'
+import type { Switch } from './switch/switch.ts'
+import { ViaWatch } from './via-watch.ts'
+
+export interface BeyondInit {
+  home: Home
+  network: Switch
+  routes: OverlayRoutes
+  logger: Logger
+  /** When the session of a client here was opened, ms since 1970. */
+  openedAt: (client: ClientId) => number | undefined
+}
+
+export type Reach = Pick<PresentFacts, 'gateway' | 'failing'>
+
+/** ms between two looks. */
+const LOOK_MS = 500
+
+export class Beyond {
+  /** `reach` is another than before. */
+  onChange: () => void = () => {}
+  readonly #init: BeyondInit
+  /** Undefined without a TUN interface. */
+  readonly #gateway: Gateway | undefined
+  readonly #probing: RouteProbing
+  readonly #watch = new ViaWatch()
+  #probes: readonly RouteProbe[] = []
+  /** Probes by ports that were answered at least once. */
+  #proven = new Set<string>()
+  /** Ids of vias of prefixes that have others. */
+  #contested: ReadonlySet<string> = new Set()
+  #reach: Reach = { gateway: false, failing: [] }
+  #lookedAt = 0
+
+  private constructor(init: BeyondInit, gateway: Gateway | undefined) {
+    this.#init = init
+    this.#gateway = gateway
+    const { network } = init
+    this.#probing = new RouteProbing({
+      sendByPort: (port, to, token) => network.sendEcho(port, to, token),
+    })
+    this.#probing.onChange = () => this.#review()
+    network.onEcho = (port, from, token) => {
+      this.#probing.echoed(port, from, token)
+      this.#proven.add(nameOf(port, from))
+      this.#review()
+    }
+  }
+
+  /** Removes what a crash left in the kernel; nothing is made before the first routes. */
+  static async start(init: BeyondInit): Promise<Beyond> {
+    const { home, network, logger } = init
+    const parts = { directory: home.directory, id: home.id, logger }
+    if (network.tun !== null) return new Beyond(init, await Gateway.start(parts))
+    await Gateway.cleanUp(parts)
+    return new Beyond(init, undefined)
+  }
+
+  /** What `PresentFacts` says of it. */
+  get reach(): Reach {
+    return this.#reach
+  }
+
+  /** One line each, for `status`. */
+  problems(): string[] {
+    return [...(this.#gateway?.problems() ?? []), ...this.#probing.problems()]
+  }
+
+  /** The routes, or who is where, are others now. */
+  routesChanged(): void {
+    const { routes, network, home } = this.#init
+    if (this.#gateway !== undefined && network.tun !== null) {
+      const { subnet } = home.mesh
+      this.#gateway.update({ tunName: network.tun.name, subnet, ...routes.kernel() })
+    }
+    this.#probes = routes.probes()
+    this.#contested = new Set(routes.contested().map(({ id }) => id))
+    const names = this.#probes.map(({ from, address }) =>
+      from === 'kernel' ? '' : nameOf(from.port, address),
+    )
+    this.#proven = new Set(names.filter(name => this.#proven.has(name)))
+    this.#probing.set(this.#probes)
+    this.#review()
+  }
+
+  /** Runs timers; when to call again, ms since 1970. */
+  poll(now: number): number {
+    if (now < this.#lookedAt + LOOK_MS) return this.#lookedAt + LOOK_MS
+    this.#lookedAt = now
+    const { network, routes, openedAt } = this.#init
+    const vias = routes.contested().map(({ id, client, port }) => ({
+      id,
+      heardAt: network.portStats(port)?.lastReceived || (openedAt(client) ?? now),
+    }))
+    this.#watch.look(now, vias)
+    this.#review()
+    return now + LOOK_MS
+  }
+
+  async stop(): Promise<void> {
+    this.#probing.stop()
+    await this.#gateway?.stop()
+  }
+
+  #review(): void {
+    const failing = new Set([...this.#watch.failing, ...this.#probing.failing(), ...this.#unproven()])
+    const reach = { gateway: this.#gateway?.isUp === true, failing: [...failing].sort() }
+    const isSame =
+      reach.gateway === this.#reach.gateway && reach.failing.join() === this.#reach.failing.join()
+    if (isSame) return
+    this.#reach = reach
+    this.onChange()
+  }
+
+  /** A way beside others is taken once it was seen to lead somewhere: a client that comes back may have lost its network. */
+  *#unproven(): Iterable<string> {
+    for (const { id, address, from } of this.#probes) {
+      if (from === 'kernel' || !this.#contested.has(id)) continue
+      if (!this.#proven.has(nameOf(from.port, address))) yield id
+    }
+  }
+}
+
+function nameOf(port: number, address: number): string {
+  return `${port} ${address}`
+}

@@ -1,0 +1,50 @@
+// What the kernel of a controller's machine is to carry between the overlay's TUN interface and its other interfaces.
+import type { Cidr, OverlayAddress } from '../../state/address.ts'
+
+/**
+ * Everything that is not described is refused between the TUN interface and others, so that an empty description seals the
+ * machine. Lists may overlap each other and themselves: for each address the longest prefix decides.
+ */
+export interface GatewayDescription {
+  /** The TUN interface, up, with this controller's own overlay address and the subnet's prefix length. */
+  readonly tunName: string
+  /** The overlay's subnet. Its route is there with the interface's address. */
+  readonly subnet: Cidr
+  /** The overlay's IPv6 subnet in text (RFC 5952), such as `fd00:77::/64`. IPv6 goes to this machine itself, never through it. */
+  readonly subnet6?: string
+  /**
+   * Prefixes that this kernel sends into the TUN interface: subnets behind clients, networks of other controllers, remote subnets of
+   * attachments. Those shorter than /8 are passed over: this machine's own way to the Internet stays as it is.
+   */
+  readonly kernelRoutes: readonly Cidr[]
+  /**
+   * Prefixes that overlay hosts reach through this kernel with their own source address. Hosts in them reach the overlay, and what
+   * `kernelRoutes` has, in turn.
+   */
+  readonly forwarded: readonly Cidr[]
+  /**
+   * Prefixes that overlay hosts reach through this kernel with the source address of the interface by which it leaves; nothing
+   * in them can begin a connection into the overlay.
+   *
+   * Prefixes shorter than /8, of which 0.0.0.0/0 is egress, mean the Internet, in `forwarded` too: private, link-local and other
+   * special-purpose addresses (RFC 6890) inside them stay closed unless a prefix of their own opens them.
+   */
+  readonly masqueraded: readonly Cidr[]
+  /**
+   * Addresses that must be reached beside the TUN interface: those that other controllers are dialled at. A prefix of `kernelRoutes` that
+   * contains one is not routed, and told as a problem, or packets of the backbone would go into themselves.
+   */
+  readonly underlay?: readonly OverlayAddress[]
+}
+
+/** What the running gateway is to those that use it; `Gateway` (gateway.ts) implements it. */
+export interface GatewayHandle {
+  /** Whether what was described last is in force: this machine forwards for the overlay. False until the first description was. */
+  readonly isUp: boolean
+  /** What is wrong, one line each, for `status`; none when all is well. */
+  problems(): string[]
+  /** Makes the kernel as described, soon: calls are coalesced, and the latest counts. */
+  update(description: GatewayDescription): void
+  /** Undoes everything. */
+  stop(): Promise<void>
+}

@@ -1,0 +1,95 @@
+// The nftables ruleset of a gateway, as text for `nft -f -`. Pure. nft(8) describes the language.
+import { formatCidr, formatIpv4 } from '../../state/address.ts'
+import type { GatewayDescription } from './description.ts'
+import { type AddressRange, reachOf } from './reach.ts'
+
+/** Tables of controllers begin so; nothing else on the machine is touched. */
+export const TABLE_PREFIX = 'overmesh-'
+/** An empty chain that says: this table's controller forwards. Others on the same machine look for it. */
+export const FORWARDS_MARK = 'forwards'
+/** An empty chain that says: forwarding was off before controllers came. */
+export const WAS_OFF_MARK = 'forwarding-was-off'
+
+export interface Ruleset {
+  /** One transaction that puts the table in the place of any of that name. */
+  readonly text: string
+  /** Whether anything is forwarded, so that the kernel must do so at all. */
+  readonly forwards: boolean
+}
+
+/**
+ * @param table begins with `TABLE_PREFIX`
+ * @param wasOff forwarding was off before controllers came
+ */
+export function rulesetOf(table: string, description: GatewayDescription, wasOff: boolean): Ruleset {
+  const { tunName, subnet, subnet6, forwarded, masqueraded } = description
+  const reach = reachOf(forwarded, masqueraded, subnet)
+  const forwards = reach.forwarded.length + reach.masqueraded.length > 0
+  const tun = `"${tunName}"`
+  const local6 = ['fe80::/10', 'ff00::/8', ...(subnet6 === undefined ? [] : [subnet6])]
+  const lines = [
+    ...set('overlay', [formatCidr(subnet)]),
+    ...set('forwarded', reach.forwarded.map(formatRange)),
+    ...set('masqueraded', reach.masqueraded.map(formatRange)),
+    ...(forwards ? [`chain ${FORWARDS_MARK} { }`] : []),
+    ...(wasOff ? [`chain ${WAS_OFF_MARK} { }`] : []),
+    // The machine's other addresses are closed like its other networks.
+    ...chain('input', 'type filter hook input priority filter', [
+      `iifname != ${tun} accept`,
+      'ip daddr @overlay accept',
+      'ip daddr @forwarded accept',
+      'ip daddr @masqueraded accept',
+      `ip6 daddr { ${local6.join(', ')} } accept`,
+      'counter drop',
+    ]),
+    ...chain('forward', 'type filter hook forward priority filter', [
+      `iifname != ${tun} oifname != ${tun} accept`,
+      // Nothing that came out of the overlay goes back into it: the switch would have sent it on itself.
+      `iifname ${tun} oifname ${tun} counter drop`,
+      ...(forwards ? passing(tun, reach.masqueraded.length > 0) : []),
+      'counter drop',
+    ]),
+    ...(reach.masqueraded.length === 0
+      ? []
+      : chain('postrouting', 'type nat hook postrouting priority srcnat', [
+          `oifname ${tun} accept`,
+          // Before Linux 5.7 the first does not match here; the second does without.
+          `iifname ${tun} ip daddr @masqueraded masquerade`,
+          'ip saddr @overlay ip daddr @masqueraded masquerade',
+        ])),
+  ]
+  const body = lines.map(line => `  ${line}\n`).join('')
+  return { text: `${removalOf(table)}table inet ${table} {\n${body}}\n`, forwards }
+}
+
+/** Removes the table, whether it is there or not. */
+export function removalOf(table: string): string {
+  return `add table inet ${table}\ndelete table inet ${table}\n`
+}
+
+function passing(tun: string, masquerade: boolean): string[] {
+  return [
+    // The lower of the MTUs of both ways; only ever made smaller.
+    'tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu',
+    // In the direction of the first packet the prefixes always decide, so that a route that is removed ends what used it.
+    'ct direction reply ct state established,related accept',
+    'ct state related accept',
+    `iifname ${tun} ip daddr @forwarded accept`,
+    `oifname ${tun} ip saddr @forwarded accept`,
+    // What conntrack cannot place would leave with the source address of the overlay.
+    ...(masquerade ? [`iifname ${tun} ct state new,established ip daddr @masqueraded accept`] : []),
+  ]
+}
+
+function set(name: string, elements: string[]): string[] {
+  const listed = elements.length === 0 ? [] : [`  elements = { ${elements.join(', ')} }`]
+  return [`set ${name} {`, '  type ipv4_addr', '  flags interval', ...listed, '}']
+}
+
+function chain(name: string, hook: string, rules: string[]): string[] {
+  return [`chain ${name} {`, `  ${hook}; policy accept;`, ...rules.map(rule => `  ${rule}`), '}']
+}
+
+function formatRange({ first, last }: AddressRange): string {
+  return first === last ? formatIpv4(first) : `${formatIpv4(first)}-${formatIpv4(last)}`
+}

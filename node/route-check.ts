@@ -1,0 +1,71 @@
+// What may be a prefix of a route, and its probe: everything else is refused with a reason.
+import {
+  type Cidr,
+  cidrContains,
+  cidrCovers,
+  cidrHasHostBits,
+  formatCidr,
+  formatIpv4,
+  parseCidr,
+  parseIpv4,
+} from '../state/address.ts'
+import { parseIpv6 } from './net/ip.ts'
+import { ServiceError } from './service-error.ts'
+
+/** No router forwards to these (RFC 6890, RFC 5771). */
+const UNROUTABLE = [
+  ['0.0.0.0/8', 'addresses of "this network"'],
+  ['127.0.0.0/8', 'loopback addresses'],
+  ['169.254.0.0/16', 'link-local addresses'],
+  ['224.0.0.0/4', 'multicast addresses'],
+  ['240.0.0.0/4', 'reserved addresses'],
+].map(([text, what]) => ({ cidr: parseCidr(text)!, what }))
+
+/**
+ * @param subnet the overlay's own
+ * @param which `any`: one that may be there already, whatever is thought of it
+ * @throws ServiceError invalid
+ */
+export function readPrefix(text: string, subnet: Cidr, which: 'new' | 'any' = 'new'): Cidr {
+  const cidr = parseCidr(text)
+  if (!cidr) throw invalid(notAPrefix(text))
+  const plain = formatCidr(cidr)
+  if (which === 'any') return cidr
+  if (cidrHasHostBits(text)) throw invalid(`${text} names a host; the prefix is ${plain}`)
+  if (cidrCovers(subnet, cidr))
+    throw invalid(`${plain} is part of the overlay's own subnet ${formatCidr(subnet)}; route another prefix`)
+  const special = unroutable(cidr)
+  if (special) throw invalid(`${plain} are ${special}, which nobody routes`)
+  return cidr
+}
+
+/** Canonical text. @throws ServiceError invalid */
+export function readProbe(text: string, cidr: Cidr, subnet: Cidr): string {
+  const address = parseIpv4(text)
+  if (address === undefined) throw invalid(`"${text.slice(0, 80)}" is no IPv4 address to probe`)
+  const shown = formatIpv4(address)
+  if (!cidrContains(cidr, address))
+    throw invalid(`${shown} is not in ${formatCidr(cidr)}; probe an address that the route leads to`)
+  if (cidrContains(subnet, address))
+    throw invalid(`${shown} is in the overlay itself; probe an address beyond it`)
+  const special = unroutable({ address, length: 32 })
+  if (special) throw invalid(`${shown} is one of the ${special}, which answer nobody`)
+  return shown
+}
+
+function unroutable(cidr: Cidr): string | undefined {
+  return UNROUTABLE.find(each => cidrCovers(each.cidr, cidr))?.what
+}
+
+function notAPrefix(text: string): string {
+  const shown = text.slice(0, 80)
+  const [address] = shown.split('/', 1)
+  if (parseIpv6(address) !== undefined)
+    return `${shown} is IPv6, and routes are IPv4 only; where the mesh has IPv6, \`client add --subnet\` puts its networks behind clients`
+  if (parseIpv4(shown) !== undefined) return `${shown} has no prefix length; one host is ${shown}/32`
+  return `"${shown}" is no IPv4 prefix such as 192.168.5.0/24`
+}
+
+function invalid(message: string): ServiceError {
+  return new ServiceError('invalid', message)
+}

@@ -1,0 +1,152 @@
+// Through what a prefix is reached from here, now: which of its vias are up, and where a packet goes to take one.
+//
+// What is decided follows from the records and from what controllers tell of themselves, so that controllers that know the
+// same decide the same: those on the way of a packet choose the same via, and each is nearer to it than the one before.
+// The way to the nearest gateway is chosen among those with the fewest links, whatever else: so it is nearer from every
+// controller on the way, too. One controller that knows less than the others sends a packet astray, but in no circle, since
+// the switch sends none out by the link it came by; where several differ at once, its TTL ends it.
+import type { PresentFacts } from '../mesh/presence-types.ts'
+import type { ClientId, ControllerId } from '../state/kinds.ts'
+import type { RouteEntry } from '../state/routing-table.ts'
+import type { Views } from '../state/views.ts'
+
+/** A way to another controller. */
+export interface WayTo {
+  /** Name of the link that leads there. */
+  readonly port: number
+  /** Links on the way: 1 for a direct one. */
+  readonly hops: number
+  /** Grows with the round trip; see `Way` of the backbone's topology. */
+  readonly cost: number
+}
+
+/** Where packets go from here. */
+export interface Whereabouts {
+  /** All that are connected, here or elsewhere. */
+  clients(): Iterable<ClientId>
+  /** Name of the port of a client's session here. */
+  session(client: ClientId): number | undefined
+  /** On which controller a client is. */
+  controllerOf(client: ClientId): ControllerId | undefined
+  /** Undefined when another controller is out of reach. */
+  wayTo(controller: ControllerId): WayTo | undefined
+  /** What a controller, also this one, says of what it reaches beyond the overlay. */
+  reach(controller: ControllerId): Pick<PresentFacts, 'gateway' | 'failing'> | undefined
+}
+
+/** What the records say of vias. */
+export type WayRecords = Pick<Views, 'client' | 'standing' | 'controllers' | 'isAdmitted'>
+export type WayWhere = Omit<Whereabouts, 'clients'>
+
+export type Hop = number | 'tun'
+
+/** Why a via is not up. */
+export type WayProblem =
+  | 'client-gone'
+  | 'controller-gone'
+  | 'not-connected'
+  | 'out-of-reach'
+  | 'no-gateway'
+  | 'probe-fails'
+  | 'not-offered'
+
+export type Way = { readonly hop: Hop; readonly at: ControllerId } | { readonly problem: WayProblem }
+
+/** Steps of cost by which another gateway is nearer that takes over from the one in use: flows through it end. */
+const NEARER = 4
+
+export class Ways {
+  readonly #self: ControllerId
+  readonly #views: WayRecords
+  readonly #where: WayWhere
+  /** The gateway in use, by route: one that is as near does not take over. */
+  readonly #gateways = new Map<string, ControllerId>()
+
+  constructor(self: ControllerId, views: WayRecords, where: WayWhere) {
+    this.#self = self
+    this.#views = views
+    this.#where = where
+  }
+
+  /** The way that an entry of the routing table offers, now. */
+  of(entry: Pick<RouteEntry, 'via' | 'source' | 'id'>): Way {
+    const { via, source, id } = entry
+    switch (via.kind) {
+      case 'client':
+        return this.#client(via.id, id)
+      case 'controller':
+        // Its address is on every controller that runs; a network beyond it wants a kernel that forwards.
+        return source === 'address' ? this.#controller(via.id) : this.#network(via.id, id)
+      case 'internet':
+        return this.#internet(id ?? '')
+      case 'attachment':
+        return { problem: 'not-offered' }
+    }
+  }
+
+  #client(client: ClientId, id: string | undefined): Way {
+    const view = this.#views.client(client)
+    if (!view || !this.#views.standing(view).usable) return { problem: 'client-gone' }
+    const at = this.#where.controllerOf(client) ?? this.#self
+    const port = this.#where.session(client)
+    const way: Way | undefined =
+      port !== undefined
+        ? { hop: port, at: this.#self }
+        : at === this.#self
+          ? { problem: 'not-connected' }
+          : this.#controller(at)
+    return 'problem' in way || !this.#isFailing(way.at, id) ? way : { problem: 'probe-fails' }
+  }
+
+  #controller(controller: ControllerId): Way {
+    if (controller === this.#self) return { hop: 'tun', at: controller }
+    if (!this.#views.isAdmitted(controller)) return { problem: 'controller-gone' }
+    const way = this.#where.wayTo(controller)
+    return way ? { hop: way.port, at: controller } : { problem: 'out-of-reach' }
+  }
+
+  #network(controller: ControllerId, id: string | undefined): Way {
+    const way = this.#controller(controller)
+    if ('problem' in way) return way
+    if (this.#where.reach(controller)?.gateway !== true) return { problem: 'no-gateway' }
+    return this.#isFailing(controller, id) ? { problem: 'probe-fails' } : way
+  }
+
+  /** Its own way out, or the one at the nearest controller that has one. */
+  #internet(id: string): Way {
+    const own = this.#network(this.#self, id)
+    if (!('problem' in own)) return own
+    let problem: WayProblem = own.problem
+    let best: { at: ControllerId; way: WayTo } | undefined
+    const inUse = this.#gateways.get(id)
+    for (const { id: at } of this.#views.controllers()) {
+      const way = at === this.#self ? undefined : this.#where.wayTo(at)
+      if (!way) continue
+      const network = this.#network(at, id)
+      if ('problem' in network) {
+        if (network.problem === 'probe-fails') problem = network.problem
+        continue
+      }
+      if (best === undefined || isNearer(way, best.way, at === inUse, best.at === inUse)) best = { at, way }
+    }
+    if (best === undefined) {
+      this.#gateways.delete(id)
+      return { problem }
+    }
+    this.#gateways.set(id, best.at)
+    return { hop: best.way.port, at: best.at }
+  }
+
+  #isFailing(controller: ControllerId, id: string | undefined): boolean {
+    return id !== undefined && this.#where.reach(controller)?.failing.includes(id) === true
+  }
+}
+
+/** Of two that are as near the one in use counts, and then the one asked about first. */
+function isNearer(a: WayTo, b: WayTo, aInUse: boolean, bInUse: boolean): boolean {
+  if (a.hops !== b.hops) return a.hops < b.hops
+  const ahead = b.cost - a.cost
+  if (bInUse) return ahead >= NEARER
+  if (aInUse) return ahead > -NEARER
+  return ahead > 0
+}

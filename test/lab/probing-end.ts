@@ -1,0 +1,28 @@
+// Probes routes on a host of the lab, and says which fail. `node probing-end.ts JSON`.
+
+import { RouteProbing } from '../../node/gateway/probing.ts'
+import { parseIpv4 } from '../../node/net/ip.ts'
+
+export interface ProbingEndInit {
+  routes: { id: string; address: string; source?: string }[]
+}
+
+const { routes } = JSON.parse(process.argv[2]) as ProbingEndInit
+const probing = new RouteProbing({ sendByPort: () => false })
+probing.onChange = () =>
+  console.log(`failing ${JSON.stringify([...probing.failing()].sort())} at ${Date.now()}`)
+probing.set(
+  routes.map(({ id, address, source }) => ({
+    id,
+    address: parseIpv4(address)!,
+    from: source === undefined ? ('kernel' as const) : { source: parseIpv4(source)! },
+  })),
+)
+const alive = setInterval(() => {
+  for (const problem of probing.problems()) console.log(`problem ${problem}`)
+}, 200)
+console.log('probing')
+process.once('SIGTERM', () => {
+  clearInterval(alive)
+  probing.stop()
+})

@@ -1,0 +1,38 @@
+// A network beyond the overlay: one host in it, and routers that have a cable into it.
+import type { Host } from './host.ts'
+import type { Lab } from './lab.ts'
+
+export interface RemoteNetwork {
+  /** The host, at .10; its first router, at .1, is its default gateway. */
+  server: Host
+  address: string
+  /** Pulls the cable between the network and a router, or puts it back; neither end sees it. */
+  cable(router: Host, state: 'in' | 'out'): Promise<void>
+}
+
+/** @param prefix the first three octets of a /24. Routers get .1, .2 and so on, on an interface named like the host. */
+export async function remoteNetwork(
+  lab: Lab,
+  name: string,
+  prefix: string,
+  routers: readonly Host[],
+): Promise<RemoteNetwork> {
+  const server = await lab.host(name)
+  const address = `${prefix}.10`
+  await server.ip('link', 'add', 'lan', 'type', 'bridge')
+  await server.ip('address', 'add', `${address}/24`, 'dev', 'lan')
+  await server.ip('link', 'set', 'lan', 'up')
+  for (const [index, router] of routers.entries()) {
+    const port = `to-${router.name}`
+    await server.ip('link', 'add', port, 'type', 'veth', 'peer', 'name', name, 'netns', router.namespace)
+    await server.ip('link', 'set', port, 'master', 'lan', 'up')
+    await router.ip('address', 'add', `${prefix}.${index + 1}/24`, 'dev', name)
+    await router.ip('link', 'set', name, 'up')
+  }
+  await server.ip('route', 'add', 'default', 'via', `${prefix}.1`)
+  const cable = async (router: Host, state: 'in' | 'out'): Promise<void> => {
+    const how = state === 'in' ? ['master', 'lan'] : ['nomaster']
+    await server.ip('link', 'set', `to-${router.name}`, ...how)
+  }
+  return { server, address, cable }
+}

@@ -1,0 +1,193 @@
+// A controller without a TUN answers by its switch; what the operator sets is pushed and kept.
+import assert from 'node:assert/strict'
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { type TestContext, test } from 'node:test'
+import { encode } from 'dns-packet'
+import pino from 'pino'
+import { Controller } from '../../../node/controller.ts'
+import { type Datagram, readDatagram, writeDatagram } from '../../../node/dns/datagram.ts'
+import { parseProfile } from '../../../node/vpn/profile.ts'
+import { UdpClient } from '../../../node/vpn/udp-client.ts'
+import { newMesh, withService } from '../controller/home.ts'
+import { ip, question, read, type Told } from './ask.ts'
+
+const GATEWAY = ip('10.77.0.1')
+
+async function run(t: TestContext, request = {}) {
+  const dataDir = await newMesh(t, request)
+  const controller = await Controller.open({ dataDir, logger: pino({ level: 'silent' }), tun: false })
+  await controller.start()
+  t.after(() => controller.stop())
+  const { service } = controller
+  const status = await service.status()
+  const port = Number(status.controller.listen[0].split(':')[1])
+  const connect = async (name: string) => {
+    const { content } = await service.addClient({ name })
+    const profile = parseProfile(Buffer.from(content).toString('utf8'))
+    const client = new UdpClient(profile, { remote: { host: '127.0.0.1', port }, reconnect: false })
+    t.after(() => client.close())
+    const connection = await client.connect(20_000)
+    return { client, connection }
+  }
+  return { controller, service, status, connect }
+}
+
+/** Asks through the tunnel; undefined when nothing comes. */
+async function ask(
+  client: UdpClient,
+  query: Uint8Array,
+  { destination = GATEWAY, damage = (_packet: Uint8Array) => {} } = {},
+): Promise<Told | undefined> {
+  const source = client.connection!.address
+  const packet = writeDatagram(
+    { source, destination, sourcePort: 40_000, destinationPort: 53, payload: query },
+    1,
+  )
+  damage(packet)
+  const answer = new Promise<Datagram | undefined>(resolve => {
+    const timer = setTimeout(() => resolve(undefined), 500)
+    client.onPacket = bytes => {
+      const datagram = readDatagram(bytes)
+      if (datagram?.destinationPort !== 40_000) return
+      clearTimeout(timer)
+      resolve(datagram)
+    }
+  })
+  client.send(packet)
+  const datagram = await answer
+  if (datagram === undefined) return undefined
+  assert.deepEqual([datagram.source, datagram.destination, datagram.sourcePort], [destination, source, 53])
+  return read(datagram.payload)
+}
+
+const data = (answer: Told | undefined) =>
+  answer === undefined
+    ? 'nothing'
+    : (answer.answers!.map(each => 'data' in each && each.data)[0] ?? answer.rcode)
+
+test('clients are told where to ask, and are answered by a switch without a TUN', async t => {
+  const { service, status, connect } = await run(t)
+  const { client, connection } = await connect('web')
+  assert.ok(connection.options.includes('dhcp-option DNS 10.77.0.1'))
+  assert.ok(connection.options.includes('dhcp-option DOMAIN prod.internal'))
+  const own = ip(status.controller.address)
+  const db = await service.addClient({ name: 'db' })
+  assert.equal(data(await ask(client, question('db.prod.internal', 'A'))), db.client.address)
+  assert.equal(
+    data(await ask(client, question('alpha.prod.internal', 'A'), { destination: own })),
+    status.controller.address,
+  )
+  assert.equal(data(await ask(client, question('example.net', 'A'))), 'REFUSED')
+  await service.revokeClient('db')
+  assert.equal(data(await ask(client, question('db.prod.internal', 'A'))), 'NXDOMAIN')
+  assert.deepEqual((await service.dns()).serves, ['udp'])
+  assert.equal((await service.status()).warnings.length, 0)
+  assert.ok((await client.ping('10.77.0.1')) >= 0, 'and pings are answered as before')
+})
+
+test('damaged datagrams are not answered', async t => {
+  const { connect } = await run(t)
+  const { client } = await connect('web')
+  const query = question('web.prod.internal', 'A')
+  const damages: ((packet: Uint8Array) => void)[] = [
+    packet => {
+      packet[40] ^= 1
+    },
+    packet => {
+      packet[24] = 0xff
+    },
+    packet => {
+      packet[25] = 4
+    },
+  ]
+  for (const damage of damages) assert.equal(await ask(client, query, { damage }), undefined)
+  assert.equal(
+    data(await ask(client, query)),
+    '10.77.0.2'.replace('2', String(client.connection!.address & 255)),
+  )
+})
+
+test('one who asks without end is not answered without end, and others are', async t => {
+  const { controller, connect } = await run(t)
+  const { client } = await connect('web')
+  const { client: other } = await connect('other')
+  const query = question('web.prod.internal', 'A')
+  const source = client.connection!.address
+  const packet = writeDatagram(
+    { source, destination: GATEWAY, sourcePort: 40_000, destinationPort: 53, payload: query },
+    1,
+  )
+  let answers = 0
+  client.onPacket = () => {
+    answers++
+  }
+  for (let i = 0; i < 1000; i++) {
+    client.send(packet)
+    if (i % 50 === 0) await new Promise(resolve => setImmediate(resolve))
+  }
+  assert.notEqual(data(await ask(other, query)), 'nothing')
+  assert.ok(answers > 100 && answers < 600, `${answers} answers`)
+  const { counters } = await controller.service.status()
+  assert.ok(counters.dnsLimited + counters.queryQueueFull > 0)
+})
+
+test('resolvers are asked what is not the overlay’s, and what the operator sets counts at once', async t => {
+  const resolver = createSocket('udp4')
+  resolver.bind(0, '127.0.0.1')
+  await once(resolver, 'listening')
+  t.after(() => resolver.close())
+  resolver.on('message', (query, from) => {
+    const { id, questions } = read(query)
+    const answers = [{ name: questions![0].name, type: 'A' as const, ttl: 60, data: '192.0.2.80' }]
+    resolver.send(encode({ type: 'response', id, questions, answers }), from.port, from.address)
+  })
+  const { service, connect } = await run(t)
+  const { client } = await connect('web')
+  const address = `127.0.0.1:${resolver.address().port}`
+  const state = await service.changeDns({ forwarders: [address] })
+  assert.deepEqual(state.forwarders, [address])
+  assert.equal(data(await ask(client, question('example.net', 'A'))), '192.0.2.80')
+  assert.equal(data(await ask(client, question('no.prod.internal', 'A'))), 'NXDOMAIN')
+  await service.changeDns({ forwarders: [] })
+  assert.equal(data(await ask(client, question('example.net', 'A'))), 'REFUSED')
+  await service.changeDns({ enabled: false })
+  assert.equal(data(await ask(client, question('web.prod.internal', 'A'))), 'REFUSED')
+  assert.deepEqual((await service.dns()).serves, [])
+  const { connection } = await connect('late')
+  assert.ok(!connection.options.some(option => option.startsWith('dhcp-option')))
+  const changes = (await service.events()).filter(({ type }) => type === 'dns-changed')
+  assert.equal(changes.length, 3)
+})
+
+test('what is no resolver is refused with the reason, and nothing is changed', async t => {
+  const dataDir = await newMesh(t)
+  await withService(dataDir, async service => {
+    const cases: [string[], RegExp][] = [
+      [['resolver.example.net'], /is no address of a resolver/],
+      [['10.77.0.1'], /10\.77\.0\.1 is a controller of this mesh/],
+      [[(await service.status()).controller.address], /is a controller of this mesh/],
+      [['192.0.2.1', '192.0.2.1:53'], /named twice/],
+      [['192.0.2.1', '192.0.2.2', '192.0.2.3', '192.0.2.4', '192.0.2.5'], /5 resolvers are more than 4/],
+      [['224.0.0.251'], /is no address of a resolver/],
+      [['::'], /is no address of a resolver/],
+    ]
+    for (const [forwarders, message] of cases)
+      await assert.rejects(service.changeDns({ forwarders, enabled: false }), { code: 'invalid', message })
+    assert.deepEqual((await service.dns()).forwarders, [])
+    assert.equal((await service.dns()).enabled, true)
+    const state = await service.changeDns({
+      forwarders: ['[2001:DB8::53]:5353', '2001:db8::54', '192.0.2.53:53'],
+    })
+    assert.deepEqual(state.forwarders, ['[2001:db8::53]:5353', '2001:db8::54', '192.0.2.53'])
+  })
+})
+
+test('a mesh whose name DNS cannot carry has no DNS, and says so when asked for it', async t => {
+  const dataDir = await newMesh(t, { name: 'prod.' })
+  await withService(dataDir, async service => {
+    const { enabled, domain } = await service.dns()
+    assert.deepEqual([enabled, domain], [false, null])
+    await assert.rejects(service.changeDns({ enabled: true }), /cannot carry the name of this mesh/)
+  })
+})

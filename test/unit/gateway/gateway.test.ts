@@ -1,0 +1,302 @@
+import assert from 'node:assert/strict'
+import { statSync } from 'node:fs'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { DataDirectory } from '../../../node/data-directory.ts'
+import type { GatewayDescription } from '../../../node/gateway/description.ts'
+import { Gateway, MAX_PREFIXES } from '../../../node/gateway/gateway.ts'
+import type { CommandResult, Kernel } from '../../../node/gateway/kernel.ts'
+import { parseCidr } from '../../../node/net/ip.ts'
+
+const ok = (stdout = ''): CommandResult => ({ code: 0, stdout, stderr: '', missing: false })
+const IP_FORWARD = '/proc/sys/net/ipv4/ip_forward'
+
+/** Remembers what is done to it. */
+class FakeKernel implements Kernel {
+  readonly files = new Map([
+    [IP_FORWARD, '0'],
+    ['/proc/sys/kernel/random/boot_id', 'boot-1'],
+  ])
+  readonly done: string[] = []
+  answer: (program: string, args: readonly string[]) => CommandResult | undefined = () => undefined
+  refuse: string | undefined
+  tables = new Set<string>()
+  /** Chains of others. */
+  foreign: object[] = []
+  running = 0
+
+  async run(program: 'nft' | 'ip', args: readonly string[], input = ''): Promise<CommandResult> {
+    assert.equal(++this.running, 1, 'one command at a time')
+    await sleep(1)
+    this.running--
+    const told = this.answer(program, args)
+    if (told !== undefined) return told
+    if (args.includes('chains')) {
+      const chain = { family: 'inet', name: 'forward' }
+      const own = [...this.tables].map(table => ({ ...chain, table }))
+      return ok(JSON.stringify({ nftables: [...own, ...this.foreign].map(each => ({ chain: each })) }))
+    }
+    if (args.includes('show')) return ok('[]')
+    for (const [, name] of input.matchAll(/^delete table inet (\S+)$/gm)) this.tables.delete(name)
+    for (const [, name] of input.matchAll(/^table inet (\S+) \{$/gm)) this.tables.add(name)
+    this.done.push(`${program} ${args.join(' ')}\n${input}`)
+    return ok()
+  }
+  read(path: string): string | undefined {
+    return this.files.get(path)
+  }
+  write(path: string, text: string): void {
+    if (this.refuse !== undefined) throw Object.assign(new Error('refused'), { code: this.refuse })
+    this.files.set(path, text)
+  }
+  link(): string {
+    return 'net:[4026531840]'
+  }
+  get rules(): string[] {
+    return this.done.filter(each => each.includes('table inet') && each.includes('chain forward'))
+  }
+}
+
+const cidr = (text: string) => parseCidr(text)!
+const description = (changes: Partial<GatewayDescription> = {}): GatewayDescription => ({
+  tunName: 'overmesh0',
+  subnet: cidr('10.77.0.0/16'),
+  kernelRoutes: [],
+  forwarded: [cidr('192.168.5.0/24')],
+  masqueraded: [],
+  ...changes,
+})
+
+async function start(t: TestContext, kernel: Kernel, at?: string): Promise<[Gateway, string]> {
+  const directory = at ?? (await mkdtemp(join(tmpdir(), 'overmesh-test-')))
+  const init = { directory: new DataDirectory(directory), id: 'alpha', kernel, grainMs: 5, lookMs: 60_000 }
+  const gateway = await Gateway.start(init)
+  t.after(async () => {
+    await gateway.stop()
+    if (at === undefined) await rm(directory, { recursive: true })
+  })
+  return [gateway, directory]
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  const end = Date.now() + 5000
+  while (!holds()) {
+    assert.ok(Date.now() < end, 'it takes too long')
+    await sleep(1)
+  }
+}
+
+test('nothing is made before the first description, and everything is undone', async t => {
+  const kernel = new FakeKernel()
+  const [gateway, directory] = await start(t, kernel)
+  await sleep(20)
+  assert.deepEqual(kernel.done, [])
+  assert.equal(gateway.isUp, false)
+  gateway.update(description())
+  await until(() => gateway.isUp)
+  assert.equal(kernel.files.get(IP_FORWARD), '1')
+  assert.equal(kernel.tables.size, 1)
+  const file = join(directory, 'run/gateway.json')
+  assert.equal(statSync(file).mode & 0o777, 0o600)
+  await gateway.stop()
+  assert.equal(gateway.isUp, false)
+  assert.equal(kernel.files.get(IP_FORWARD), '0')
+  assert.equal(kernel.tables.size, 0)
+  assert.throws(() => statSync(file), { code: 'ENOENT' })
+})
+
+test('forwarding that was on stays on, and is left alone where nothing is forwarded', async t => {
+  const kernel = new FakeKernel()
+  kernel.files.set(IP_FORWARD, '1')
+  const [first] = await start(t, kernel)
+  first.update(description())
+  await until(() => first.isUp)
+  await first.stop()
+  assert.equal(kernel.files.get(IP_FORWARD), '1')
+
+  kernel.files.set(IP_FORWARD, '0')
+  const [second] = await start(t, kernel)
+  second.update(description({ forwarded: [] }))
+  await until(() => second.isUp)
+  assert.equal(kernel.files.get(IP_FORWARD), '0')
+  second.update(description())
+  await until(() => kernel.files.get(IP_FORWARD) === '1')
+  second.update(description({ forwarded: [] }))
+  await until(() => kernel.files.get(IP_FORWARD) === '0')
+})
+
+test('forwarding stays on where others came meanwhile that forward too', async t => {
+  const docker = { family: 'ip', table: 'filter', name: 'FORWARD', hook: 'forward', policy: 'accept' }
+  const nat = { family: 'ip', table: 'nat', name: 'POSTROUTING', hook: 'postrouting', policy: 'accept' }
+  for (const [before, after, left] of [
+    [[docker], [docker], '0'],
+    [[docker], [docker, nat], '1'],
+    [[], [nat], '1'],
+    [[docker], [], '0'],
+  ] as const) {
+    const kernel = new FakeKernel()
+    kernel.foreign = [...before]
+    const [gateway, directory] = await start(t, kernel)
+    gateway.update(description())
+    await until(() => gateway.isUp)
+    kernel.foreign = [...after]
+    // Also where a crash lies between.
+    await Gateway.cleanUp({ directory: new DataDirectory(directory), id: 'alpha', kernel })
+    assert.equal(kernel.files.get(IP_FORWARD), left)
+  }
+})
+
+test('what could not be removed is tried again at the next start', async t => {
+  const kernel = new FakeKernel()
+  const [first, directory] = await start(t, kernel)
+  first.update(description())
+  await until(() => first.isUp)
+  kernel.answer = program =>
+    program === 'nft' ? { code: 1, stdout: '', stderr: 'no', missing: false } : undefined
+  await first.stop()
+  const [second] = await start(t, kernel, directory)
+  assert.match(second.problems()[0], /rules of an earlier start could not be removed: nft failed/)
+  await second.stop()
+  kernel.answer = () => undefined
+  assert.equal(kernel.tables.size, 1)
+  await start(t, kernel, directory)
+  assert.equal(kernel.tables.size, 0)
+})
+
+test("the state of another boot is not this one's, and damage is no reason to fail", async t => {
+  const kernel = new FakeKernel()
+  const [gateway, directory] = await start(t, kernel)
+  gateway.update(description())
+  await until(() => gateway.isUp)
+  const file = join(directory, 'run/gateway.json')
+  const traces = await readFile(file, 'utf8')
+  await gateway.stop()
+  for (const [text, removed] of [
+    [traces, true],
+    [traces.replace('boot-1', 'boot-0'), false],
+    ['{"version":1,"table":"filter"}', false],
+    ['', false],
+  ] as const) {
+    await writeFile(file, text)
+    kernel.files.set(IP_FORWARD, '1')
+    kernel.done.length = 0
+    const [next] = await start(t, kernel, directory)
+    assert.equal(
+      kernel.done.some(each => each.includes('delete table inet overmesh-')),
+      removed,
+      text,
+    )
+    assert.deepEqual(next.problems(), [])
+    await next.stop()
+    assert.equal(kernel.files.get(IP_FORWARD), removed ? '0' : '1', text)
+  }
+})
+
+test('a controller that is no gateway this time clears up after the last one', async t => {
+  const kernel = new FakeKernel()
+  const [gateway, directory] = await start(t, kernel)
+  gateway.update(description())
+  await until(() => gateway.isUp)
+  await Gateway.cleanUp({ directory: new DataDirectory(directory), id: 'alpha', kernel })
+  assert.equal(kernel.tables.size, 0)
+  assert.equal(kernel.files.get(IP_FORWARD), '0')
+})
+
+test('many descriptions at once make few changes, and the last one counts', async t => {
+  const kernel = new FakeKernel()
+  const [gateway] = await start(t, kernel)
+  for (let i = 0; i < 200; i++) {
+    gateway.update(description({ forwarded: [cidr(`192.168.${i}.0/24`)] }))
+    if (i % 50 === 0) await sleep(2)
+  }
+  await until(() => kernel.rules.at(-1)?.includes('192.168.199.0-192.168.199.255') === true)
+  assert.ok(kernel.rules.length <= 10, `${kernel.rules.length} rulesets`)
+  const count = kernel.done.length
+  gateway.update(description({ forwarded: [cidr('192.168.199.0/24')] }))
+  await sleep(30)
+  assert.equal(kernel.done.length, count, 'the same again changes nothing')
+})
+
+test('says what lacks, what for and what to do; and recovers', async t => {
+  const missing: CommandResult = { code: null, stdout: '', stderr: 'spawn nft ENOENT', missing: true }
+  const failed = (stderr: string): CommandResult => ({ code: 1, stdout: '', stderr, missing: false })
+  const kernel = new FakeKernel()
+  const [gateway] = await start(t, kernel)
+  let count = 0
+  const problem = async (): Promise<string> => {
+    gateway.update(description({ forwarded: [cidr(`192.168.${++count}.0/24`)] }))
+    await until(() => gateway.problems().length > 0)
+    assert.equal(gateway.isUp, false)
+    const [line] = gateway.problems()
+    assert.match(line, /^this controller is no gateway between the overlay and its networks: /)
+    kernel.answer = () => undefined
+    kernel.refuse = undefined
+    gateway.update(description({ forwarded: [cidr(`192.168.${++count}.0/24`)] }))
+    await until(() => gateway.isUp && gateway.problems().length === 0)
+    gateway.update(description({ forwarded: [] }))
+    await until(() => kernel.files.get(IP_FORWARD) === '0')
+    return line
+  }
+  kernel.answer = program => (program === 'nft' ? missing : undefined)
+  assert.match(
+    await problem(),
+    /nft is not there, needed for the rules for forwarding; apt-get install nftables$/,
+  )
+  kernel.answer = program => (program === 'ip' ? missing : undefined)
+  assert.match(await problem(), /ip is not there, needed for routes .*; apt-get install iproute2$/)
+  kernel.answer = program => (program === 'nft' ? failed('Error: Operation not permitted\nmore') : undefined)
+  assert.match(await problem(), /\("Error: Operation not permitted"\); run as root or with CAP_NET_ADMIN$/)
+  kernel.answer = (_program, args) => (args.includes('chains') ? ok('no JSON') : undefined)
+  assert.match(await problem(), /unexpected: SyntaxError/)
+  kernel.refuse = 'EROFS'
+  assert.match(await problem(), /\/proc\/sys is read-only\).*--sysctl net\.ipv4\.ip_forward=1$/)
+  kernel.refuse = 'EACCES'
+  assert.match(await problem(), /\(EACCES\); on the machine: sysctl -w net\.ipv4\.ip_forward=1/)
+})
+
+test('routes that ip refuses are a problem, not the end of the gateway', async t => {
+  const kernel = new FakeKernel()
+  kernel.answer = (_program, args) =>
+    args.includes('-batch')
+      ? {
+          code: 1,
+          stdout: '',
+          stderr: 'RTNETLINK answers: Invalid argument\nCommand failed -:1\n',
+          missing: false,
+        }
+      : undefined
+  const [gateway] = await start(t, kernel)
+  gateway.update(description({ kernelRoutes: [cidr('127.0.0.0/8')] }))
+  await until(() => gateway.isUp)
+  assert.deepEqual(gateway.problems(), [
+    'some routes into the overlay could not be set: ip says "RTNETLINK answers: Invalid argument"',
+  ])
+})
+
+test('takes no more prefixes than it can, and no name that is none', async t => {
+  const kernel = new FakeKernel()
+  const [gateway] = await start(t, kernel)
+  gateway.update(
+    description({ masqueraded: Array.from({ length: MAX_PREFIXES + 1 }, () => cidr('192.168.5.0/24')) }),
+  )
+  await until(() => gateway.problems().length > 0)
+  assert.match(gateway.problems()[0], /4097 prefixes are more than the 4096/)
+  gateway.update(description({ tunName: 'x" accept; #' }))
+  await until(() => /no interface can be named/.test(gateway.problems()[0]))
+  assert.deepEqual(kernel.done, [])
+})
+
+test('a strict reverse path filter is made loose on the interface itself, and nowhere else', async t => {
+  const kernel = new FakeKernel()
+  const conf = '/proc/sys/net/ipv4/conf'
+  kernel.files.set(`${conf}/all/rp_filter`, '1')
+  kernel.files.set(`${conf}/overmesh0/rp_filter`, '0')
+  const [gateway] = await start(t, kernel)
+  gateway.update(description())
+  await until(() => gateway.isUp)
+  assert.equal(kernel.files.get(`${conf}/overmesh0/rp_filter`), '2')
+  assert.equal(kernel.files.get(`${conf}/all/rp_filter`), '1')
+})

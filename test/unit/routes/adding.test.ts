@@ -1,0 +1,131 @@
+// What may be added as a route: everything that can be wrong is refused with a reason, and what comes of the rest is said.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { AddRoute } from '../../../node/service.ts'
+import { newMesh, withService } from '../controller/home.ts'
+
+const SITE = { via: 'client:site' }
+
+const REFUSED: [what: string, request: AddRoute, code: string, reason: RegExp][] = [
+  ['host bits', { cidr: '192.168.5.1/24', ...SITE }, 'invalid', /the prefix is 192\.168\.5\.0\/24/],
+  ['no prefix length', { cidr: '192.168.5.1', ...SITE }, 'invalid', /one host is 192\.168\.5\.1\/32/],
+  ['nonsense', { cidr: 'banana', ...SITE }, 'invalid', /no IPv4 prefix/],
+  ['IPv6', { cidr: 'fd00:5::/64', ...SITE }, 'invalid', /IPv4 only/],
+  ['the overlay itself', { cidr: '10.77.0.0/24', ...SITE }, 'invalid', /overlay's own subnet/],
+  ['a part of the overlay', { cidr: '10.77.0.128/25', ...SITE }, 'invalid', /overlay's own subnet/],
+  ['loopback', { cidr: '127.0.0.0/8', ...SITE }, 'invalid', /loopback/],
+  ['multicast', { cidr: '239.0.0.0/8', ...SITE }, 'invalid', /multicast/],
+  ['link-local', { cidr: '169.254.0.0/16', ...SITE }, 'invalid', /link-local/],
+  ['broadcast', { cidr: '255.255.255.255/32', ...SITE }, 'invalid', /reserved/],
+  [
+    'a default by mistake',
+    { cidr: '0.0.0.0/0', ...SITE },
+    'invalid',
+    /all traffic of every client.*--default/,
+  ],
+  ['half a default', { cidr: '128.0.0.0/1', ...SITE }, 'invalid', /--default/],
+  [
+    'a default without NAT',
+    { cidr: '0.0.0.0/0', via: 'controller:alpha' },
+    'invalid',
+    /or use --via internet or internet:alpha/,
+  ],
+  ['an unknown client', { cidr: '192.168.5.0/24', via: 'client:nobody' }, 'not-found', /no client is named/],
+  ['a revoked client', { cidr: '192.168.5.0/24', via: 'client:gone' }, 'refused', /was revoked/],
+  ['an unknown controller', { cidr: '192.168.5.0/24', via: 'controller:beta' }, 'not-found', /no controller/],
+  ['an unknown exit', { cidr: '0.0.0.0/0', via: 'internet:beta' }, 'not-found', /no controller/],
+  ['an attachment', { cidr: '192.168.5.0/24', via: 'attachment:x' }, 'refused', /not offered/],
+  ['no via', { cidr: '192.168.5.0/24', via: 'site' }, 'invalid', /nothing to route through/],
+  ['NAT at a client', { cidr: '192.168.5.0/24', ...SITE, nat: true }, 'invalid', /--nat is for controllers/],
+  ['no NAT to the Internet', { cidr: '0.0.0.0/0', via: 'internet', nat: false }, 'invalid', /always/],
+  ['a metric below', { cidr: '192.168.5.0/24', ...SITE, metric: -1 }, 'invalid', /0 to 65535/],
+  ['a metric beyond', { cidr: '192.168.5.0/24', ...SITE, metric: 65_536 }, 'invalid', /0 to 65535/],
+  ['a probe elsewhere', { cidr: '192.168.5.0/24', ...SITE, probe: '192.168.6.1' }, 'invalid', /not in/],
+  [
+    'a probe in the overlay',
+    { cidr: '0.0.0.0/0', via: 'internet', probe: '10.77.0.9' },
+    'invalid',
+    /overlay/,
+  ],
+  ['a probe of itself', { cidr: '0.0.0.0/0', via: 'internet', probe: '127.0.0.1' }, 'invalid', /loopback/],
+  ['a probe by name', { cidr: '0.0.0.0/0', via: 'internet', probe: 'one.one' }, 'invalid', /no IPv4 address/],
+  ['what is there', { cidr: '192.168.9.0/24', ...SITE }, 'exists', /remove 192\.168\.9\.0\/24` first/],
+  ["a client's own subnet", { cidr: '192.168.8.0/24', ...SITE }, 'exists', /already; as its own subnet/],
+]
+
+test('bad routes are refused with a reason, and leave nothing', async t => {
+  const dataDir = await newMesh(t, { public: ['192.0.2.1'] })
+  await withService(dataDir, async service => {
+    await service.addClient({ name: 'site', subnets: ['192.168.8.0/24'] })
+    await service.addClient({ name: 'gone' })
+    await service.revokeClient('gone')
+    await service.addRoute({ cidr: '192.168.9.0/24', ...SITE })
+    const before = await service.records('route')
+    for (const [what, request, code, message] of REFUSED)
+      await assert.rejects(service.addRoute(request), { code, message }, what)
+    assert.deepEqual(await service.records('route'), before)
+  })
+})
+
+test('what comes of a route is said', async t => {
+  const dataDir = await newMesh(t, { public: ['192.0.2.1', 'vpn.example.net'] })
+  await withService(dataDir, async service => {
+    for (const name of ['site', 'other']) await service.addClient({ name })
+    const add = async (request: AddRoute) => (await service.addRoute(request)).notes.join('\n')
+    assert.equal(await add({ cidr: '192.168.0.0/16', ...SITE }), '')
+    assert.match(
+      await add({ cidr: '192.168.5.0/24', via: 'client:other' }),
+      /lies within 192\.168\.0\.0\/16 \(client:site\)/,
+    )
+    assert.match(
+      await add({ cidr: '192.168.0.0/16', via: 'client:other' }),
+      /goes on to win: 192\.168\.5\.0\/24/,
+    )
+    assert.match(
+      await add({ cidr: '192.168.5.0/24', ...SITE, metric: 5 }),
+      /client:other \(metric 0\) is preferred/,
+    )
+    assert.match(await add({ cidr: '10.0.0.0/8', ...SITE }), /10\.77\.0\.0\/24 lies within and stays/)
+    assert.match(
+      await add({ cidr: '192.0.2.0/24', ...SITE }),
+      /controllers in it \(192\.0\.2\.1\) beside the tunnel/,
+    )
+    const egress = await add({ cidr: '0.0.0.0/0', via: 'internet', probe: '198.51.100.1' })
+    assert.match(egress, /every client now sends/)
+    assert.match(egress, /192\.0\.2\.1/)
+    assert.match(egress, /vpn\.example\.net is resolved by the clients/)
+    await add({ cidr: '0.0.0.0/0', ...SITE, default: true, metric: 9 })
+  })
+})
+
+test('internet at a named controller and NAT at it are one route, which either name removes', async t => {
+  const dataDir = await newMesh(t)
+  await withService(dataDir, async service => {
+    await service.addRoute({ cidr: '0.0.0.0/0', via: 'internet:alpha' })
+    await assert.rejects(service.addRoute({ cidr: '0.0.0.0/0', via: 'controller:alpha', nat: true }), {
+      code: 'exists',
+    })
+    const [route] = (await service.routes()).filter(({ cidr }) => cidr === '0.0.0.0/0')
+    assert.partialDeepStrictEqual(route, { via: 'internet:alpha', nat: true, state: 'down' })
+    await service.removeRoute('0.0.0.0/0', 'controller:alpha')
+    await service.addRoute({ cidr: '0.0.0.0/0', via: 'controller:alpha', nat: true })
+    await service.removeRoute('0.0.0.0/0', 'internet:alpha')
+    assert.deepEqual(await service.records('route'), [])
+  })
+})
+
+test('the route of a revoked client is shown as dead, and can be removed', async t => {
+  const dataDir = await newMesh(t)
+  await withService(dataDir, async service => {
+    await service.addClient({ name: 'site' })
+    await service.addRoute({ cidr: '192.168.5.0/24', ...SITE })
+    await service.revokeClient('site')
+    const [route] = (await service.routes()).filter(({ cidr }) => cidr === '192.168.5.0/24')
+    assert.partialDeepStrictEqual(route, { via: 'client:site', state: 'down' })
+    // A new client of that name is another: the route stays that of the old one.
+    await service.addClient({ name: 'site' })
+    const [{ via }] = (await service.routes()).filter(({ cidr }) => cidr === '192.168.5.0/24')
+    assert.match(via, /^client:[0-9a-f]{16}$/)
+    assert.equal((await service.removeRoute('192.168.5.0/24', via)).changed, 1)
+  })
+})

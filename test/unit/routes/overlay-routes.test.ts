@@ -1,0 +1,140 @@
+// What follows from the records for clients, the switch, the kernel and the probes of one controller.
+import assert from 'node:assert/strict'
+import type { TestContext } from 'node:test'
+import { test } from 'node:test'
+import type { Reach } from '../../../node/beyond.ts'
+import { Certificates } from '../../../node/certificates.ts'
+import { EventLog } from '../../../node/events.ts'
+import { Home } from '../../../node/home.ts'
+import { LocalService } from '../../../node/local-service.ts'
+import { OverlayRoutes } from '../../../node/overlay-routes.ts'
+import type { AddRoute } from '../../../node/service.ts'
+import { formatCidr, formatIpv4 } from '../../../state/address.ts'
+import type { ClientId } from '../../../state/kinds.ts'
+import { newMesh } from '../controller/home.ts'
+
+/** A controller with two clients, of which `site` is connected here by port 7. */
+async function bench(t: TestContext, reach: Reach = { gateway: true, failing: [] }) {
+  const home = await Home.open(await newMesh(t, { public: ['192.0.2.1', 'vpn.example.net'] }))
+  t.after(() => home.close())
+  const certificates = await Certificates.open(home)
+  const service = new LocalService({ home, certificates, events: new EventLog({ now: Date.now }) })
+  const ids = new Map<string, ClientId>()
+  for (const name of ['site', 'road']) {
+    await service.addClient({ name })
+    ids.set(name, home.views.clientByName(name)!.id)
+  }
+  const live = { reach }
+  const routes = new OverlayRoutes(home, {
+    clients: () => [ids.get('site')!],
+    session: client => (client === ids.get('site') ? 7 : undefined),
+    controllerOf: client => (client === ids.get('site') ? home.id : undefined),
+    wayTo: () => undefined,
+    reach: controller => (controller === home.id ? live.reach : undefined),
+  })
+  const add = (cidr: string, via: string, rest: Partial<AddRoute> = {}) =>
+    service.addRoute({ cidr, via, ...rest })
+  const hop = (cidr: string) => routes.table().find(each => formatCidr(each) === cidr)?.peerId
+  return { home, service, routes, add, hop, live, id: (name: string) => ids.get(name)! }
+}
+
+const texts = (prefixes: Iterable<Parameters<typeof formatCidr>[0]>) => [...prefixes].map(formatCidr).sort()
+
+test('a client is not told what lies behind it, and all others are', async t => {
+  const { routes, add, id } = await bench(t)
+  await add('0.0.0.0/0', 'client:site', { default: true })
+  await add('192.168.5.0/24', 'client:site')
+  assert.deepEqual(texts(routes.toldTo(id('site'))), [])
+  assert.deepEqual(texts(routes.toldTo(id('road'))), ['0.0.0.0/0', '192.168.5.0/24'])
+})
+
+test("a client through which everything goes may not send from the overlay's other addresses", async t => {
+  const { routes, add, id } = await bench(t)
+  await add('0.0.0.0/0', 'client:site', { default: true })
+  const behind = routes.behind(id('site'))
+  const admits = (a: number, b: number, c: number, d: number) => {
+    const address = ((a << 24) | (b << 16) | (c << 8) | d) >>> 0
+    return behind.some(({ address: at, length }) => length === 0 || (address ^ at) >>> (32 - length) === 0)
+  }
+  assert.deepEqual(
+    [admits(10, 77, 0, 9), admits(10, 77, 0, 255), admits(10, 77, 1, 0), admits(8, 8, 8, 8)],
+    [false, false, true, true],
+  )
+})
+
+test('what has to stay beside the tunnel is told as soon as a prefix covers it', async t => {
+  const { routes, add } = await bench(t)
+  await add('192.168.5.0/24', 'client:site')
+  assert.deepEqual(routes.bypassed(), [])
+  const { revision } = routes
+  await add('192.0.2.0/24', 'client:site')
+  assert.deepEqual(routes.bypassed(), ['192.0.2.1'])
+  assert.ok(routes.revision > revision)
+  await add('0.0.0.0/0', 'internet')
+  assert.deepEqual(routes.bypassed(), ['192.0.2.1', 'vpn.example.net'])
+})
+
+test('a change that clients need not hear of is none', async t => {
+  const { routes, service, add } = await bench(t)
+  await add('192.168.5.0/24', 'client:site')
+  const { revision } = routes
+  await service.addClient({ name: 'another' })
+  await add('192.168.5.0/24', 'client:road', { metric: 7 })
+  assert.equal(routes.revision, revision)
+  await service.revokeClient('site')
+  assert.equal(routes.revision, revision)
+  await service.revokeClient('road')
+  assert.ok(routes.revision > revision)
+  assert.deepEqual(texts(routes.beyond()), [])
+})
+
+test('the best via that is up is in the table, and what has none is unreachable', async t => {
+  const { routes, add, hop, live } = await bench(t)
+  await add('192.168.5.0/24', 'client:road')
+  assert.equal(hop('192.168.5.0/24'), 'unreachable')
+  await add('192.168.5.0/24', 'client:site', { metric: 5 })
+  assert.equal(hop('192.168.5.0/24'), 7)
+  await add('192.168.5.0/24', 'controller:alpha', { metric: 4 })
+  assert.equal(hop('192.168.5.0/24'), 'tun')
+  assert.deepEqual(
+    routes.standings().flatMap(({ entry, active, way }) => {
+      const how = active ? 'active' : 'problem' in way ? way.problem : 'standby'
+      return entry.source === 'route' ? [`${entry.metric} ${how}`] : []
+    }),
+    ['0 not-connected', '4 active', '5 standby'],
+  )
+  live.reach = { gateway: false, failing: [] }
+  assert.equal(hop('192.168.5.0/24'), 7)
+})
+
+test('a failing probe takes its own via out of use, and no other', async t => {
+  const { home, routes, add, hop, live } = await bench(t)
+  await add('192.168.5.0/24', 'client:site', { probe: '192.168.5.9' })
+  await add('192.168.5.0/24', 'controller:alpha', { metric: 4, probe: '192.168.5.9' })
+  await add('192.168.6.0/24', 'client:road', { probe: '192.168.6.9' })
+  const [client, kernel] = routes.probes()
+  assert.equal(routes.probes().length, 2)
+  assert.deepEqual([client.from, kernel.from], [{ port: 7 }, 'kernel'])
+  assert.equal(formatIpv4(client.address), '192.168.5.9')
+  assert.equal(hop('192.168.5.0/24'), 7)
+  live.reach = { gateway: true, failing: [client.id] }
+  assert.equal(hop('192.168.5.0/24'), 'tun')
+  live.reach = { gateway: true, failing: [client.id, kernel.id] }
+  assert.equal(hop('192.168.5.0/24'), 'unreachable')
+  assert.ok(home.replica.get('route', client.id))
+})
+
+test('the kernel is to carry what is its own, and sends the rest into the overlay', async t => {
+  const { routes, add } = await bench(t)
+  await add('192.168.5.0/24', 'client:site')
+  await add('192.168.6.0/24', 'controller:alpha')
+  await add('192.168.7.0/24', 'controller:alpha', { nat: true })
+  // Its own network stays its own, also where another way to it is better.
+  await add('192.168.6.0/24', 'client:site', { metric: 0 })
+  await add('0.0.0.0/0', 'internet')
+  const { kernelRoutes, forwarded, masqueraded, underlay } = routes.kernel()
+  assert.deepEqual(texts(kernelRoutes), ['192.168.5.0/24'])
+  assert.deepEqual(texts(forwarded), ['192.168.6.0/24'])
+  assert.deepEqual(texts(masqueraded), ['0.0.0.0/0', '192.168.7.0/24'])
+  assert.deepEqual(underlay, [])
+})
