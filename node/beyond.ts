@@ -78,8 +78,9 @@ export class Beyond {
   routesChanged(): void {
     const { routes, network, home } = this.#init
     if (this.#gateway !== undefined && network.tun !== null) {
-      const { subnet } = home.mesh
-      this.#gateway.update({ tunName: network.tun.name, subnet, ...routes.kernel() })
+      const { subnet, value } = home.mesh
+      const overlay = { subnet, subnet6: value.subnet6 }
+      this.#gateway.update({ tunName: network.tun.name, ...overlay, ...routes.kernel() })
     }
     this.#probes = routes.probes()
     this.#contested = new Set(routes.contested().map(({ id }) => id))

@@ -249,7 +249,7 @@ describe('two controllers with IPv6 in the overlay, and clients on each', () => 
       ['2000::/3', /more than anyone owns/],
     ] as const) {
       const { code, stderr } = await alpha.attempt(['client', 'add', 'bad', '--subnet', cidr, '--out', '-'])
-      assert.equal(code, 1)
+      assert.equal(code, 2)
       assert.match(stderr, reason)
     }
     const { stderr } = await alpha.attempt(['route', 'add', '2001:db8:6::/48', '--via', 'client:site'])
