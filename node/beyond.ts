@@ -33,8 +33,10 @@ export class Beyond {
   readonly #probing: RouteProbing
   readonly #watch = new ViaWatch()
   #probes: readonly RouteProbe[] = []
-  /** Probes by ports that were answered at least once. */
-  #proven = new Set<string>()
+  /** What is probed by ports. */
+  #probed: ReadonlySet<string> = new Set()
+  /** What of it answered at least once. */
+  readonly #proven = new Set<string>()
   /** Ids of vias of prefixes that have others. */
   #contested: ReadonlySet<string> = new Set()
   #reach: Reach = { gateway: false, failing: [] }
@@ -50,7 +52,9 @@ export class Beyond {
     this.#probing.onChange = () => this.#review()
     network.onEcho = (port, from, token) => {
       this.#probing.echoed(port, from, token)
-      this.#proven.add(nameOf(port, from))
+      const name = nameOf(port, from)
+      if (this.#proven.has(name) || !this.#probed.has(name)) return
+      this.#proven.add(name)
       this.#review()
     }
   }
@@ -84,10 +88,10 @@ export class Beyond {
     }
     this.#probes = routes.probes()
     this.#contested = new Set(routes.contested().map(({ id }) => id))
-    const names = this.#probes.map(({ from, address }) =>
-      from === 'kernel' ? '' : nameOf(from.port, address),
+    this.#probed = new Set(
+      this.#probes.flatMap(({ from, address }) => (from === 'kernel' ? [] : [nameOf(from.port, address)])),
     )
-    this.#proven = new Set(names.filter(name => this.#proven.has(name)))
+    for (const name of this.#proven) if (!this.#probed.has(name)) this.#proven.delete(name)
     this.#probing.set(this.#probes)
     this.#review()
   }

@@ -26,7 +26,7 @@ export class OverlayNames implements NameView {
   /** Addresses by name, of the records' `#version`: controllers are few. */
   #controllers = new Map<string, OverlayAddress>()
   #version = -1
-  /** How many names end with a dot and this one. */
+  /** How many names of records, good or not, end with a dot and this one. */
   readonly #below = new Map<string, number>()
   readonly #stop: () => void
 

@@ -52,8 +52,8 @@ export class Gateway implements GatewayHandle {
   #wantedText = ''
   #rulesText = ''
   #wasOff = false
-  /** Chains of others when forwarding was switched on; see `Chains`. */
-  #others: readonly string[] = []
+  /** Chains of others when forwarding was switched on, or when this one came; see `Chains`. */
+  #others: readonly string[] | undefined
   /** Something was made, or left behind: the file has to stay until it is removed. */
   #made = false
   #up = false
@@ -152,6 +152,7 @@ export class Gateway implements GatewayHandle {
     this.#wasOff ||= known?.wasOff === true
     const { forwards } = rulesetOf(this.#table, description, this.#wasOff)
     const switchesOn = forwards && !isForwarding(this.#kernel)
+    this.#others ??= chains.others
     if (switchesOn) {
       this.#wasOff = true
       this.#others = chains.others
@@ -203,7 +204,7 @@ export class Gateway implements GatewayHandle {
   async #giveBack({ controllers, others }: Chains): Promise<void> {
     if (!this.#wasOff) return
     const other = [...controllers].find(([table, { forwards }]) => forwards && table !== this.#table)
-    const newcomer = others.find(each => !this.#others.includes(each))
+    const newcomer = others.find(each => this.#others?.includes(each) === false)
     if (newcomer !== undefined) {
       this.#logger?.info({ chain: newcomer }, 'IPv4 forwarding stays on, for others that came meanwhile')
     } else if (other === undefined) {
@@ -223,7 +224,7 @@ export class Gateway implements GatewayHandle {
   }
 
   #remember(): Promise<void> {
-    return this.#traces.write({ table: this.#table, wasOff: this.#wasOff, others: [...this.#others] })
+    return this.#traces.write({ table: this.#table, wasOff: this.#wasOff, others: [...(this.#others ?? [])] })
   }
 
   /** Rules that mention the interface are taken for those that let it pass. */

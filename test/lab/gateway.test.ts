@@ -1,6 +1,6 @@
 // A controller's kernel as the overlay's gateway: what passes and what does not, and that nothing of it stays.
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { afterEach, test } from 'node:test'
 import { rulesetOf } from '../../node/gateway/ruleset.ts'
 import { parseIpv4 } from '../../node/net/ip.ts'
 import { run } from './command.ts'
@@ -30,12 +30,18 @@ useLab('gateway', async lab => {
   await world.gate.ip('route', 'add', '172.31.0.0/16', 'via', LAN_HOST)
 })
 
-const rules = async (text: string): Promise<boolean> =>
-  (await world.gate.exec('nft', 'list', 'ruleset')).includes(text)
+afterEach(() => world.stopGateways())
+
+const rules = async (text: string): Promise<boolean> => (await world.rules()).includes(text)
 const lanOpen = { forwarded: [prefix('172.20.1.0/24')] }
-const opened = (): Promise<boolean> => rules('172.20.1.0/24')
-const sealed = async (): Promise<boolean> =>
-  (await rules('table inet overmesh-')) && !(await rules('172.20.1'))
+const opened = async (): Promise<boolean> =>
+  /set forwarded \{[^}]*172\.20\.1\.0\/24/.test(await world.rules())
+const egress = { masqueraded: [prefix('0.0.0.0/0')] }
+const lets = async (): Promise<boolean> => /set masqueraded \{[^}]*1\.0\.0\.0-/.test(await world.rules())
+const sealed = async (): Promise<boolean> => {
+  const text = await world.rules()
+  return text.includes('chain forward {') && !text.includes('chain forwards {')
+}
 
 test('every kind of ruleset is one that nft takes', async () => {
   const cases = [
@@ -74,12 +80,14 @@ test('sealed, then open as described, and sealed again', async () => {
   assert.equal(await world.connect(peer, web, web.ip4), undefined, 'what is not described stays closed')
   assert.equal(await world.connect(web, peer, PEER), undefined)
 
-  await gateway.describe({ masqueraded: [prefix('0.0.0.0/0')] }, () => rules('masquerade'))
+  await gateway.describe(egress, lets)
   assert.equal(await world.connect(peer, web, web.ip4), `::ffff:${gate.ip4}`, 'the Internet sees the gate')
   assert.equal(await world.connect(web, peer, PEER), undefined, 'and cannot begin')
   assert.equal(await world.connect(peer, lan, LAN_HOST), undefined, 'a private network is not the Internet')
 
-  await gateway.describe({ masqueraded: [prefix('172.20.1.0/24')] }, () => rules('172.20.1'))
+  await gateway.describe({ masqueraded: [prefix('172.20.1.0/24')] }, () =>
+    rules('ip daddr @masqueraded masquerade').then(async is => is && (await rules('172.20.1.0/24'))),
+  )
   assert.equal(await world.connect(peer, lan, LAN_HOST), '::ffff:172.20.1.1')
   assert.equal(await world.connect(lan, peer, PEER), undefined)
 
@@ -93,7 +101,7 @@ test('sealed, then open as described, and sealed again', async () => {
 test('a route that is taken away ends what used it', async () => {
   const { peer } = world
   const gateway = await world.gateway()
-  await gateway.describe({ masqueraded: [prefix('0.0.0.0/0')] }, () => rules('masquerade'))
+  await gateway.describe(egress, lets)
   const ping = await Ping.start(peer, world.web.ip4)
   await ping.answered()
   await gateway.describe({}, sealed)
@@ -109,7 +117,7 @@ test('segments fit the narrower side, where no message about the MTU gets throug
   await web.exec('nft', 'add chain inet deaf input { type filter hook input priority 0; }')
   await web.exec('nft', 'add rule inet deaf input icmp type destination-unreachable drop')
   const gateway = await world.gateway()
-  await gateway.describe({ masqueraded: [prefix('0.0.0.0/0')] }, () => rules('masquerade'))
+  await gateway.describe(egress, lets)
   assert.equal(await world.connect(peer, web, web.ip4, 300_000), `::ffff:${gate.ip4}`)
   await gateway.stop()
   await web.exec('nft', 'delete table inet deaf')

@@ -18,6 +18,9 @@ export const TUN = 'overlay'
 
 export const prefix = (text: string) => parseCidr(text)!
 
+/** ms after which a gateway looks at the kernel again. */
+const LOOK_MS = 500
+
 /** A sealed gateway, but for `changes`. */
 export function description(changes: Partial<GatewayDescription> = {}): GatewayDescription {
   return {
@@ -37,6 +40,7 @@ export class GatewayLab {
   web!: Host
   lan!: Host
   #starts = 0
+  readonly #gateways: RunningGateway[] = []
 
   constructor(lab: Lab) {
     this.lab = lab
@@ -96,8 +100,23 @@ export class GatewayLab {
   }
 
   /** Starts a gateway on the gate. */
-  gateway(id = 'one', under: readonly string[] = [], lookMs = 500): Promise<RunningGateway> {
-    return RunningGateway.start(this.gate, `${id} ${++this.#starts}`, id, under, lookMs)
+  async gateway(id = 'one', under: readonly string[] = []): Promise<RunningGateway> {
+    const gateway = await RunningGateway.start(this.gate, `${id} ${++this.#starts}`, id, under)
+    this.#gateways.push(gateway)
+    return gateway
+  }
+
+  /** Stops those that a test left running. */
+  async stopGateways(): Promise<void> {
+    for (const gateway of this.#gateways.splice(0)) await gateway.stop()
+  }
+
+  /** The rules of all controllers, and nothing of others. */
+  async rules(): Promise<string> {
+    const tables = [...(await this.gate.exec('nft', 'list', 'tables')).matchAll(/inet (overmesh-\S+)/g)]
+    // One that goes meanwhile has no rules.
+    const lists = tables.map(([, name]) => this.gate.attempt(['nft', 'list', 'table', 'inet', name]))
+    return (await Promise.all(lists)).map(({ stdout }) => stdout).join('')
   }
 
   /** What is set in the gate's kernel, to compare. */
@@ -145,13 +164,12 @@ export class RunningGateway {
     name: string,
     id: string,
     under: readonly string[],
-    lookMs: number,
   ): Promise<RunningGateway> {
     const directory = join(host.lab.directory, `gateway-${id}`)
     mkdirSync(directory, { recursive: true, mode: 0o700 })
     const file = join(directory, 'description.json')
     writeFileSync(file, JSON.stringify(description()))
-    const init: GatewayEndInit = { directory, id, file, lookMs }
+    const init: GatewayEndInit = { directory, id, file, lookMs: LOOK_MS }
     const script = new URL('gateway-end.ts', import.meta.url).pathname
     const argv = [...under, process.execPath, script, JSON.stringify(init)]
     const started = await host.spawn(`gateway ${name}`, argv)

@@ -9,6 +9,7 @@ import {
   type PackFormat,
   type PackOptions,
   type RefreshRequest,
+  type Route,
   type RouteUpdates,
   ServiceError,
   type Session,
@@ -88,7 +89,7 @@ export class FakeService implements ControllerService {
     warnings: [],
   })
   sessions = async () => [...this.all.values()].flatMap(client => client.session ?? [])
-  routes = async () =>
+  routes = async (): Promise<Route[]> =>
     [...this.all.values()].map(client => ({
       cidr: `${client.address}/32`,
       via: `client:${client.name}`,
