@@ -175,16 +175,16 @@ export class LocalService implements ControllerService {
     })
   }
 
-  packClient(name: string, format: PackFormat, { password, prefer }: PackOptions = {}): Promise<Pack> {
+  packClient(name: string, format: PackFormat, options: PackOptions = {}): Promise<Pack> {
     return this.#writing(async () => {
-      const client = await this.#clients.prefer(name, prefer)
+      const client = await this.#clients.prefer(name, options.prefer)
       if (this.#clients.isRevoked(client)) {
         throw new ServiceError(
           'refused',
           `${name} was revoked, for good; add it anew with \`overmesh client add\``,
         )
       }
-      return this.#pack(client, format, password)
+      return this.#pack(client, format, options)
     })
   }
 
@@ -369,9 +369,9 @@ export class LocalService implements ControllerService {
     return this.#events.subscribe(callback)
   }
 
-  async #pack(client: ClientView, format: PackFormat, password?: string): Promise<Pack> {
+  async #pack(client: ClientView, format: PackFormat, options?: PackOptions): Promise<Pack> {
     const secret = await this.#clients.secret(client)
-    const content = packContent(this.#home, client, secret, format, password)
+    const content = packContent(this.#home, client, secret, format, options)
     await this.#clients.packed(client)
     const fileName = `${client.value.name}.${format}`
     return { client: await this.#stored(await this.client(client.name)), format, fileName, content }

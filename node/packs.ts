@@ -8,15 +8,20 @@ import { makeArchive } from './pki/archive.ts'
 import { type ClientpackRequest, formatClientpack } from './pki/clientpack.ts'
 import { parsePrivateKey } from './pki/keys.ts'
 import { makePkcs12 } from './pki/pkcs12.ts'
-import type { PackFormat } from './service.ts'
+import { parseException, SEAL_GRAMMAR, type SealException } from './seal/exceptions.ts'
+import type { PackFormat, PackOptions } from './service.ts'
+import { ServiceError } from './service-error.ts'
 
-/** @param password of the PKCS#12 file, none if absent */
+/**
+ * @param password of the PKCS#12 file, none if absent
+ * @param allow exceptions of the seal in a zip, as {@link parseException} reads them
+ */
 export function packContent(
   home: Home,
   client: ClientView,
   secret: ClientSecret,
   format: PackFormat,
-  password?: string,
+  { password, allow = [] }: Pick<PackOptions, 'password' | 'allow'> = {},
 ): Uint8Array {
   const request = packRequest(home, client, secret)
   switch (format) {
@@ -25,8 +30,14 @@ export function packContent(
     case 'p12':
       return pkcs12(request, password)
     case 'zip':
-      return makeArchive(request, pkcs12(request, password))
+      return makeArchive(request, pkcs12(request, password), allow.map(readException))
   }
+}
+
+function readException(text: string): SealException {
+  const exception = parseException(text)
+  if (exception) return exception
+  throw new ServiceError('invalid', `"${text.slice(0, 80)}" is no exception of a seal; ${SEAL_GRAMMAR}`)
 }
 
 function packRequest(home: Home, client: ClientView, secret: ClientSecret): ClientpackRequest {

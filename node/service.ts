@@ -249,6 +249,8 @@ export interface PackOptions {
   password?: string
   /** Names of controllers that the pack is to list first; kept for later packs. */
   prefer?: readonly string[]
+  /** What the host of a zip may do beside the overlay once it is sealed; see seal/exceptions.ts. */
+  allow?: readonly string[]
 }
 
 export const PackFormat = Type.Union([Type.Literal('ovpn'), Type.Literal('p12'), Type.Literal('zip')])

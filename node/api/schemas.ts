@@ -34,6 +34,12 @@ export const PackRequest = Type.Object(
     prefer: Type.Optional(
       Type.Array(Name, { maxItems: 64, description: 'controllers to list first, from now on' }),
     ),
+    allow: Type.Optional(
+      Type.Array(Type.String({ maxLength: 100 }), {
+        maxItems: 64,
+        description: 'exceptions of the seal in a zip, such as tcp/22@192.0.2.0/24',
+      }),
+    ),
   },
   { additionalProperties: false },
 )

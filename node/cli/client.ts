@@ -17,6 +17,7 @@ import type { Column } from './output.ts'
 import { intoFile } from './output-file.ts'
 import { refreshCommand } from './refresh.ts'
 import { reissueCommand } from './reissue.ts'
+import { needFile, type SealOptions, sealedFormat, sealOptions } from './seal-options.ts'
 import { readSecret } from './secret.ts'
 import { bothOf, formatBytes, formatExpiry, formatSince, formatStored } from './text.ts'
 
@@ -42,8 +43,7 @@ export function clientCommands(program: Command): void {
 }
 
 function addCommand(client: Command): void {
-  client
-    .command('add')
+  sealOptions(client.command('add'))
     .description('add a client and write its clientpack: one .ovpn file with everything in it, its key too')
     .argument('<name>', 'name of the client', clientName)
     .option('--ip <address>', 'overlay address (default: the next free one)', readAddress('--ip'))
@@ -60,18 +60,20 @@ function addCommand(client: Command): void {
     .addHelpText('after', example('overmesh client add web --tag site=berlin --out web.ovpn'))
     .action(async (name: string, options: AddOptions, command: Command) => {
       const context = Context.of(command)
-      const { ip, subnet: subnets, tag: tags, days, prefer } = options
-      await deliver(context, options, `get it with \`overmesh client pack ${name}\``, service =>
-        service.addClient({ name, ip, subnets, tags, days, prefer }),
-      ).then(({ client: { address, address6, storedOn } }) =>
-        context.output.note(
-          `client ${name} has address ${bothOf(address, address6)}${formatStored(storedOn)}`,
-        ),
-      )
+      const { ip, subnet: subnets, tag: tags, days, prefer, sealAllow: allow } = options
+      const format = sealedFormat(options, undefined)
+      needFile(format, options.out, context.output.interactive && !context.output.json)
+      const again = `get it with \`overmesh client pack ${name}\``
+      const { client: added } = await deliver(context, options, again, async service => {
+        const pack = await service.addClient({ name, ip, subnets, tags, days, prefer })
+        return format === 'ovpn' ? pack : service.packClient(name, format, { allow })
+      })
+      const { address, address6, storedOn } = added
+      context.output.note(`client ${name} has address ${bothOf(address, address6)}${formatStored(storedOn)}`)
     })
 }
 
-interface AddOptions extends PackOptions {
+interface AddOptions extends PackOptions, SealOptions {
   ip?: string
   subnet?: string[]
   tag?: Record<string, string>
@@ -164,17 +166,15 @@ function showClient({ output }: Context, client: Client): void {
 const STALE = 'made before the controllers changed; make it again with `overmesh client pack`'
 
 function packCommand(client: Command): void {
-  client
-    .command('pack')
+  sealOptions(client.command('pack'))
     .description('write the clientpack of a client again')
     .argument('<name>', 'name of the client', clientName)
     .option('--out <file>', 'write it there (mode 0600) instead of standard output')
     .option('--force', 'replace that file if it exists')
     .option(
       '--format <format>',
-      `one of ${FORMATS.join(', ')}`,
+      `one of ${FORMATS.join(', ')} (default: ovpn)`,
       readChoice<PackFormat>('--format', FORMATS),
-      'ovpn',
     )
     .option('--prefer <name>', 'controller to list first, from now on; repeat for more', preferred)
     .option('--password-file <file>', 'for p12: its first line protects the file (- reads standard input)')
@@ -182,21 +182,21 @@ function packCommand(client: Command): void {
     .action(
       async (
         name: string,
-        options: PackOptions & { format: PackFormat; passwordFile?: string; prefer?: string[] },
+        options: PackOptions &
+          SealOptions & { format?: PackFormat; passwordFile?: string; prefer?: string[] },
         command: Command,
       ) => {
         const context = Context.of(command)
-        const { format, passwordFile, out, prefer } = options
+        const { passwordFile, out, prefer, sealAllow: allow } = options
+        const format = sealedFormat(options, options.format)
         if (passwordFile !== undefined && format !== 'p12') {
           throw new UsageError('--password-file protects a .p12 only; add --format p12')
         }
-        if (format !== 'ovpn' && out === undefined && context.output.interactive && !context.output.json) {
-          throw new UsageError(`a ${format} is binary and not for a terminal; give --out FILE`)
-        }
+        needFile(format, out, context.output.interactive && !context.output.json)
         const password =
           passwordFile === undefined ? undefined : await readSecret(passwordFile, 'the password')
         await deliver(context, options, 'try again with another file', service =>
-          service.packClient(name, format, { password, prefer }),
+          service.packClient(name, format, { password, prefer, allow }),
         )
       },
     )

@@ -1,16 +1,24 @@
 // A client's credential as a zip: the clientpack, the same as PKCS#12 and as separate files, and how to use them.
 import { strToU8, type Zippable, zipSync } from 'fflate'
+import type { SealException } from '../seal/exceptions.ts'
+import { sealFiles } from '../seal/files.ts'
 import { type ClientpackRequest, formatClientpack } from './clientpack.ts'
 
-/** Of a regular file that only its owner reads, as Unix has it. */
+/** Of a regular file that only its owner reads, or runs, as Unix has it. */
 const PRIVATE_FILE = 0o100600
+const PRIVATE_PROGRAM = 0o100700
 
 /**
  * @param pkcs12 the same credential, made by `makePkcs12`
+ * @param allow what the host may do beside the overlay once it is sealed
  * @returns the zip; the same bytes for the same arguments
  * @throws PkiError BAD_ARGUMENT
  */
-export function makeArchive(request: ClientpackRequest, pkcs12: Uint8Array): Uint8Array {
+export function makeArchive(
+  request: ClientpackRequest,
+  pkcs12: Uint8Array,
+  allow: readonly SealException[] = [],
+): Uint8Array {
   const { clientName: name, root, certificate, chain, privateKey, tlsCryptV2 } = request
   const files: Record<string, string | Uint8Array> = {
     'README.txt': readme(request),
@@ -24,6 +32,10 @@ export function makeArchive(request: ClientpackRequest, pkcs12: Uint8Array): Uin
   const entries: Zippable = {}
   for (const [file, content] of Object.entries(files)) {
     entries[file] = typeof content === 'string' ? strToU8(content) : content
+  }
+  for (const [file, { content, isProgram }] of Object.entries(sealFiles(request.remotes, allow))) {
+    const mode = isProgram ? PRIVATE_PROGRAM : PRIVATE_FILE
+    entries[`seal/${file}`] = [strToU8(content), { attrs: (mode << 16) >>> 0 }]
   }
   return zipSync(entries, {
     level: 9,
@@ -66,5 +78,7 @@ To use them, take a copy of ${name}.ovpn and put in place of its blocks
                              key ${name}.key
                        or:   pkcs12 ${name}.p12
     <tls-crypt-v2>           tls-crypt-v2 tls-crypt-v2.key
+
+seal/ shuts the host to everything but the overlay; see seal/README.txt.
 `
 }

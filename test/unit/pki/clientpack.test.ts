@@ -171,17 +171,24 @@ test('the archive holds the clientpack, the same in parts, and how to use them',
   const files = Object.fromEntries(
     Object.entries(unzipSync(archive)).map(([name, content]) => [name, strFromU8(content)]),
   )
-  assert.deepEqual(Object.keys(files).sort(), [
+  const names = Object.keys(files).sort()
+  const [sealed, plain] = [
+    names.filter(each => each.startsWith('seal/')),
+    names.filter(each => !each.includes('/')),
+  ]
+  assert.deepEqual(plain, [
     ...['README.txt', 'ca.crt', 'tls-crypt-v2.key', 'web.crt', 'web.key', 'web.ovpn', 'web.p12'],
   ])
+  assert.deepEqual([...sealed, ...plain].sort(), names)
+  assert.equal(files['seal/names'], 'vpn.example.net 1194\n')
+  assert.match(files['seal/overmesh-seal.nft'], /192\.0\.2\.1 \. 443/)
   assert.equal(files['web.ovpn'], GOLDEN)
   assert.equal(files['web.p12'], 'the pkcs12')
   assert.equal(files['ca.crt'], REQUEST.root)
   assert.equal(files['web.crt'], REQUEST.certificate + REQUEST.chain)
   assert.equal(files['web.key'], REQUEST.privateKey)
   assert.equal(files['tls-crypt-v2.key'], REQUEST.tlsCryptV2)
-  for (const name of Object.keys(files))
-    assert.ok(name === 'README.txt' || files['README.txt'].includes(name))
+  for (const name of plain) assert.ok(name === 'README.txt' || files['README.txt'].includes(name))
 })
 
 test('the archive is the same bytes in every time zone, and its files are private', () => {
@@ -202,8 +209,10 @@ test('the archive is the same bytes in every time zone, and its files are privat
   // The central directory's external attributes, at 38 of each entry (APPNOTE.TXT 4.3.12).
   let entries = 0
   for (let at = archive.indexOf('PK\x01\x02'); at >= 0; at = archive.indexOf('PK\x01\x02', at + 1)) {
-    assert.equal(archive.readUInt32LE(at + 38) >>> 16, 0o100600)
+    const nameLength = archive.readUInt16LE(at + 28)
+    const name = archive.toString('utf8', at + 46, at + 46 + nameLength)
+    assert.equal(archive.readUInt32LE(at + 38) >>> 16, name === 'seal/seal' ? 0o100700 : 0o100600)
     entries++
   }
-  assert.equal(entries, 7)
+  assert.equal(entries, 14)
 })

@@ -1,0 +1,172 @@
+// A sealed host: its neighbours see nothing of it, the overlay goes on, also over the death of a controller, and unsealed it
+// is as it was.
+import assert from 'node:assert/strict'
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, test } from 'node:test'
+import { strFromU8, unzipSync } from 'fflate'
+import { NODE } from './controller.ts'
+import type { Host } from './host.ts'
+import { sleep } from './lab.ts'
+import { Mesh, type MeshClient } from './mesh.ts'
+import { Ping } from './ping.ts'
+import type { LabProcess } from './process.ts'
+import { useLab } from './suite.ts'
+
+const KNOCK = join(import.meta.dirname, 'knock.ts')
+const SERVICE = 8080
+const OTHER = 8081
+/** What a scan tries: two services, and ports at which nobody listens. */
+const PORTS = [22, 53, 80, 1194, SERVICE, OTHER]
+
+/** What of a host answers, one line each; nothing when it is as if it were not there. */
+async function scan(from: Host, address: string): Promise<string> {
+  const { stdout } = await from.attempt([NODE, KNOCK, 'knock', address, ...PORTS.map(String)])
+  return stdout.trim()
+}
+
+async function serve(host: Host, port: number): Promise<LabProcess> {
+  const service = await host.spawn(`service ${host.name} ${port}`, [NODE, KNOCK, 'serve', String(port)])
+  await service.waitFor(/serving/)
+  return service
+}
+
+const ruleset = (host: Host): Promise<string> => host.exec('nft', 'list', 'ruleset')
+
+describe('a host that is sealed', () => {
+  let mesh: Mesh
+  let sealed: MeshClient
+  let peer: MeshClient
+  let neighbour: Host
+  let heard: LabProcess
+  /** Where the zip's files for the seal are. */
+  let files: string
+  let before: string
+
+  /** Runs the zip's own script on the host. */
+  const seal = (...args: string[]) => sealed.host.attempt([join(files, 'seal'), ...args])
+
+  useLab('seal', async lab => {
+    mesh = await Mesh.start(lab, ['alpha', 'beta', 'gamma'])
+    neighbour = await lab.host('neighbour')
+    const host = await lab.host('sealed')
+    const founder = mesh.controllers[0]
+    const zip = join(lab.directory, 'sealed.zip')
+    const allow = `tcp/${OTHER}@${neighbour.ip4}`
+    await founder.cli('client', 'add', 'sealed', '--seal', '--seal-allow', allow, '--out', zip)
+    const entries = unzipSync(readFileSync(zip))
+    files = join(lab.directory, 'sealed', 'seal')
+    mkdirSync(files, { recursive: true })
+    for (const [name, content] of Object.entries(entries)) {
+      const path = join(lab.directory, 'sealed', name)
+      writeFileSync(path, strFromU8(content), { mode: 0o600 })
+    }
+    chmodSync(join(files, 'seal'), 0o700)
+    const pack = mesh.orderPack(join(lab.directory, 'sealed', 'sealed.ovpn'), ['beta', 'gamma'])
+    sealed = await mesh.connectWith('sealed', host, pack)
+    peer = await mesh.connect('peer', ['alpha'])
+    heard = await serve(neighbour, SERVICE)
+    await serve(host, SERVICE)
+    await serve(host, OTHER)
+    // What another program keeps there is none of the seal's business.
+    await host.exec('nft', 'add table inet foreign')
+    await host.exec('nft', 'add chain inet foreign input { type filter hook input priority 0; }')
+    await host.exec('nft', 'add rule inet foreign input counter accept')
+    before = withoutCounts(await ruleset(host))
+  })
+
+  test('before, its neighbour reaches it, and it its neighbour', async () => {
+    assert.match(await scan(neighbour, sealed.host.ip4), new RegExp(`tcp/${SERVICE} open`))
+    assert.match(await scan(sealed.host, neighbour.ip4), new RegExp(`udp/${SERVICE} open`))
+    assert.equal((await neighbour.attempt(['ping', '-c', '1', '-W', '1', sealed.host.ip4])).code, 0)
+    assert.equal((await seal('status')).code, 1)
+  })
+
+  test('sealed, nothing is seen of it and nothing gets out, but for the overlay and what was excepted', async () => {
+    const ping = await Ping.start(peer.host, sealed.address)
+    await ping.answered()
+    const applied = await seal('apply')
+    assert.equal(applied.code, 0, applied.stderr)
+    assert.equal((await seal('apply')).code, 0, 'applying again changes nothing')
+    assert.match((await seal('status')).stdout, /^sealed$/m)
+
+    const mark = heard.mark()
+    assert.equal(await scan(neighbour, sealed.host.ip4), `tcp/${OTHER} open`)
+    assert.equal(await scan(neighbour, sealed.host.ip6), '')
+    assert.equal(await scan(peer.host, sealed.host.ip4), '', 'the exception is for one address')
+    for (const address of [sealed.host.ip4, sealed.host.ip6]) {
+      assert.equal((await neighbour.attempt(['ping', '-c', '1', '-W', '1', address])).code, 1)
+    }
+    assert.equal(await scan(sealed.host, neighbour.ip4), '')
+    assert.equal(await scan(sealed.host, neighbour.ip6), '')
+    assert.doesNotMatch(
+      heard.output.slice(mark),
+      new RegExp(`from .*(${sealed.host.ip4}|${sealed.host.ip6})`),
+    )
+
+    assert.match(await scan(peer.host, sealed.address), new RegExp(`tcp/${SERVICE} open`))
+    await sealed.host.exec('ping', '-c', '2', '-W', '2', peer.address)
+    assert.equal((await ping.stop()).lost, 0, 'the overlay went on without loss')
+    assert.match((await seal('status')).stdout, /packets [1-9]\d* .*refused/)
+  })
+
+  test('who bears the address of a controller gets no further', async () => {
+    const controller = mesh.get('alpha').host
+    await controller.attempt([
+      NODE,
+      '-e',
+      `const s=require('node:dgram').createSocket({type:'udp4',reuseAddr:true});s.bind(1199,()=>s.send('x',${SERVICE},'${sealed.host.ip4}',()=>setTimeout(()=>s.close(),300)))`,
+    ])
+    assert.equal(await scan(controller, sealed.host.ip4), '')
+  })
+
+  test('its controller is killed: it fails over, sealed', async () => {
+    const victim = mesh.get((await mesh.whereIs('sealed'))!)
+    const ping = await Ping.start(peer.host, sealed.address)
+    await ping.answered()
+    await victim.process.kill()
+    await sleep(300)
+    await ping.answered(12)
+    await ping.stop()
+    assert.equal(await scan(neighbour, sealed.host.ip4), `tcp/${OTHER} open`)
+    assert.notEqual(await mesh.whereIs('sealed'), victim.name)
+    await victim.up()
+    await mesh.whole(20)
+  })
+
+  test('what took the table away is made good, and a trial ends by itself', async () => {
+    await sealed.host.exec('nft', 'delete table inet overmesh_seal')
+    assert.equal((await seal('refresh')).code, 0)
+    assert.equal(await scan(neighbour, sealed.host.ip4), `tcp/${OTHER} open`)
+    assert.equal((await seal('apply', '--try', '1')).code, 0)
+    await sleep(2500)
+    assert.equal((await seal('status')).code, 1)
+    assert.equal((await seal('apply', '--try', '2')).code, 0)
+    assert.equal((await seal('confirm')).code, 0)
+    await sleep(2500)
+    assert.equal((await seal('status')).code, 0)
+    assert.equal((await seal('apply', '--try', 'soon')).code, 2)
+    assert.equal((await seal('solder')).code, 2)
+  })
+
+  test('installed and unsealed, everything is as it was', async () => {
+    const root = join(files, '..', 'root')
+    const env = [`DESTDIR=${root}`]
+    const installed = await sealed.host.attempt(['env', ...env, join(files, 'seal'), 'install'])
+    assert.equal(installed.code, 0, installed.stderr)
+    const home = join(root, 'usr/local/lib/overmesh-seal')
+    for (const unit of ['.service', '-refresh.service', '-refresh.timer'])
+      assert.ok(existsSync(join(root, `etc/systemd/system/overmesh-seal${unit}`)))
+    assert.equal(await scan(neighbour, sealed.host.ip4), `tcp/${OTHER} open`)
+    const unsealed = await sealed.host.attempt(['env', ...env, join(home, 'seal'), 'unseal'])
+    assert.equal(unsealed.code, 0, unsealed.stderr)
+    assert.ok(!existsSync(home))
+    assert.ok(!existsSync(join(root, 'etc/systemd/system/overmesh-seal.service')))
+    assert.equal(withoutCounts(await ruleset(sealed.host)), before)
+    assert.match(await scan(neighbour, sealed.host.ip4), new RegExp(`tcp/${SERVICE} open`))
+  })
+})
+
+function withoutCounts(text: string): string {
+  return text.replace(/packets \d+ bytes \d+/g, 'counted')
+}
