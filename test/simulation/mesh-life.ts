@@ -3,6 +3,7 @@ import type { MeshTiming } from '../../mesh/core.ts'
 import { MAX_SKEW_MS } from '../../state/clock.ts'
 import { attack } from './hostile.ts'
 import { addressProblem, areConnected, areEqual, presenceProblem, problems } from './mesh-checks.ts'
+import { checkWays } from './mesh-ways.ts'
 import { MeshWorld } from './mesh-world.ts'
 import { Operators } from './operators.ts'
 import { SimClients } from './sim-clients.ts'
@@ -290,6 +291,7 @@ export class MeshLife {
     await clockwork.advance(6000)
     const wrong = [...problems(world)]
     if (wrong.length > 0) throw new Error(wrong.join('\n'))
+    await checkWays(world)
     for (const { process } of world.members) clockwork.note(process!.replica.hash())
     const { trace, events } = clockwork
     return {

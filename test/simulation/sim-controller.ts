@@ -11,6 +11,7 @@ import { type ChangeSet, Replica } from '../../state/replica.ts'
 import { Views } from '../../state/views.ts'
 import { type Identity, identity, trust } from '../unit/state/samples.ts'
 import type { Appointment, Clockwork } from './clockwork.ts'
+import { isGateway } from './mesh-ways.ts'
 import { SimDisk } from './sim-disk.ts'
 import type { Port, SimNetwork } from './sim-network.ts'
 
@@ -129,7 +130,7 @@ export class SimProcess {
         startedAt: 0,
         draining: false,
         holdsRootKey: controller.index === 0,
-        gateway: false,
+        gateway: isGateway(controller.index),
         failing: [],
         stateHash: replica.hash(),
         records: replica.count,
@@ -168,6 +169,11 @@ export class SimProcess {
   /** The sessions here. */
   get sessions(): ReadonlyMap<ClientId, unknown> {
     return this.core.presence.own.sessions
+  }
+
+  /** The way to another controller, as this one sees it. */
+  wayTo(peer: ControllerId): Way | undefined {
+    return this.#ways().get(peer)
   }
 
   end(isPower: boolean): void {

@@ -1,0 +1,89 @@
+// Packets that follow what controllers believe of each other while links are cut: each comes to where it is to go, by others
+// where need be, and passes nobody twice.
+import { type Hop, Ways } from '../../node/ways.ts'
+import type { ControllerId } from '../../state/kinds.ts'
+import type { MeshWorld } from './mesh-world.ts'
+import type { SimController } from './sim-controller.ts'
+
+/** ms in which links notice that they are cut. */
+const NOTICED = 1000
+/** ms in which ways round a cut are found, beyond what it takes to notice a silent channel; and for which they are watched. */
+const SETTLE = 5000
+const WATCH = 2000
+
+/** Every third controller carries packets to the Internet. */
+export const isGateway = (index: number): boolean => index % 3 === 0
+
+/** Cuts links so that everyone still reaches everyone in three, and follows packets from everyone to everywhere. */
+export async function checkWays(world: MeshWorld): Promise<void> {
+  const { clockwork } = world
+  if (world.members.length < 3) return
+  cutLinks(world)
+  await clockwork.advance(NOTICED)
+  const limit = SETTLE + (world.timing.silence ?? 2500) + (world.timing.presence ?? 2000)
+  const settled = await clockwork.until(() => wayProblem(world.members) === undefined, limit)
+  if (settled === undefined) throw new Error(`no ways round a cut: ${wayProblem(world.members)}`)
+  for (let watched = 0; watched < WATCH; watched += 100) {
+    await clockwork.advance(100)
+    const problem = wayProblem(world.members)
+    if (problem !== undefined) throw new Error(`a way was lost without a reason: ${problem}`)
+  }
+  world.network.mend()
+}
+
+/** Two controllers stay linked, everyone else to one of them, and of the other links most go. */
+function cutLinks({ members, clockwork, network }: MeshWorld): void {
+  const [first, second, ...others] = members
+  const cut = (a: SimController, b: SimController) => {
+    network.cut(a.id, b.id)
+    network.cut(b.id, a.id)
+  }
+  for (const [index, each] of others.entries()) {
+    const [kept, other] = clockwork.chance(500) ? [first, second] : [second, first]
+    if (kept !== other && clockwork.chance(600)) cut(each, other)
+    for (const peer of others.slice(index + 1)) if (clockwork.chance(700)) cut(each, peer)
+  }
+}
+
+/** The first packet that goes astray, in words. */
+function wayProblem(members: readonly SimController[]): string | undefined {
+  const ways = new Map(members.map(each => [each.id, waysOf(each, members)]))
+  const targets = members.map(({ id, index }) => ({
+    name: `c${index}`,
+    via: { kind: 'controller' as const, id },
+  }))
+  const hasGateway = members.some(({ index }) => isGateway(index))
+  const internet = hasGateway ? [{ name: 'the Internet', via: { kind: 'internet' as const } }] : []
+  for (const from of members) {
+    for (const { name, via } of [...targets, ...internet]) {
+      const passed = [from.index]
+      for (let at = from; ; ) {
+        const source = via.kind === 'controller' ? 'address' : 'route'
+        const way = ways.get(at.id)!.of({ via, source, id: undefined })
+        if ('problem' in way) return `from c${passed.join(' over c')} to ${name}: ${way.problem}`
+        if (way.hop === 'tun') break
+        const next = members.find(({ index }) => index === way.hop)
+        if (next === undefined || passed.includes(next.index))
+          return `from c${passed.join(' over c')} to ${name}: on to c${way.hop}`
+        passed.push(next.index)
+        at = next
+      }
+    }
+  }
+  return undefined
+}
+
+/** What a controller decides; links are named by the controller at their other end. */
+function waysOf({ id, process }: SimController, members: readonly SimController[]): Ways {
+  const { core, views } = process!
+  const hopTo = (peer: ControllerId): Hop => members.find(each => each.id === peer)?.index ?? -1
+  return new Ways(id, views, {
+    session: () => undefined,
+    controllerOf: () => undefined,
+    reach: peer => core.presence.of(peer)?.facts,
+    wayTo: peer => {
+      const way = process!.wayTo(peer)
+      return way && { port: hopTo(way.first) as number, hops: way.hops, cost: way.cost }
+    },
+  })
+}
