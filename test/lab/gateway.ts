@@ -121,6 +121,11 @@ export class GatewayLab {
 
   /** What is set in the gate's kernel, to compare. */
   async kernel(): Promise<string> {
+    // The kernel's own IPv6 addresses get their routes only once nobody else was found to have them.
+    await until(
+      'its IPv6 addresses are its own',
+      async () => (await this.gate.ip('-6', 'address', 'show', 'tentative')) === '',
+    )
     const parts = [
       await this.gate.exec('nft', 'list', 'ruleset'),
       await this.gate.ip('route', 'show', 'table', 'all'),
