@@ -66,6 +66,14 @@ const data = (answer: Told | undefined) =>
     ? 'nothing'
     : (answer.answers!.map(each => 'data' in each && each.data)[0] ?? answer.rcode)
 
+test('with an IPv6 subnet, names have the IPv6 address that goes with the other', async t => {
+  const { service, connect } = await run(t, { subnet6: 'fd00:77::/64' })
+  const { client } = await connect('web')
+  const { client: db } = await service.addClient({ name: 'db' })
+  assert.equal(data(await ask(client, question('db.prod.internal', 'AAAA'))), db.address6)
+  assert.equal(data(await ask(client, question('db.prod.internal', 'A'))), db.address)
+})
+
 test('clients are told where to ask, and are answered by a switch without a TUN', async t => {
   const { service, status, connect } = await run(t)
   const { client, connection } = await connect('web')
