@@ -88,7 +88,8 @@ more; they cannot allow more.
 All controllers of this pack are in it, so that a failover finds its way open. When controllers were added or moved, make
 the pack anew ("overmesh status" names packs that are stale) and run \`./seal install\` of the new one.
 Controllers that are known by name are resolved when the seal is applied, and every minute after \`install\`; a sealed
-host resolves names through the overlay, or as excepted (out:udp/53@ADDRESS). Addresses found last are remembered.
+host resolves names through the overlay, or as excepted (out:udp/53@ADDRESS). Addresses found last are remembered, in
+/etc/hosts too (marked, and gone with \`./seal unseal\`), so that openvpn finds them after a start.
 
 The interfaces of the tunnel are those named tun*: if openvpn runs with another --dev, change \`define tunnel\` in
 overmesh-seal.nft first. Docker and the like: what they forward is shut, too. A network behind this host that the overlay

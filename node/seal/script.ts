@@ -7,6 +7,8 @@ set -eu
 TABLE='inet overmesh_seal'
 HOME_DIR="\${DESTDIR:-}/usr/local/lib/overmesh-seal"
 UNIT_DIR="\${DESTDIR:-}/etc/systemd/system"
+HOSTS="\${DESTDIR:-}/etc/hosts"
+HOSTS_MARK='# overmesh-seal'
 RUN_FILE=/run/overmesh-seal.confirmed
 UNITS='overmesh-seal.service overmesh-seal-refresh.service overmesh-seal-refresh.timer'
 here=$(cd -- "$(dirname -- "$0")" && pwd)
@@ -49,11 +51,28 @@ END
   sleep 2
 }
 
+# By DNS first: what this script itself put into the hosts file must not become the truth.
+look_up() {
+  answers=$(getent -s dns ahosts "$1" 2>/dev/null) || answers=$(getent ahosts "$1" 2>/dev/null) || return 1
+  printf '%s\\n' "$answers" | awk '{ print $1 }' | sort -u
+}
+
+# openvpn, too, has to find controllers that are known by name, after a start when nothing answers yet.
+write_hosts() {
+  [ -s "$here/names" ] || return 0
+  forget_hosts
+  awk -v mark="$HOSTS_MARK" '{ print $2, $1, mark }' "$here/addresses" | sort -u >>"$HOSTS"
+}
+
+forget_hosts() {
+  if grep -qs "$HOSTS_MARK$" "$HOSTS"; then sed -i "/ $HOSTS_MARK$/d" "$HOSTS"; fi
+}
+
 # Rules for the addresses of controllers that are known by name; those found last stand in when nobody answers.
 resolved() {
   [ -s "$here/names" ] || return 0
   while read -r name port; do
-    found=$(getent ahosts "$name" 2>/dev/null | awk '{ print $1 }' | sort -u) || found=''
+    found=$(look_up "$name") || found=''
     if [ -n "$found" ]; then
       for address in $found; do printf '%s %s %s\\n' "$name" "$address" "$port"; done
     elif [ -r "$here/addresses" ]; then
@@ -76,6 +95,7 @@ load() {
   elements=$(resolved)
   { cat "$here/overmesh-seal.nft"; printf '%s\\n' "$elements"; } | nft -f - ||
     fail 'nft did not take the ruleset; the host is as it was'
+  write_hosts
   if [ -s "$here/names" ]; then
     missing=$(while read -r name port; do grep -q "^$name .* $port\\$" "$here/addresses" || printf ' %s' "$name"; done <"$here/names")
     [ -z "$missing" ] || printf 'seal: no address was found for%s; run \`seal refresh\` when there is one\\n' "$missing" >&2
@@ -96,7 +116,6 @@ apply() {
   printf 'seal: every connection outside the overlay ends now, this one too if it is one (made with --seal-allow, it stays)\\n' >&2
   rm -f "$RUN_FILE"
   is_sealed || follow_connections
-  load
   if [ "$seconds" -gt 0 ]; then
     # shellcheck disable=SC2086
     (
@@ -104,8 +123,10 @@ apply() {
       sleep "$seconds"
       [ -e "$RUN_FILE" ] || nft delete table $TABLE
     ) </dev/null >/dev/null 2>&1 &
+    load
     printf 'seal: sealed; unsealed again in %s s unless you run \`seal confirm\`\\n' "$seconds" >&2
   else
+    load
     printf 'seal: sealed\\n' >&2
   fi
 }
@@ -115,6 +136,7 @@ refresh() {
   need_root
   if is_sealed; then
     resolved | nft -f - || fail 'nft did not take the addresses'
+    write_hosts
   else
     load
   fi
@@ -160,6 +182,7 @@ unseal() {
   fi
   # shellcheck disable=SC2086
   if nft list table $TABLE >/dev/null 2>&1; then nft delete table $TABLE; fi
+  forget_hosts
   rm -rf "$HOME_DIR"
   rm -f "$RUN_FILE" "$here/addresses"
   printf 'seal: unsealed; nothing of it is left\\n' >&2

@@ -150,15 +150,23 @@ describe('a host that is sealed', () => {
   test('installed and unsealed, everything is as it was', async () => {
     const root = join(files, '..', 'root')
     const env = [`DESTDIR=${root}`]
+    mkdirSync(join(root, 'etc'), { recursive: true })
+    const hosts = join(root, 'etc/hosts')
+    writeFileSync(hosts, '10.0.0.9 printer\n')
+    // A controller by name: openvpn has to find it when no resolver answers.
+    writeFileSync(join(files, 'names'), 'localhost 1194\n')
     const installed = await sealed.host.attempt(['env', ...env, join(files, 'seal'), 'install'])
     assert.equal(installed.code, 0, installed.stderr)
     const home = join(root, 'usr/local/lib/overmesh-seal')
     for (const unit of ['.service', '-refresh.service', '-refresh.timer'])
       assert.ok(existsSync(join(root, `etc/systemd/system/overmesh-seal${unit}`)))
     assert.equal(await scan(neighbour, sealed.host.ip4), `tcp/${OTHER} open`)
+    assert.match(readFileSync(hosts, 'utf8'), /^10\.0\.0\.9 printer\n(.* localhost # overmesh-seal\n)+$/)
+    assert.match(await ruleset(sealed.host), /127\.0\.0\.1 \. 1194/)
     const unsealed = await sealed.host.attempt(['env', ...env, join(home, 'seal'), 'unseal'])
     assert.equal(unsealed.code, 0, unsealed.stderr)
     assert.ok(!existsSync(home))
+    assert.equal(readFileSync(hosts, 'utf8'), '10.0.0.9 printer\n')
     assert.ok(!existsSync(join(root, 'etc/systemd/system/overmesh-seal.service')))
     assert.equal(withoutCounts(await ruleset(sealed.host)), before)
     assert.match(await scan(neighbour, sealed.host.ip4), new RegExp(`tcp/${SERVICE} open`))
