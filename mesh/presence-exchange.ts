@@ -17,7 +17,7 @@ export interface PresenceExchangeInit {
   readonly onDeadline: () => void
 }
 
-/** ms for which changes of presence gather before they are told. */
+/** ms from one telling to the next: the first change is told at once, and those that follow within a moment together. */
 const DELAY = 10
 /** ms between two answers to a want, and two wants, of one controller. */
 const WANT_INTERVAL = 1000
@@ -27,6 +27,8 @@ const MAX_WANTS = 4096
 export class PresenceExchange {
   /** When there is something to tell, ms since 1970. */
   at = Number.POSITIVE_INFINITY
+  /** When something was told last. */
+  #toldAt = Number.NEGATIVE_INFINITY
   readonly #init: PresenceExchangeInit
   /** When a controller was last asked for its presence, and when its asking was last answered. */
   readonly #asked = new Map<ControllerId, number>()
@@ -41,6 +43,7 @@ export class PresenceExchange {
   tell(): void {
     const { presence, publish, send, sign, now } = this.#init
     this.at = Number.POSITIVE_INFINITY
+    this.#toldAt = now()
     for (const update of presence.take()) publish(this.#told(update))
     for (const controller of presence.takeWanted()) {
       if (!this.#mayAgain(this.#asked, controller)) continue
@@ -80,6 +83,7 @@ export class PresenceExchange {
   clockSet(): void {
     this.#asked.clear()
     this.#answered.clear()
+    this.#toldAt = Number.NEGATIVE_INFINITY
     if (this.at !== Number.POSITIVE_INFINITY) this.at = this.#init.now()
   }
 
@@ -93,7 +97,7 @@ export class PresenceExchange {
 
   #soon(): void {
     if (this.at !== Number.POSITIVE_INFINITY) return
-    this.at = this.#init.now() + DELAY
+    this.at = Math.max(this.#init.now(), this.#toldAt + DELAY)
     this.#init.onDeadline()
   }
 
