@@ -3,6 +3,7 @@
 
 import { type Way, waysTo } from '../../mesh/backbone/topology.ts'
 import { MeshCore, type MeshEvent, type MeshTiming } from '../../mesh/core.ts'
+import { sameUp } from '../../mesh/presence-update.ts'
 import { StateError } from '../../state/errors.ts'
 import type { ClientId, ControllerId } from '../../state/kinds.ts'
 import { MemoryStore } from '../../state/memory-store.ts'
@@ -237,7 +238,7 @@ export class SimProcess {
       loss: 0,
     }))
     const before = this.core.presence.own.links
-    if (links.length !== before.length || links.some((link, i) => link.up !== before[i].up)) {
+    if (!sameUp(links, before)) {
       this.core.presence.setLinks(links)
       this.#hops = undefined
       this.core.presence.reconsider()
