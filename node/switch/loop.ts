@@ -114,11 +114,15 @@ export class Loop {
 
   /** What comes before the packets of a turn: the time, and commands. */
   #begin(): void {
-    const { signals, ports } = this.#parts
+    const { ports } = this.#parts
     ports.now = performance.now()
     ports.wallClock = Date.now()
-    if (Atomics.exchange(signals, SIGNAL.wake, 0) !== 0) this.#parts.commands()
+    this.#obey()
     this.#backlog = false
+  }
+
+  #obey(): void {
+    if (Atomics.exchange(this.#parts.signals, SIGNAL.wake, 0) !== 0) this.#parts.commands()
   }
 
   #takeReady(ready: number): number {
@@ -150,6 +154,8 @@ export class Loop {
     for (let call = 0; call < CALLS_PER_TURN; call++) {
       const count = batch.receive(listeners[socket].fd)
       counters[COUNTER.receiveCalls]++
+      // A peer that has a new key may use it as soon as it was told of it, and the command to take it comes before that.
+      this.#obey()
       try {
         for (let i = 0; i < count; i++) forwarder.datagram(socket, batch, i)
       } finally {

@@ -265,11 +265,14 @@ export class Switch implements DataPlane {
   }
 
   setKey(peerId: number, keyId: number, keys: DataChannelKeys): void {
-    const slot = this.#ports.get(peerId)?.slot
-    if (slot === undefined) return
+    const port = this.#ports.get(peerId)
+    if (port === undefined) return
+    const { slot, link } = port
     const { cipher, format } = keys
     const secrets = packSecrets(keys.send, keys.receive)
     this.#queue.add({ type: 'setKey', slot, keyId: keyId & LAST_KEY_ID, cipher, format, secrets }, [secrets])
+    // The other end of a link is told by another way than the switch's, and may send with the key at once.
+    if (link !== 0) this.#queue.flush()
   }
 
   useKey(peerId: number, keyId: number): void {

@@ -1,0 +1,68 @@
+// The order in which the loop does things, seen with a forwarder that only watches.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { allocateCounters, counterCells } from '../../../node/switch/counters.ts'
+import { type Listener, listen } from '../../../node/switch/listener.ts'
+import { Loop, type LoopParts } from '../../../node/switch/loop.ts'
+import { allocateSignals, SIGNAL } from '../../../node/switch/shared.ts'
+import { writeName } from '../../../node/switch/socket-address.ts'
+import { Arena } from '../../../node/switch/sys/arena.ts'
+import { newWakeup } from '../../../node/switch/sys/poller.ts'
+import { SendBatch } from '../../../node/switch/sys/send-batch.ts'
+import { closeFile } from '../../../node/switch/sys/socket.ts'
+
+const name = new Arena(32)
+
+/** Sends one datagram, at once. */
+function sendTo({ fd }: Listener, { host, port }: Listener): void {
+  const batch = new SendBatch(1, 1)
+  batch.begin(name, 0, writeName(name, 0, host, port, 0), name, 0, 0, 0)
+  batch.add(name, 0, 1)
+  assert.equal(batch.send(fd, 0), 1)
+}
+
+test('a command that was given before a packet was sent is carried out before that packet is looked at', () => {
+  const listeners = [0, 1].map(() => listen({ host: '127.0.0.1', port: 0 }, false))
+  const sender = listen({ host: '127.0.0.1', port: 0 }, false)
+  const wakeup = newWakeup()
+  try {
+    const signals = allocateSignals()
+    const seen: string[] = []
+    const forwarder = {
+      datagram(socket: number) {
+        if (seen.length === 0) {
+          // While the loop is at this packet a peer is told of a new key, and sends with it to the other socket.
+          Atomics.store(signals, SIGNAL.wake, 1)
+          sendTo(sender, listeners[1 - socket])
+          Atomics.store(signals, SIGNAL.stop, 1)
+        }
+        seen.push('packet')
+      },
+      flush() {},
+      clear() {},
+    }
+    for (const listener of listeners) sendTo(sender, listener)
+    const parts = {
+      ...{
+        listeners,
+        tun: undefined,
+        wakeup,
+        signals,
+        forwarder,
+        counters: counterCells(allocateCounters()),
+      },
+      outbox: { flush() {}, clear() {} },
+      ports: { now: 0, wallClock: 0, highest: 0 },
+      links: { deadline: Number.POSITIVE_INFINITY },
+      sessions: { flush() {} },
+      reporter: { post() {}, trouble: (text: string) => assert.fail(text) },
+      commands: () => seen.push('command'),
+    }
+    new Loop(parts as unknown as LoopParts).run()
+    // The loop asks for commands once more at its end.
+    assert.deepEqual(seen, ['packet', 'command', 'packet', 'packet', 'command'])
+  } finally {
+    for (const { fd } of [...listeners, sender]) closeFile(fd)
+    closeFile(wakeup)
+  }
+})
