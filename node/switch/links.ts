@@ -134,7 +134,7 @@ export class Links {
   #probeLink(link: Link, now: number): void {
     const { sender, prober, counters } = this.#parts
     const { monitor, path, port } = link
-    writeProbe(this.#probe, PROBE.ask, 0, monitor.sent(performance.now()))
+    writeProbe(this.#probe, PROBE.ask, 0, monitor.sent(now))
     if (sender.send(port, this.#probe, PROBE_LENGTH)) counters[COUNTER.probeTx]++
     if (now - monitor.heardAt >= DOWN_AFTER) return
     path.fit(link.mtu + prober.overhead(port))

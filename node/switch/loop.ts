@@ -9,6 +9,7 @@ import type { Ports } from './ports.ts'
 import type { Reporter } from './reporter.ts'
 import type { SessionPaths } from './session-paths.ts'
 import { SIGNAL } from './shared.ts'
+import { Clock } from './sys/clock.ts'
 import { Poller, preciseSleep, sleep } from './sys/poller.ts'
 import { ReceiveBatch } from './sys/receive-batch.ts'
 import type { Tun } from './tun.ts'
@@ -49,7 +50,8 @@ export class Loop {
   readonly #parts: LoopParts
   readonly #poller: Poller
   readonly #batch = new ReceiveBatch(RECEIVE_BATCH)
-  readonly #moderation = new Moderation()
+  readonly #moderation: Moderation
+  readonly #clock = new Clock()
   #nextTimers = 0
   /** Nanoseconds to sleep before the next turn. */
   #delay = 0
@@ -58,6 +60,7 @@ export class Loop {
 
   constructor(parts: LoopParts) {
     this.#parts = parts
+    this.#moderation = new Moderation(parts.ports)
     this.#poller = new Poller(parts.listeners.length + FIRST_LISTENER)
     this.#poller.add(parts.wakeup, WAKEUP, true)
     if (parts.tun !== undefined) this.#poller.add(parts.tun.fd, TUN)
@@ -68,6 +71,7 @@ export class Loop {
   run(): void {
     const { signals, forwarder, outbox, reporter } = this.#parts
     preciseSleep()
+    this.#setEpoch(this.#clock.read())
     let failures = 0
     while (Atomics.load(signals, SIGNAL.stop) === 0) {
       try {
@@ -99,24 +103,28 @@ export class Loop {
       packets = this.#takeAll()
     } else {
       const deadline = Math.min(this.#nextTimers, links.deadline)
-      const wait = this.#backlog ? 0 : Math.ceil(deadline - performance.now())
-      const ready = this.#poller.wait(Math.min(MAX_WAIT, Math.max(0, wait)))
+      const wait = this.#backlog ? 0 : Math.min(MAX_WAIT, Math.max(0, Math.ceil(deadline - ports.now)))
+      // A small integer, which is no object when it is passed along.
+      const ready = this.#poller.wait(wait | 0)
       this.#begin()
       packets = this.#takeReady(ready)
     }
     forwarder.flush()
     if (ports.now >= this.#nextTimers) this.#timers()
-    if (ports.now >= links.deadline) links.tick(ports.now)
+    if (ports.now >= links.deadline) {
+      // Round trips count from when their probes are sent.
+      ports.now = this.#clock.read()
+      links.tick(ports.now)
+    }
     outbox.flush()
     reporter.post()
-    this.#delay = this.#moderation.after(packets, this.#bytes() - bytesBefore, ports.now)
+    this.#delay = this.#moderation.after(packets, (this.#bytes() - bytesBefore) | 0)
   }
 
   /** What comes before the packets of a turn: the time, and commands. */
   #begin(): void {
     const { ports } = this.#parts
-    ports.now = performance.now()
-    ports.wallClock = Date.now()
+    ports.now = this.#clock.read()
     this.#obey()
     this.#backlog = false
   }
@@ -139,6 +147,11 @@ export class Loop {
     let packets = 0
     for (let i = 0; i < this.#parts.listeners.length; i++) packets += this.#receive(i)
     return this.#parts.tun === undefined ? packets : packets + this.#readTun()
+  }
+
+  /** The wall clock may be set at any time, so this is repeated. */
+  #setEpoch(now: number): void {
+    this.#parts.ports.sinceEpoch = Date.now() - now
   }
 
   /** Overlay bytes taken so far. */
@@ -185,6 +198,7 @@ export class Loop {
     const { ports, forwarder, sessions, reporter } = this.#parts
     const { now } = ports
     this.#nextTimers = now + TIMER_INTERVAL
+    this.#setEpoch(now)
     for (let port = 1; port <= ports.highest; port++) {
       if (ports.open[port] === 0) continue
       const pingAfter = ports.pingAfter[port]

@@ -12,18 +12,24 @@ const TARGET = 48
 /** Over how long the rate is measured, milliseconds. */
 const WINDOW = 2
 
-/** Decides from the packets of each turn; the clock is the caller's. */
+/** Decides from the packets of each turn. */
 export class Moderation {
+  readonly #time: { readonly now: number }
   #since = 0
   #packets = 0
   #bytes = 0
   #delay = 0
 
+  /** @param time the turn's, in milliseconds with fraction */
+  constructor(time: { readonly now: number }) {
+    this.#time = time
+  }
+
   /**
-   * Takes note of a turn that received `packets` of together `bytes` and ended at `now` (milliseconds, with fraction),
-   * and returns how many nanoseconds to wait before the next; 0 for not at all.
+   * Takes note of a turn that received `packets` of together `bytes` and ends now, and returns how many nanoseconds to wait before the next; 0 for not at all.
    */
-  after(packets: number, bytes: number, now: number): number {
+  after(packets: number, bytes: number): number {
+    const { now } = this.#time
     this.#packets += packets
     this.#bytes += bytes
     const elapsed = now - this.#since

@@ -35,9 +35,8 @@ export interface PortInit {
 /** All ports. Slot numbers are 1 and up, chosen by the main thread; 0 is none. */
 export class Ports {
   readonly capacity: number
-  /** Monotonic milliseconds and ms since 1970 of the loop's turn. Fields, since a number passed along may be copied. */
-  now = 0
-  wallClock = 0
+  /** Cells, since a number in a field is an object of its own once it is passed along. */
+  readonly #time = new Float64Array(2)
   /** Highest slot that was ever in use. */
   highest = 0
   readonly peers = new PeerIndex()
@@ -95,6 +94,20 @@ export class Ports {
     this.unsegmented = new Uint8Array(size)
     this.large = new Uint8Array(size)
     this.stats = stats
+  }
+
+  /** Monotonic milliseconds of the loop's turn. */
+  get now(): number {
+    return this.#time[0]
+  }
+
+  set now(time: number) {
+    this.#time[0] = time
+  }
+
+  /** What `now` lacks of milliseconds since 1970. */
+  set sinceEpoch(ms: number) {
+    this.#time[1] = ms
   }
 
   /** The open port of a peer id; 0 when there is none. */
@@ -234,7 +247,7 @@ export class Ports {
     this.idleReported[slot] = 0
     this.stats.add(slot, PORT_STAT.rxBytes, bytes)
     this.stats.add(slot, PORT_STAT.rxPackets, 1)
-    this.stats.received(slot, this.wallClock)
+    this.stats.received(slot, this.#time[0] + this.#time[1])
   }
 
   /** Counts one packet to the peer. */

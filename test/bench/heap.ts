@@ -4,7 +4,7 @@ import { connectPair, type Hub } from './hubs.ts'
 
 export interface HeapGrowth {
   packets: number
-  /** Bytes of JavaScript objects made meanwhile, of all threads, for one packet. */
+  /** Bytes of JavaScript objects that the switch's thread made meanwhile, for one packet. */
   allocatedBytesPerPacket: number
   /** Of the thread that collected most often. */
   collections: number
@@ -35,18 +35,28 @@ export async function measureHeap(hub: Hub, packets: number, maxSeconds: number)
   while (passed < packets && performance.now() < deadline) passed += await round(ROUND_SECONDS)
   return {
     packets: passed,
-    ...readCollections(hub.process.output.slice(mark), passed),
+    ...readCollections(hub.process.output.slice(mark), passed, mainThread(hub.process.output)),
     residentGrowthBytes: hub.process.residentBytes() - resident,
   }
 }
 
-/** What was allocated between the collections of each isolate: what it had before one, less what the last one left. */
+/** The isolate of the main thread: no other runs when it first collects its garbage. */
+export function mainThread(trace: string): string | undefined {
+  return trace.matchAll(COLLECTION).next().value?.[1]
+}
+
+/**
+ * What was allocated between the collections of each isolate: what it had before one, less what the last one left. The main
+ * thread's is no matter of packets, and is left out.
+ */
 export function readCollections(
   trace: string,
   packets: number,
+  main: string | undefined,
 ): Pick<HeapGrowth, 'allocatedBytesPerPacket' | 'collections'> {
   const threads = new Map<string, { left: number; allocated: number; collections: number }>()
   for (const [, isolate, before, after] of trace.matchAll(COLLECTION)) {
+    if (isolate === main) continue
     const thread = threads.get(isolate)
     if (thread === undefined) {
       // The first collection only shows where the account starts.

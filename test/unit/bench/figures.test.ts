@@ -1,27 +1,32 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { readCollections } from '../../bench/heap.ts'
+import { mainThread, readCollections } from '../../bench/heap.ts'
 import { formatResults, median, type Results, type RoundFigures } from '../../bench/report.ts'
 
 const collection = (isolate: string, before: number, after: number): string =>
   `[13335:${isolate}]       59 ms: Scavenge ${before} (6.0) -> ${after} (7.0) MB, pooled: 0 MB, 1.32 / 0.00 ms  (average mu = 1.000, current mu = 1.000) allocation failure; \n`
 
-test('what was allocated is what came between the collections of one thread', () => {
+test('what was allocated is what came between the collections of one thread, other than the main one', () => {
   const trace = [
+    collection('0x1000', 3, 2),
     collection('0x3017c000', 5.5, 4),
     'a line of the log\n',
     collection('0x7feb04001000', 9, 8),
     collection('0x3017c000', 5, 4.5),
+    collection('0x1000', 30, 2),
     collection('0x3017c000', 6.5, 4),
     collection('0x7feb04001000', 10, 8),
   ].join('')
-  const { allocatedBytesPerPacket, collections } = readCollections(trace, 1 << 20)
+  const { allocatedBytesPerPacket, collections } = readCollections(trace, 1 << 20, mainThread(trace))
   assert.equal(allocatedBytesPerPacket, 1 + 2 + 2)
   assert.equal(collections, 3)
 })
 
 test('no collection means that nothing was allocated', () => {
-  assert.deepEqual(readCollections('ready\n', 1000), { allocatedBytesPerPacket: 0, collections: 0 })
+  assert.deepEqual(readCollections('ready\n', 1000, undefined), {
+    allocatedBytesPerPacket: 0,
+    collections: 0,
+  })
 })
 
 test('the median of an even and of an odd number of values', () => {

@@ -8,11 +8,13 @@ const SMALL = 100
 
 /** The delay after a while of so many packets a second, told turn by turn. */
 function settled(packetsPerSecond: number, turnsPerSecond: number, size = BULK): number {
-  const moderation = new Moderation()
+  const time = { now: 0 }
+  const moderation = new Moderation(time)
   const packets = packetsPerSecond / turnsPerSecond
   let delay = 0
   for (let turn = 1; turn <= turnsPerSecond / 10; turn++) {
-    delay = moderation.after(packets, packets * size, (turn / turnsPerSecond) * 1000)
+    time.now = (turn / turnsPerSecond) * 1000
+    delay = moderation.after(packets, packets * size)
   }
   return delay
 }
@@ -34,9 +36,12 @@ test('at very high rates a batch is full sooner, and the wait is shorter', () =>
 })
 
 test('the delay ends when the traffic does', () => {
-  const moderation = new Moderation()
-  const turn = (packets: number, number: number): number =>
-    moderation.after(packets, packets * BULK, number * 0.15)
+  const time = { now: 0 }
+  const moderation = new Moderation(time)
+  const turn = (packets: number, number: number): number => {
+    time.now = number * 0.15
+    return moderation.after(packets, packets * BULK)
+  }
   for (let i = 1; i <= 100; i++) turn(20, i)
   assert.ok(turn(20, 101) > 0)
   // Nothing comes, turn after turn of the delay's length: within a few windows it is over.
