@@ -53,6 +53,8 @@ export interface PresenceUpdate {
     records: number,
     gateway: boolean,
     failing: readonly string[],
+    ipsec: boolean,
+    attachments: readonly (readonly [id: string, since: number])[],
   ]
   /** Null: as they were at `base`. */
   readonly links: readonly (readonly [peer: ControllerId, up: boolean, rtt: number, loss: number])[] | null
@@ -67,6 +69,8 @@ export const MAX_PARTS = 132
 const MAX_LINKS = 1024
 /** Routes that are told to fail. */
 export const MAX_FAILING = 256
+/** Attachments that one controller tells to be up there. */
+export const MAX_ATTACHMENTS = 256
 const MAX_RECORDS = 65_536
 const MAX_LINK_PAYLOAD = 4096
 const MAX_TIME = 2 ** 53 - 1
@@ -190,8 +194,9 @@ type Link = NonNullable<PresenceUpdate['links']>[number]
 type Session = PresenceUpdate['up'][number]
 
 function areFacts(value: unknown): value is Facts {
-  if (!Array.isArray(value) || value.length !== 8) return false
-  const [version, startedAt, draining, holdsRootKey, stateHash, records, gateway, failing] = value
+  if (!Array.isArray(value) || value.length !== 10) return false
+  const [version, startedAt, draining, holdsRootKey, stateHash, records, gateway, failing, ipsec, attachments] =
+    value
   return (
     isShortText(version) &&
     isCount(startedAt) &&
@@ -200,8 +205,15 @@ function areFacts(value: unknown): value is Facts {
     isHash(stateHash) &&
     isCount(records) &&
     isFlag(gateway) &&
-    isList(failing, MAX_FAILING, isShortText)
+    isList(failing, MAX_FAILING, isShortText) &&
+    isFlag(ipsec) &&
+    isList(attachments, MAX_ATTACHMENTS, isAttachment)
   )
+}
+
+function isAttachment(value: unknown): value is Facts[9][number] {
+  if (!Array.isArray(value) || value.length !== 2) return false
+  return isClientId(value[0]) && isCount(value[1])
 }
 
 function isLink(value: unknown): value is Link {

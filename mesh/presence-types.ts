@@ -23,6 +23,14 @@ export interface PresentLink {
   readonly loss: number
 }
 
+/** An attachment that is up on a controller. */
+export interface PresentAttachment {
+  /** Of its record. */
+  readonly id: string
+  /** When it came up there, ms since 1970. */
+  readonly since: number
+}
+
 /** What a controller says of itself beside its sessions and links. */
 export interface PresentFacts {
   /** Version of Overmesh. */
@@ -35,6 +43,10 @@ export interface PresentFacts {
   readonly gateway: boolean
   /** Ids of routes that lead here, or to a client here, whose probe gets no answer. */
   readonly failing: readonly string[]
+  /** It can terminate attachments: its IKE daemon runs. */
+  readonly ipsec: boolean
+  /** What is up here. */
+  readonly attachments: readonly PresentAttachment[]
   readonly stateHash: string
   readonly records: number
 }

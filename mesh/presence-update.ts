@@ -40,8 +40,12 @@ export function sameUp(a: readonly PresentLink[], b: readonly PresentLink[]): bo
 }
 
 export function factsOf({ facts }: PresenceUpdate): PresentFacts {
-  const [version, startedAt, draining, holdsRootKey, stateHash, records, gateway, failing] = facts
-  return { version, startedAt, draining, holdsRootKey, stateHash, records, gateway, failing }
+  const [version, startedAt, draining, holdsRootKey, stateHash, records, gateway, failing, ipsec, attachments] =
+    facts
+  return {
+    ...{ version, startedAt, draining, holdsRootKey, stateHash, records, gateway, failing, ipsec },
+    attachments: attachments.map(([id, since]) => ({ id, since })),
+  }
 }
 
 /** Undefined when they are as they were. */
@@ -49,9 +53,15 @@ export function linksOf({ links }: PresenceUpdate): PresentLink[] | undefined {
   return links?.map(([peer, up, rtt, loss]) => ({ peer, up, rtt, loss }))
 }
 
-/** Whether the facts lead to the same ways beyond the overlay. */
+/** Whether the facts lead to the same ways beyond the overlay, and the same controllers carry attachments. */
 export function sameReach(a: PresentFacts, b: PresentFacts): boolean {
-  return a.gateway === b.gateway && a.failing.join() === b.failing.join()
+  return (
+    a.gateway === b.gateway &&
+    a.failing.join() === b.failing.join() &&
+    a.ipsec === b.ipsec &&
+    a.draining === b.draining &&
+    namesOf(a.attachments) === namesOf(b.attachments)
+  )
 }
 
 export function toTuple({ client, since, remote }: PresentSession): [ClientId, number, string] {
@@ -60,4 +70,8 @@ export function toTuple({ client, since, remote }: PresentSession): [ClientId, n
 
 export function fromTuple([client, since, remote]: readonly [ClientId, number, string]): PresentSession {
   return { client, since, remote }
+}
+
+function namesOf(attachments: PresentFacts['attachments']): string {
+  return attachments.map(({ id, since }) => `${id} ${since}`).join()
 }

@@ -1,7 +1,7 @@
 // Who is connected where, now: each controller tells its own sessions, and everyone keeps what all of them told, in memory.
 // The newest session of a client is the one that counts; a controller out of reach takes its sessions with it.
 import type { ClientId, ControllerId } from '../state/kinds.ts'
-import { MAX_FAILING, MAX_PARTS, PART_SESSIONS, type PresenceUpdate } from './messages.ts'
+import { MAX_ATTACHMENTS, MAX_FAILING, MAX_PARTS, PART_SESSIONS, type PresenceUpdate } from './messages.ts'
 import type { PresentFacts, PresentLink, PresentSession } from './presence-types.ts'
 import {
   factsOf,
@@ -204,6 +204,8 @@ export class Presence {
         facts.records,
         facts.gateway,
         facts.failing.slice(0, MAX_FAILING),
+        facts.ipsec,
+        facts.attachments.slice(0, MAX_ATTACHMENTS).map(({ id, since }) => [id, since] as const),
       ],
       links: links?.map(({ peer, up, rtt, loss }) => [peer, up, rtt, loss]) ?? null,
       up: [],

@@ -17,6 +17,8 @@ export interface BeyondInit {
   logger: Logger
   /** When the session of a client here was opened, ms since 1970. */
   openedAt: (client: ClientId) => number | undefined
+  /** The interface that the ESP of attachments is done behind, if there is one. */
+  device: () => string | undefined
 }
 
 export type Reach = Pick<PresentFacts, 'gateway' | 'failing'>
@@ -84,7 +86,9 @@ export class Beyond {
     if (this.#gateway !== undefined && network.tun !== null) {
       const { subnet, value } = home.mesh
       const overlay = { subnet, subnet6: value.subnet6 }
-      this.#gateway.update({ tunName: network.tun.name, ...overlay, ...routes.kernel() })
+      const { attached: prefixes, ...kernel } = routes.kernel()
+      const attached = { prefixes, device: this.#init.device() }
+      this.#gateway.update({ tunName: network.tun.name, ...overlay, ...kernel, attached })
     }
     this.#probes = routes.probes()
     this.#contested = new Set(routes.contested().map(({ id }) => id))

@@ -1,6 +1,7 @@
 // The certificates of this controller over time: server and issuing certificate are renewed well before they end, while
 // the controller runs.
 import { createPublicKey, X509Certificate } from 'node:crypto'
+import type { IkeCredentials } from './ipsec/tunnel.ts'
 import { type Home, readCertificate, readKey } from './home.ts'
 import { parseHostPort } from './net/ip.ts'
 import { issueIssuingCa } from './pki/authority.ts'
@@ -15,6 +16,8 @@ export interface Renewal {
   certificate: 'server' | 'issuing'
   expiresAt: Date
 }
+
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?/g
 
 export class Certificates {
   readonly #home: Home
@@ -46,6 +49,12 @@ export class Certificates {
       key: this.#serverKey,
       ca: [home.rootCertificate, ...home.views.controllers().map(({ value }) => value.certificateChain)],
     }
+  }
+
+  /** For IKE: who this controller is, apart from what it chains to; PEM. */
+  ike(): IkeCredentials {
+    const chain = this.#home.controller.certificateChain.match(CERTIFICATE) ?? []
+    return { certificate: this.#server.toString(), chain, key: this.#serverKey }
   }
 
   /** Renews what is due: what that was, and what is due but cannot be. @param now ms */

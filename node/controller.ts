@@ -14,6 +14,7 @@ import { EventFile } from './event-file.ts'
 import { EventLog } from './events.ts'
 import { Home } from './home.ts'
 import { Invites } from './invites.ts'
+import { type Carriage, startCarriage } from './ipsec/carriage.ts'
 import { LocalService } from './local-service.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
 import { formatHostPort } from './net/ip.ts'
@@ -85,6 +86,7 @@ export class Controller {
   #switch: Switch | undefined
   #endpoint: VpnEndpoint | undefined
   #beyond: Beyond | undefined
+  #carriage: Carriage | undefined
   #mesh: MeshRuntime | undefined
   #dns: Dns | undefined
   #tls: TlsServer | undefined
@@ -126,6 +128,7 @@ export class Controller {
       controllerOf: client => this.#mesh?.core.presence.where(client)?.controller,
       wayTo: controller => this.#mesh?.backbone.nextHop(controller),
       reach: controller => this.#reachOf(controller),
+      carrier: attachment => this.#carriage?.carrierOf(attachment),
     })
     this.#clients = new ClientSessions({
       home,
@@ -162,6 +165,7 @@ export class Controller {
         serve: () => this.#serve(),
         isDraining: () => this.#draining,
         mesh: () => this.#mesh,
+        attachments: () => this.#carriage,
         counters: () => ({
           ...this.#switch?.counters(),
           ...this.#endpoint?.counters,
@@ -211,6 +215,7 @@ export class Controller {
     this.#switch = network
     const endpoint = this.#startEndpoint(network, this.#tls)
     this.#endpoint = endpoint
+    this.#carriage = this.#startCarriage(network)
     this.#beyond = await this.#startBeyond(network)
     this.#mesh = await this.#startMesh(network)
     this.#listen(network, endpoint, this.#mesh)
@@ -243,9 +248,11 @@ export class Controller {
     )
     endpoint.drain()
     this.#mesh?.tell()
+    this.#carriage?.review()
     this.#schedule(0)
     const until = Date.now() + DRAIN_MS
-    while (!endpoint.sessions().next().done && Date.now() < until) await sleep(20)
+    const isBusy = () => !endpoint.sessions().next().done || this.#carriage?.isHandingOver === true
+    while (isBusy() && Date.now() < until) await sleep(20)
     await sleep(FAREWELL_MS)
   }
 
@@ -255,6 +262,7 @@ export class Controller {
     this.#warn('draining', undefined)
     this.#endpoint?.serve()
     this.#mesh?.tell()
+    this.#carriage?.review()
     this.#events.append({ type: 'controller-serving' })
     this.#logger.info('clients are taken again')
   }
@@ -269,6 +277,7 @@ export class Controller {
     this.#stopFollowing?.()
     this.#endpoint?.close()
     await this.#dns?.stop()
+    await this.#carriage?.stop()
     await this.#mesh?.stop()
     await this.#beyond?.stop()
     await this.#switch?.stop()
@@ -306,6 +315,7 @@ export class Controller {
       routes: this.#routes,
       logger: this.#logger,
       openedAt: client => this.#clients.of(client)?.openedAt,
+      device: () => this.#carriage?.device,
     })
     beyond.onChange = () => {
       this.#mesh?.tell()
@@ -323,7 +333,10 @@ export class Controller {
       startedAt: this.#startedAt,
       boot: await nextBoot(this.#home.directory, this.#startedAt),
       isDraining: () => this.#draining,
-      reach: () => this.#beyond?.reach ?? { gateway: false, failing: [] },
+      reach: () => ({
+        ...(this.#beyond?.reach ?? { gateway: false, failing: [] }),
+        ...(this.#carriage?.facts ?? { ipsec: false, attachments: [] }),
+      }),
       joins: this.#admission(),
     })
     mesh.onRoutes = () => this.#routesChanged()
@@ -333,6 +346,25 @@ export class Controller {
     }
     mesh.core.onKick = client => void this.#kickHere(client)
     return mesh
+  }
+
+  #startCarriage(network: Switch): Carriage {
+    const carriage = startCarriage(
+      {
+        home: this.#home,
+        events: this.#events,
+        logger: this.#logger,
+        credentials: () => this.#certificates.ike(),
+        others: () => this.#mesh?.terminating() ?? [],
+        isDraining: () => this.#draining,
+      },
+      network.tun?.name ?? null,
+    )
+    carriage.onChange = () => {
+      this.#mesh?.tell()
+      this.#routesChanged()
+    }
+    return carriage
   }
 
   async #startDns(network: Switch): Promise<Dns> {
@@ -447,6 +479,7 @@ export class Controller {
         this.#routesSetAt = Date.now()
         if (this.#stopping) return
         this.#mesh?.core.presence.recheck()
+        this.#carriage?.review()
         this.#setRoutes()
       },
       Math.max(0, wait),

@@ -99,6 +99,10 @@ export class DataDirectory {
   get gatewayFile(): string {
     return join(this.root, 'run', 'gateway.json')
   }
+  /** Of the IKE daemon: its configuration and socket. */
+  get ipsec(): string {
+    return join(this.root, 'run', 'ipsec')
+  }
   get socket(): string {
     return join(this.root, 'run', 'api.sock')
   }

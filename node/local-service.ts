@@ -14,6 +14,7 @@ import type { EventLog } from './events.ts'
 import type { Home } from './home.ts'
 import { Invites } from './invites.ts'
 import { Membership } from './membership.ts'
+import type { AttachmentsLive } from './ipsec/live.ts'
 import type { MeshRuntime } from './mesh-runtime.ts'
 import { comparePeers, listControllers, listEntries, storedOn } from './mesh-view.ts'
 import type { RouteStanding } from './overlay-routes.ts'
@@ -66,6 +67,7 @@ export interface Live {
   serve(): void
   isDraining(): boolean
   mesh(): MeshRuntime | undefined
+  attachments(): AttachmentsLive | undefined
   counters(): Record<string, number>
   /** By what DNS is served here. */
   dns(): ('udp' | 'tcp')[]

@@ -12,6 +12,7 @@ import type { ControllerId, ControllerValue } from '../state/kinds.ts'
 import { encodeRecord } from '../state/record.ts'
 import type { EventLog } from './events.ts'
 import type { Home } from './home.ts'
+import type { Standing } from './ipsec/carriage.ts'
 import { DEFAULT_MESH_PORT, meshEndpointsOf, pathsTo } from './mesh-endpoints.ts'
 import { formatHostPort, parseHostPort } from './net/ip.ts'
 import { OVERLAY_MTU } from './push.ts'
@@ -31,7 +32,7 @@ export interface MeshRuntimeInit {
   boot: number
   isDraining: () => boolean
   /** What `PresentFacts` says of the ways beyond the overlay. */
-  reach: () => Pick<PresentFacts, 'gateway' | 'failing'>
+  reach: () => Pick<PresentFacts, 'gateway' | 'failing' | 'ipsec' | 'attachments'>
   joins?: JoinHandler
 }
 
@@ -130,6 +131,16 @@ export class MeshRuntime {
 
   peers(): PeerState[] {
     return this.core.peers()
+  }
+
+  /** The other controllers within reach, as far as attachments are concerned. */
+  terminating(): Standing[] {
+    const { id: self } = this.#init.home
+    return [...this.core.presence.entries()].flatMap(({ controller: id, facts }) =>
+      id === self
+        ? []
+        : [{ id, draining: facts.draining, ipsec: facts.ipsec, attachments: facts.attachments }],
+    )
   }
 
   /** Tells the others at once what `facts` and links have become. */

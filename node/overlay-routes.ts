@@ -35,6 +35,8 @@ export interface KernelReach {
   readonly kernelRoutes: readonly Cidr[]
   readonly forwarded: readonly Cidr[]
   readonly masqueraded: readonly Cidr[]
+  /** Remote subnets of attachments that are up here. */
+  readonly attached: readonly Cidr[]
   /** Addresses that controllers are dialled at. */
   readonly underlay: readonly OverlayAddress[]
 }
@@ -188,13 +190,16 @@ export class OverlayRoutes {
   kernel(): KernelReach {
     const { views, id: self } = this.#home
     const routes = views.prefixes().filter(({ source }) => source !== 'address')
+    const isHere = ({ via }: RouteEntry) => via.kind === 'attachment' && this.#where.carrier(via.id) === self
+    const attached = routes.filter(isHere)
     const own = routes.filter(({ via }) => isAt(via, self))
     const isMasqueraded = ({ via, nat }: RouteEntry) => via.kind === 'internet' || nat === true
-    const names = new Set(own.map(({ cidr }) => formatCidr(cidr)))
+    const names = new Set([...own, ...attached].map(({ cidr }) => formatCidr(cidr)))
     return {
       kernelRoutes: this.beyond().filter(cidr => !names.has(formatCidr(cidr))),
       forwarded: own.filter(route => !isMasqueraded(route)).map(({ cidr }) => cidr),
       masqueraded: own.filter(isMasqueraded).map(({ cidr }) => cidr),
+      attached: attached.map(({ cidr }) => cidr),
       underlay: views
         .controllers()
         .filter(({ id }) => id !== self)
@@ -239,6 +244,7 @@ export class OverlayRoutes {
   #isDead(via: RouteEntry['via']): boolean {
     const { views } = this.#home
     if (via.kind === 'controller') return !views.isAdmitted(via.id)
+    if (via.kind === 'attachment') return this.#home.replica.get('attachment', via.id)?.enabled !== true
     if (via.kind !== 'client') return false
     const client = views.client(via.id)
     const standing = client && views.standing(client)

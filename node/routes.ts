@@ -196,7 +196,7 @@ const PROBLEMS: Record<WayProblem, (entry: Described, fate: string) => string> =
     via.kind === 'internet' ? 'no controller in reach forwards' : 'the controller does not forward',
   'probe-fails': ({ probe }) =>
     probe === undefined ? 'the client is silent' : `${probe} does not answer, or the client is silent`,
-  'not-offered': () => 'not offered by this version',
+  'attachment-down': () => 'the attachment is not up',
 }
 
 function defaultProblem(cidr: string, via: string): string {

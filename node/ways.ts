@@ -32,6 +32,8 @@ export interface Whereabouts {
   wayTo(controller: ControllerId): WayTo | undefined
   /** What a controller, also this one, says of what it reaches beyond the overlay. */
   reach(controller: ControllerId): Pick<PresentFacts, 'gateway' | 'failing'> | undefined
+  /** Where an attachment is up, as everyone in reach sees it. */
+  carrier(attachment: string): ControllerId | undefined
 }
 
 /** What the records say of vias. */
@@ -48,7 +50,7 @@ export type WayProblem =
   | 'out-of-reach'
   | 'no-gateway'
   | 'probe-fails'
-  | 'not-offered'
+  | 'attachment-down'
 
 export type Way = { readonly hop: Hop; readonly at: ControllerId } | { readonly problem: WayProblem }
 
@@ -80,7 +82,7 @@ export class Ways {
       case 'internet':
         return this.#internet(id ?? '')
       case 'attachment':
-        return { problem: 'not-offered' }
+        return this.#attachment(via.id, id)
     }
   }
 
@@ -103,6 +105,11 @@ export class Ways {
     if (!this.#views.isAdmitted(controller)) return { problem: 'controller-gone' }
     const way = this.#where.wayTo(controller)
     return way ? { hop: way.port, at: controller } : { problem: 'out-of-reach' }
+  }
+
+  #attachment(attachment: string, id: string | undefined): Way {
+    const carrier = this.#where.carrier(attachment)
+    return carrier === undefined ? { problem: 'attachment-down' } : this.#network(carrier, id)
   }
 
   #network(controller: ControllerId, id: string | undefined): Way {

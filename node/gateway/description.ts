@@ -23,6 +23,11 @@ export interface GatewayDescription {
    */
   readonly forwarded: readonly Cidr[]
   /**
+   * Remote subnets of attachments that are up here. Packets to and from them pass by IPsec or not at all. `device` is the interface
+   * that ESP is done behind; undefined where the kernel does ESP itself.
+   */
+  readonly attached?: { readonly prefixes: readonly Cidr[]; readonly device: string | undefined }
+  /**
    * Prefixes that overlay hosts reach through this kernel with the source address of the interface by which it leaves; nothing
    * in them can begin a connection into the overlay.
    *

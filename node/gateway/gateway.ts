@@ -258,9 +258,12 @@ export class Gateway implements GatewayHandle {
     if (!this.#made) return
     try {
       if (this.#wanted !== undefined) {
-        const flush = ['-4', 'route', 'flush', 'table', 'main', 'dev', this.#wanted.tunName]
-        // The interface may be gone, and its routes with it.
-        await this.#kernel.run('ip', [...flush, 'proto', String(ROUTE_PROTOCOL)])
+        const { tunName, attached } = this.#wanted
+        for (const device of [tunName, ...(attached?.device === undefined ? [] : [attached.device])]) {
+          const flush = ['-4', 'route', 'flush', 'table', 'main', 'dev', device]
+          // The interface may be gone, and its routes with it.
+          await this.#kernel.run('ip', [...flush, 'proto', String(ROUTE_PROTOCOL)])
+        }
       }
       // Another controller that stopped may have left it to this one.
       this.#wasOff ||= (await this.#chains()).controllers.get(this.#table)?.wasOff === true

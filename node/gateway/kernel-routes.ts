@@ -47,30 +47,37 @@ export function readKernelRoutes(json: string): KernelRoute[] {
 
 /** What to change so that the described prefixes, and no others, are routed into the TUN interface by us. */
 export function changeRoutes(description: GatewayDescription, present: readonly KernelRoute[]): RouteChanges {
-  const { tunName, subnet, kernelRoutes, underlay = [] } = description
+  const { tunName, subnet, kernelRoutes, attached, underlay = [] } = description
+  const devices = [tunName, ...(attached?.device === undefined ? [] : [attached.device])]
   const isOurs = ({ device, protocol }: KernelRoute): boolean =>
-    device === tunName && protocol === String(ROUTE_PROTOCOL)
-  const foreign = present.filter(route => route.device !== tunName)
+    devices.includes(device) && protocol === String(ROUTE_PROTOCOL)
+  const foreign = present.filter(route => !devices.includes(route.device))
   const problems: string[] = []
-  const wanted = new Map<string, Cidr>()
+  const wanted = new Map<string, { cidr: Cidr; device: string }>()
+  for (const cidr of attached?.device === undefined ? [] : attached.prefixes) {
+    const text = formatCidr(cidr)
+    const problem = whyNot(cidr, foreign, underlay)
+    if (problem === undefined) wanted.set(text, { cidr, device: attached!.device! })
+    else problems.push(`this machine does not send ${text} to its site: ${problem}`)
+  }
   for (const cidr of kernelRoutes) {
     const text = formatCidr(cidr)
     if (cidr.length < INTERNET_LENGTH || text === formatCidr(subnet) || wanted.has(text)) continue
     const problem = whyNot(cidr, foreign, underlay)
-    if (problem === undefined) wanted.set(text, cidr)
+    if (problem === undefined) wanted.set(text, { cidr, device: tunName })
     else problems.push(`this machine does not send ${text} into the overlay: ${problem}`)
   }
-  const tail = `dev ${tunName} proto ${ROUTE_PROTOCOL} metric ${ROUTE_METRIC}`
+  const tail = (device: string) => `dev ${device} proto ${ROUTE_PROTOCOL} metric ${ROUTE_METRIC}`
   const batch: string[] = []
   const there = new Set<string>()
   for (const route of present.filter(isOurs)) {
     const text = formatCidr(route.cidr)
-    there.add(text)
-    if (!wanted.has(text)) batch.push(`route delete ${text} ${tail}`)
+    if (wanted.get(text)?.device === route.device) there.add(text)
+    else batch.push(`route delete ${text} ${tail(route.device)}`)
   }
-  for (const cidr of [...wanted.values()].sort(compareCidr)) {
+  for (const { cidr, device } of [...wanted.values()].sort((a, b) => compareCidr(a.cidr, b.cidr))) {
     const text = formatCidr(cidr)
-    if (!there.has(text)) batch.push(`route replace ${text} ${tail}`)
+    if (!there.has(text)) batch.push(`route replace ${text} ${tail(device)}`)
   }
   return { batch, problems: [...new Set(problems)] }
 }

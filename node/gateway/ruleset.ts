@@ -1,5 +1,5 @@
 // The nftables ruleset of a gateway, as text for `nft -f -`. Pure. nft(8) describes the language.
-import { formatCidr, formatIpv4 } from '../../state/address.ts'
+import { type Cidr, cidrCovers, formatCidr, formatIpv4 } from '../../state/address.ts'
 import type { GatewayDescription } from './description.ts'
 import { type AddressRange, reachOf } from './reach.ts'
 
@@ -24,13 +24,15 @@ export interface Ruleset {
 export function rulesetOf(table: string, description: GatewayDescription, wasOff: boolean): Ruleset {
   const { tunName, subnet, subnet6, forwarded, masqueraded } = description
   const reach = reachOf(forwarded, masqueraded, subnet)
-  const forwards = reach.forwarded.length + reach.masqueraded.length > 0
+  const attached = attachedOf(description)
+  const forwards = reach.forwarded.length + reach.masqueraded.length > 0 || attached !== undefined
   const tun = `"${tunName}"`
   const local6 = ['fe80::/10', 'ff00::/8', ...(subnet6 === undefined ? [] : [subnet6])]
   const lines = [
     ...set('overlay', [formatCidr(subnet)]),
     ...set('forwarded', reach.forwarded.map(formatRange)),
     ...set('masqueraded', reach.masqueraded.map(formatRange)),
+    ...(attached === undefined ? [] : set('attached', attached.elements)),
     ...(forwards ? [`chain ${FORWARDS_MARK} { }`] : []),
     ...(wasOff ? [`chain ${WAS_OFF_MARK} { }`] : []),
     // The machine's other addresses are closed like its other networks.
@@ -46,13 +48,16 @@ export function rulesetOf(table: string, description: GatewayDescription, wasOff
       `iifname != ${tun} oifname != ${tun} accept`,
       // Nothing that came out of the overlay goes back into it: the switch would have sent it on itself.
       `iifname ${tun} oifname ${tun} counter drop`,
+      ...(attached?.sealing(tun) ?? []),
       ...(forwards ? passing(tun, reach.masqueraded.length > 0) : []),
+      ...(attached?.passing(tun) ?? []),
       'counter drop',
     ]),
     ...(reach.masqueraded.length === 0
       ? []
       : chain('postrouting', 'type nat hook postrouting priority srcnat', [
           `oifname ${tun} accept`,
+          ...(attached === undefined ? [] : ['ip daddr @attached accept']),
           // Before Linux 5.7 the first does not match here; the second does without.
           `iifname ${tun} ip daddr @masqueraded masquerade`,
           'ip saddr @overlay ip daddr @masqueraded masquerade',
@@ -65,6 +70,44 @@ export function rulesetOf(table: string, description: GatewayDescription, wasOff
 /** Removes the table, whether it is there or not. */
 export function removalOf(table: string): string {
   return `add table inet ${table}\ndelete table inet ${table}\n`
+}
+
+interface Attached {
+  readonly elements: string[]
+  /** Nothing from a site comes in, and nothing to it goes out, in clear or under another site's addresses. */
+  sealing(tun: string): string[]
+  passing(tun: string): string[]
+}
+
+function attachedOf({ attached }: GatewayDescription): Attached | undefined {
+  if (attached === undefined || attached.prefixes.length === 0) return undefined
+  const { device } = attached
+  const [from, notFrom] =
+    device === undefined ? ['meta ipsec exists', 'meta ipsec missing'] : matches('iifname', device)
+  const [to, notTo] = device === undefined ? ['rt ipsec exists', 'rt ipsec missing'] : matches('oifname', device)
+  return {
+    elements: merged(attached.prefixes).map(formatCidr),
+    sealing: tun => [
+      `oifname ${tun} ip saddr @attached ${notFrom} counter drop`,
+      `oifname ${tun} ${from} ip saddr != @attached counter drop`,
+      `iifname ${tun} ip daddr @attached ${notTo} counter drop`,
+    ],
+    passing: tun => [
+      `iifname ${tun} ip daddr @attached ${to} accept`,
+      `oifname ${tun} ip saddr @attached ${from} accept`,
+    ],
+  }
+}
+
+function matches(key: string, device: string): [is: string, isNot: string] {
+  return [`${key} "${device}"`, `${key} != "${device}"`]
+}
+
+/** Without those that lie in others: an interval set takes each address once. */
+function merged(prefixes: readonly Cidr[]): Cidr[] {
+  const isInside = (inner: Cidr, outer: Cidr) => inner !== outer && cidrCovers(outer, inner)
+  const unique = [...new Map(prefixes.map(cidr => [formatCidr(cidr), cidr])).values()]
+  return unique.filter(cidr => !unique.some(other => isInside(cidr, other)))
 }
 
 function passing(tun: string, masquerade: boolean): string[] {

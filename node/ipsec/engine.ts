@@ -85,6 +85,8 @@ export interface IpsecEngine {
   readonly problem: string | undefined
   /** `kernel` or `user`: who does ESP; undefined before it runs. */
   readonly esp: 'kernel' | 'user' | undefined
+  /** The interface that user ESP comes out of, and goes into; undefined where the kernel does ESP, or none runs. */
+  readonly device: string | undefined
   /** `state`, `problem` or `esp` is another than before. */
   onState: () => void
   /** The tunnel carries packets from now on: a child SA was installed where none was. Again after a restart of the daemon. */

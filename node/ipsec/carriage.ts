@@ -1,0 +1,346 @@
+// Attachments on a running controller: which of them the IKE daemon is told of and dials, what is up here and elsewhere, and what
+// is ended here because another controller carries it.
+import type { Logger } from 'pino'
+import type { PresentAttachment, PresentFacts } from '../../mesh/presence-types.ts'
+import type { AttachmentValue, ControllerId } from '../../state/kinds.ts'
+import type { EventLog } from '../events.ts'
+import type { Home } from '../home.ts'
+import { carrierOf, Dialling, Surpluses, type Terminator } from './election.ts'
+import type { IkeSa, IpsecEngine, Tunnel } from './engine.ts'
+import { NoEngine } from './no-engine.ts'
+import { StrongSwan } from './strongswan/strongswan.ts'
+import type { AttachmentProblem, AttachmentState, AttachmentsLive } from './live.ts'
+import { electiveOf, type IkeCredentials, tunnelOf } from './tunnel.ts'
+
+export type Terminating = Pick<PresentFacts, 'ipsec' | 'attachments'>
+
+/** What a controller within reach, this one too, tells of itself. */
+export interface Standing extends Terminating {
+  readonly id: ControllerId
+  readonly draining: boolean
+}
+
+export interface CarriageInit {
+  home: Home
+  engine: IpsecEngine
+  logger: Logger
+  events: EventLog
+  credentials: () => IkeCredentials
+  /** The other controllers within reach. */
+  others: () => Iterable<Standing>
+  isDraining: () => boolean
+  /** Monotonic ms, and ms since 1970. */
+  now?: () => number
+  wallClock?: () => number
+}
+
+/** ms between two looks at what follows from time alone. */
+const LOOK_MS = 1000
+/** ms that an operator waits for a tunnel to come up. */
+const DIAL_MS = 30_000
+/** A word about a site that keeps several controllers connected comes this often at most, ms. */
+const STANDBY_WORD_MS = 3_600_000
+
+interface Known {
+  readonly value: AttachmentValue
+  /** As the mesh sees it: where it is up. */
+  carrier: ControllerId | undefined
+}
+
+/** strongSwan where this machine can have it, behind the overlay's interface. @param tun the interface's name; null without one */
+export function startCarriage(init: Omit<CarriageInit, 'engine'>, tun: string | null): Carriage {
+  const { home, logger } = init
+  const engine =
+    tun === null
+      ? new NoEngine('attachments need a TUN interface, and so root; see `overmesh doctor`')
+      : new StrongSwan({ directory: home.directory.ipsec, logger, ignoreInterfaces: [tun] })
+  return new Carriage({ ...init, engine })
+}
+
+export class Carriage implements AttachmentsLive {
+  /** What this controller tells the others of attachments, or who carries one, is another than before. */
+  onChange: () => void = () => {}
+  readonly #init: CarriageInit
+  readonly #dialling: Dialling
+  readonly #surpluses = new Surpluses()
+  /** Up here, since when: ms since 1970. */
+  readonly #up = new Map<string, number>()
+  readonly #known = new Map<string, Known>()
+  readonly #problems = new Map<string, AttachmentProblem>()
+  readonly #ending = new Set<string>()
+  readonly #standbyTold = new Map<string, number>()
+  /** What the daemon was told last, without secrets, to see changes. */
+  #told = ''
+  #started = false
+  #stopped = false
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(init: CarriageInit) {
+    this.#init = init
+    this.#dialling = new Dialling(init.home.id)
+    const { engine } = init
+    engine.onState = () => this.#engineChanged()
+    engine.onUp = id => this.#cameUp(id)
+    engine.onDown = id => this.#wentDown(id)
+    engine.onProblem = (id, text) => this.#wentWrong(id, text)
+  }
+
+  // --- As the mesh sees it
+
+  /** What this controller tells of itself. */
+  get facts(): Terminating {
+    return { ipsec: this.#init.engine.state === 'running', attachments: this.#attachments() }
+  }
+
+  carrier(id: string): { controller: ControllerId; since: number } | undefined {
+    const known = this.#known.get(id)
+    if (known?.carrier === undefined) return undefined
+    const since = this.#present().find(each => each.id === known.carrier)
+    const up = this.#terminators(id, since ? [since] : [])[0]?.since
+    return up === undefined ? undefined : { controller: known.carrier, since: up }
+  }
+
+  /** The same, for the routes. */
+  carrierOf(id: string): ControllerId | undefined {
+    return this.#known.get(id)?.carrier
+  }
+
+  /** The interface that ESP is done behind, if there is one. */
+  get device(): string | undefined {
+    return this.#init.engine.device
+  }
+
+  /** What is up here goes to another controller, or is sent away, since this one drains. */
+  get isHandingOver(): boolean {
+    return this.#up.size > 0 && this.#init.isDraining() && this.#hasOthers()
+  }
+
+  get engine(): AttachmentsLive['engine'] {
+    const { state, problem, esp } = this.#init.engine
+    return { state, problem, esp }
+  }
+
+  state(id: string): AttachmentState {
+    const value = this.#init.home.replica.get('attachment', id)
+    if (value === undefined || !value.enabled) return 'disabled'
+    if (this.carrierOf(id) !== undefined) return 'up'
+    return value.initiate && this.#present().some(({ ipsec }) => ipsec) ? 'connecting' : 'down'
+  }
+
+  problem(id: string): AttachmentProblem | undefined {
+    return this.#problems.get(id)
+  }
+
+  async sas(id: string): Promise<IkeSa[]> {
+    return (await this.#init.engine.sas()).filter(({ tunnel }) => tunnel === id)
+  }
+
+  async dial(id: string): Promise<void> {
+    this.review()
+    if (this.carrierOf(id) !== undefined) return
+    await this.#apply()
+    await this.#init.engine.initiate(id, DIAL_MS)
+  }
+
+  // --- What happens
+
+  /** The records, or what others tell, are others than before. */
+  review(): void {
+    if (this.#stopped) return
+    const { home } = this.#init
+    const present = this.#present()
+    const ids = new Set<string>()
+    let isChanged = false
+    for (const { id, value } of home.replica.all('attachment')) {
+      ids.add(id)
+      const carrier = value.enabled
+        ? carrierOf(electiveOf(id, value), this.#terminators(id, present))
+        : undefined
+      const before = this.#known.get(id)
+      if (before?.carrier !== carrier) {
+        isChanged = true
+        this.#tellMove(id, value, before?.carrier, carrier)
+      }
+      this.#known.set(id, { value, carrier })
+    }
+    for (const id of this.#known.keys()) {
+      if (ids.has(id)) continue
+      this.#known.delete(id)
+      this.#problems.delete(id)
+      this.#standbyTold.delete(id)
+      isChanged = true
+    }
+    this.#dialling.keep(ids)
+    this.#surpluses.keep(ids)
+    void this.#apply()
+    this.#endSurpluses()
+    this.#schedule()
+    if (isChanged) this.onChange()
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stopped) return
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    if (this.#started) await this.#init.engine.stop()
+  }
+
+  #now(): number {
+    return this.#init.now?.() ?? performance.now()
+  }
+
+  #wallClock(): number {
+    return this.#init.wallClock?.() ?? Date.now()
+  }
+
+  #attachments(): PresentAttachment[] {
+    return [...this.#up].map(([id, since]) => ({ id, since }))
+  }
+
+  #present(): Standing[] {
+    const { home, others, isDraining } = this.#init
+    return [{ id: home.id, draining: isDraining(), ...this.facts }, ...others()]
+  }
+
+  #terminators(id: string, present: readonly Standing[]): Terminator[] {
+    return present.flatMap(({ id: controller, draining, ipsec, attachments }) =>
+      ipsec
+        ? [{ id: controller, draining, since: attachments.find(each => each.id === id)?.since }]
+        : [],
+    )
+  }
+
+  /** Tells the daemon what there is, and which of it to dial. */
+  async #apply(): Promise<void> {
+    const { home, engine, credentials, isDraining } = this.#init
+    const enabled = [...this.#known].filter(([, { value }]) => value.enabled)
+    if (!this.#started) {
+      if (enabled.length === 0) return
+      this.#started = true
+      void engine.start()
+    }
+    const present = this.#present()
+    const now = this.#now()
+    const own = credentials()
+    const tunnels: Tunnel[] = []
+    for (const [id, { value }] of enabled) {
+      // A controller that drains takes nobody new.
+      if (isDraining() && !this.#up.has(id)) continue
+      const { dial } = this.#dialling.decide(electiveOf(id, value), this.#terminators(id, present), now)
+      const tunnel = tunnelOf(home, own, id, value, dial)
+      if (tunnel) tunnels.push(tunnel)
+      else this.#wentWrong(id, 'its secret cannot be opened here: it was sealed by another mesh; give it again')
+    }
+    const told = JSON.stringify(tunnels, (key, value) => (key === 'secret' ? '' : value)) + this.#sealed()
+    if (told === this.#told) return
+    this.#told = told
+    await engine.set(tunnels)
+  }
+
+  /** Changes of secrets are seen by how they are sealed. */
+  #sealed(): string {
+    return [...this.#known.values()].map(({ value: { authentication } }) =>
+      authentication.method === 'psk' ? authentication.sealed : '',
+    ).join()
+  }
+
+  /** Ends what is up here while another controller carries it. */
+  #endSurpluses(): void {
+    const now = this.#now()
+    const { home, isDraining } = this.#init
+    for (const [id, { value, carrier }] of this.#known) {
+      const isHere = this.#up.has(id)
+      const isSurplus = isHere && carrier !== undefined && carrier !== home.id
+      const verdict = this.#surpluses.decide(id, isSurplus, value.initiate, now)
+      // While this controller drains, a site that dials by itself finds another when it is sent away.
+      const isSentAway = isHere && isDraining() && !value.initiate && this.#hasOthers()
+      if (verdict === 'standby' && !isDraining()) this.#tellStandby(id, value, carrier!)
+      else if (verdict === 'end' || verdict === 'standby' || isSentAway) this.#end(id)
+    }
+  }
+
+  #hasOthers(): boolean {
+    const { home } = this.#init
+    return this.#present().some(({ id, ipsec, draining }) => id !== home.id && ipsec && !draining)
+  }
+
+  #end(id: string): void {
+    if (this.#ending.has(id)) return
+    this.#ending.add(id)
+    void this.#init.engine.terminate(id).finally(() => this.#ending.delete(id))
+  }
+
+  #tellMove(
+    id: string,
+    { name, remoteSubnets }: AttachmentValue,
+    from: ControllerId | undefined,
+    to: ControllerId | undefined,
+  ): void {
+    const { events, logger } = this.#init
+    const facts = { attachment: name, subnets: remoteSubnets }
+    if (to === undefined) {
+      if (from === undefined) return
+      const reason = this.#problems.get(id)?.text
+      events.append({ type: 'attachment-down', ...facts, controller: this.#nameOf(from), ...(reason ? { reason } : {}) })
+      logger.info({ attachment: name, controller: this.#nameOf(from), reason }, 'attachment down')
+    } else {
+      const type = from === undefined ? 'attachment-up' : 'attachment-moved'
+      const moved = from === undefined ? {} : { from: this.#nameOf(from) }
+      events.append({ type, ...facts, controller: this.#nameOf(to), ...moved })
+      logger.info({ attachment: name, controller: this.#nameOf(to), ...moved }, type.replace('-', ' '))
+    }
+  }
+
+  #tellStandby(id: string, { name }: AttachmentValue, carrier: ControllerId): void {
+    const now = this.#now()
+    const told = this.#standbyTold.get(id)
+    if (told !== undefined && now - told < STANDBY_WORD_MS) return
+    this.#standbyTold.set(id, now)
+    const message = `the site keeps several controllers connected; packets go by ${this.#nameOf(carrier)}, this one stands by`
+    this.#init.events.append({ type: 'attachment-standby', attachment: name, message })
+    this.#init.logger.info({ attachment: name }, message)
+  }
+
+  #nameOf(controller: ControllerId): string {
+    return this.#init.home.replica.get('controller', controller)?.name ?? controller
+  }
+
+  #engineChanged(): void {
+    if (this.#init.engine.state !== 'running') this.#up.clear()
+    this.#changedHere()
+  }
+
+  #cameUp(id: string): void {
+    this.#up.set(id, this.#wallClock())
+    this.#problems.delete(id)
+    this.#changedHere()
+  }
+
+  #wentDown(id: string): void {
+    if (this.#up.delete(id)) this.#changedHere()
+  }
+
+  #wentWrong(id: string, text: string): void {
+    const value = this.#known.get(id)?.value ?? this.#init.home.replica.get('attachment', id)
+    const before = this.#problems.get(id)
+    this.#problems.set(id, { at: this.#wallClock(), text })
+    if (value === undefined || before?.text === text) return
+    this.#init.events.append({ type: 'attachment-problem', attachment: value.name, reason: text })
+    this.#init.logger.warn({ attachment: value.name, reason: text }, 'an attachment cannot be set up')
+  }
+
+  #changedHere(): void {
+    if (this.#stopped) return
+    this.review()
+    this.onChange()
+  }
+
+  #schedule(): void {
+    if (this.#timer !== undefined || this.#known.size === 0) return
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      this.review()
+    }, LOOK_MS)
+    this.#timer.unref()
+  }
+}
