@@ -54,7 +54,7 @@ export interface PresenceUpdate {
     gateway: boolean,
     failing: readonly string[],
     ipsec: boolean,
-    attachments: readonly (readonly [id: string, since: number])[],
+    attachments: readonly (readonly [id: string, since: number, several: boolean])[],
   ]
   /** Null: as they were at `base`. */
   readonly links: readonly (readonly [peer: ControllerId, up: boolean, rtt: number, loss: number])[] | null
@@ -195,8 +195,18 @@ type Session = PresenceUpdate['up'][number]
 
 function areFacts(value: unknown): value is Facts {
   if (!Array.isArray(value) || value.length !== 10) return false
-  const [version, startedAt, draining, holdsRootKey, stateHash, records, gateway, failing, ipsec, attachments] =
-    value
+  const [
+    version,
+    startedAt,
+    draining,
+    holdsRootKey,
+    stateHash,
+    records,
+    gateway,
+    failing,
+    ipsec,
+    attachments,
+  ] = value
   return (
     isShortText(version) &&
     isCount(startedAt) &&
@@ -212,8 +222,8 @@ function areFacts(value: unknown): value is Facts {
 }
 
 function isAttachment(value: unknown): value is Facts[9][number] {
-  if (!Array.isArray(value) || value.length !== 2) return false
-  return isClientId(value[0]) && isCount(value[1])
+  if (!Array.isArray(value) || value.length !== 3) return false
+  return isClientId(value[0]) && isCount(value[1]) && isFlag(value[2])
 }
 
 function isLink(value: unknown): value is Link {

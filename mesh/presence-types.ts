@@ -29,6 +29,8 @@ export interface PresentAttachment {
   readonly id: string
   /** When it came up there, ms since 1970. */
   readonly since: number
+  /** The site keeps several controllers connected, so that no other need end it. */
+  readonly several: boolean
 }
 
 /** What a controller says of itself beside its sessions and links. */

@@ -40,11 +40,21 @@ export function sameUp(a: readonly PresentLink[], b: readonly PresentLink[]): bo
 }
 
 export function factsOf({ facts }: PresenceUpdate): PresentFacts {
-  const [version, startedAt, draining, holdsRootKey, stateHash, records, gateway, failing, ipsec, attachments] =
-    facts
+  const [
+    version,
+    startedAt,
+    draining,
+    holdsRootKey,
+    stateHash,
+    records,
+    gateway,
+    failing,
+    ipsec,
+    attachments,
+  ] = facts
   return {
     ...{ version, startedAt, draining, holdsRootKey, stateHash, records, gateway, failing, ipsec },
-    attachments: attachments.map(([id, since]) => ({ id, since })),
+    attachments: attachments.map(([id, since, several]) => ({ id, since, several })),
   }
 }
 
@@ -73,5 +83,5 @@ export function fromTuple([client, since, remote]: readonly [ClientId, number, s
 }
 
 function namesOf(attachments: PresentFacts['attachments']): string {
-  return attachments.map(({ id, since }) => `${id} ${since}`).join()
+  return attachments.map(({ id, since, several }) => `${id} ${since} ${several}`).join()
 }

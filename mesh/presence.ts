@@ -205,7 +205,9 @@ export class Presence {
         facts.gateway,
         facts.failing.slice(0, MAX_FAILING),
         facts.ipsec,
-        facts.attachments.slice(0, MAX_ATTACHMENTS).map(({ id, since }) => [id, since] as const),
+        facts.attachments
+          .slice(0, MAX_ATTACHMENTS)
+          .map(({ id, since, several }) => [id, since, several] as const),
       ],
       links: links?.map(({ peer, up, rtt, loss }) => [peer, up, rtt, loss]) ?? null,
       up: [],

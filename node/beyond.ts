@@ -86,8 +86,8 @@ export class Beyond {
     if (this.#gateway !== undefined && network.tun !== null) {
       const { subnet, value } = home.mesh
       const overlay = { subnet, subnet6: value.subnet6 }
-      const { attached: prefixes, ...kernel } = routes.kernel()
-      const attached = { prefixes, device: this.#init.device() }
+      const kernel = routes.kernel()
+      const attached = { ...kernel.attached, device: this.#init.device() }
       this.#gateway.update({ tunName: network.tun.name, ...overlay, ...kernel, attached })
     }
     this.#probes = routes.probes()

@@ -1,8 +1,8 @@
 // The certificates of this controller over time: server and issuing certificate are renewed well before they end, while
 // the controller runs.
 import { createPublicKey, X509Certificate } from 'node:crypto'
-import type { IkeCredentials } from './ipsec/tunnel.ts'
 import { type Home, readCertificate, readKey } from './home.ts'
+import type { IkeCredentials } from './ipsec/tunnel.ts'
 import { parseHostPort } from './net/ip.ts'
 import { issueIssuingCa } from './pki/authority.ts'
 import { formatPrivateKey, newPrivateKey, parsePrivateKey } from './pki/keys.ts'

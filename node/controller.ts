@@ -129,6 +129,7 @@ export class Controller {
       wayTo: controller => this.#mesh?.backbone.nextHop(controller),
       reach: controller => this.#reachOf(controller),
       carrier: attachment => this.#carriage?.carrierOf(attachment),
+      isUpHere: attachment => this.#carriage?.isUpHere(attachment) === true,
     })
     this.#clients = new ClientSessions({
       home,

@@ -12,7 +12,7 @@ import type { ControllerId, ControllerValue } from '../state/kinds.ts'
 import { encodeRecord } from '../state/record.ts'
 import type { EventLog } from './events.ts'
 import type { Home } from './home.ts'
-import type { Standing } from './ipsec/carriage.ts'
+import type { PresentTerminator } from './ipsec/carriage.ts'
 import { DEFAULT_MESH_PORT, meshEndpointsOf, pathsTo } from './mesh-endpoints.ts'
 import { formatHostPort, parseHostPort } from './net/ip.ts'
 import { OVERLAY_MTU } from './push.ts'
@@ -134,7 +134,7 @@ export class MeshRuntime {
   }
 
   /** The other controllers within reach, as far as attachments are concerned. */
-  terminating(): Standing[] {
+  terminating(): PresentTerminator[] {
     const { id: self } = this.#init.home
     return [...this.core.presence.entries()].flatMap(({ controller: id, facts }) =>
       id === self

@@ -34,11 +34,13 @@ export interface Whereabouts {
   reach(controller: ControllerId): Pick<PresentFacts, 'gateway' | 'failing'> | undefined
   /** Where an attachment is up, as everyone in reach sees it. */
   carrier(attachment: string): ControllerId | undefined
+  /** Whether it is up on this controller, whoever carries it. */
+  isUpHere(attachment: string): boolean
 }
 
 /** What the records say of vias. */
 export type WayRecords = Pick<Views, 'client' | 'standing' | 'controllers' | 'isAdmitted'>
-export type WayWhere = Omit<Whereabouts, 'clients'>
+export type WayWhere = Omit<Whereabouts, 'clients' | 'isUpHere'>
 
 export type Hop = number | 'tun'
 

@@ -23,10 +23,11 @@ export interface GatewayDescription {
    */
   readonly forwarded: readonly Cidr[]
   /**
-   * Remote subnets of attachments that are up here. Packets to and from them pass by IPsec or not at all. `device` is the interface
-   * that ESP is done behind; undefined where the kernel does ESP itself.
+   * Remote subnets of attachments: those that this kernel sends to their sites, and those that are up here, from which packets may
+   * come, though another controller may carry them. They pass by IPsec or not at all. `device` is the interface that ESP is done behind;
+   * undefined where the kernel does ESP itself.
    */
-  readonly attached?: { readonly prefixes: readonly Cidr[]; readonly device: string | undefined }
+  readonly attached?: AttachedSites
   /**
    * Prefixes that overlay hosts reach through this kernel with the source address of the interface by which it leaves; nothing
    * in them can begin a connection into the overlay.
@@ -40,6 +41,12 @@ export interface GatewayDescription {
    * contains one is not routed, and told as a problem, or packets of the backbone would go into themselves.
    */
   readonly underlay?: readonly OverlayAddress[]
+}
+
+export interface AttachedSites {
+  readonly carried: readonly Cidr[]
+  readonly up: readonly Cidr[]
+  readonly device: string | undefined
 }
 
 /** What the running gateway is to those that use it; `Gateway` (gateway.ts) implements it. */

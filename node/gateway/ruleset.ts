@@ -32,7 +32,7 @@ export function rulesetOf(table: string, description: GatewayDescription, wasOff
     ...set('overlay', [formatCidr(subnet)]),
     ...set('forwarded', reach.forwarded.map(formatRange)),
     ...set('masqueraded', reach.masqueraded.map(formatRange)),
-    ...(attached === undefined ? [] : set('attached', attached.elements)),
+    ...(attached?.sets ?? []),
     ...(forwards ? [`chain ${FORWARDS_MARK} { }`] : []),
     ...(wasOff ? [`chain ${WAS_OFF_MARK} { }`] : []),
     // The machine's other addresses are closed like its other networks.
@@ -73,28 +73,32 @@ export function removalOf(table: string): string {
 }
 
 interface Attached {
-  readonly elements: string[]
+  readonly sets: string[]
   /** Nothing from a site comes in, and nothing to it goes out, in clear or under another site's addresses. */
   sealing(tun: string): string[]
   passing(tun: string): string[]
 }
 
 function attachedOf({ attached }: GatewayDescription): Attached | undefined {
-  if (attached === undefined || attached.prefixes.length === 0) return undefined
+  if (attached === undefined || attached.up.length + attached.carried.length === 0) return undefined
   const { device } = attached
   const [from, notFrom] =
     device === undefined ? ['meta ipsec exists', 'meta ipsec missing'] : matches('iifname', device)
-  const [to, notTo] = device === undefined ? ['rt ipsec exists', 'rt ipsec missing'] : matches('oifname', device)
+  const [to, notTo] =
+    device === undefined ? ['rt ipsec exists', 'rt ipsec missing'] : matches('oifname', device)
   return {
-    elements: merged(attached.prefixes).map(formatCidr),
+    sets: [
+      ...set('attached', merged(attached.carried).map(formatCidr)),
+      ...set('sites', merged([...attached.up, ...attached.carried]).map(formatCidr)),
+    ],
     sealing: tun => [
-      `oifname ${tun} ip saddr @attached ${notFrom} counter drop`,
-      `oifname ${tun} ${from} ip saddr != @attached counter drop`,
+      `oifname ${tun} ip saddr @sites ${notFrom} counter drop`,
+      `oifname ${tun} ${from} ip saddr != @sites counter drop`,
       `iifname ${tun} ip daddr @attached ${notTo} counter drop`,
     ],
     passing: tun => [
       `iifname ${tun} ip daddr @attached ${to} accept`,
-      `oifname ${tun} ip saddr @attached ${from} accept`,
+      `oifname ${tun} ip saddr @sites ${from} accept`,
     ],
   }
 }

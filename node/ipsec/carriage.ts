@@ -7,15 +7,15 @@ import type { EventLog } from '../events.ts'
 import type { Home } from '../home.ts'
 import { carrierOf, Dialling, Surpluses, type Terminator } from './election.ts'
 import type { IkeSa, IpsecEngine, Tunnel } from './engine.ts'
+import type { AttachmentProblem, AttachmentState, AttachmentsLive } from './live.ts'
 import { NoEngine } from './no-engine.ts'
 import { StrongSwan } from './strongswan/strongswan.ts'
-import type { AttachmentProblem, AttachmentState, AttachmentsLive } from './live.ts'
 import { electiveOf, type IkeCredentials, tunnelOf } from './tunnel.ts'
 
 export type Terminating = Pick<PresentFacts, 'ipsec' | 'attachments'>
 
 /** What a controller within reach, this one too, tells of itself. */
-export interface Standing extends Terminating {
+export interface PresentTerminator extends Terminating {
   readonly id: ControllerId
   readonly draining: boolean
 }
@@ -27,7 +27,7 @@ export interface CarriageInit {
   events: EventLog
   credentials: () => IkeCredentials
   /** The other controllers within reach. */
-  others: () => Iterable<Standing>
+  others: () => Iterable<PresentTerminator>
   isDraining: () => boolean
   /** Monotonic ms, and ms since 1970. */
   now?: () => number
@@ -115,6 +115,10 @@ export class Carriage implements AttachmentsLive {
     return this.#up.size > 0 && this.#init.isDraining() && this.#hasOthers()
   }
 
+  isUpHere(id: string): boolean {
+    return this.#up.has(id)
+  }
+
   get engine(): AttachmentsLive['engine'] {
     const { state, problem, esp } = this.#init.engine
     return { state, problem, esp }
@@ -151,6 +155,11 @@ export class Carriage implements AttachmentsLive {
     const present = this.#present()
     const ids = new Set<string>()
     let isChanged = false
+    const now = this.#now()
+    for (const { id: controller, attachments } of present) {
+      if (controller === home.id) continue
+      for (const { id, several } of attachments) if (several) this.#surpluses.isSeveral(id, now)
+    }
     for (const { id, value } of home.replica.all('attachment')) {
       ids.add(id)
       const carrier = value.enabled
@@ -194,19 +203,22 @@ export class Carriage implements AttachmentsLive {
   }
 
   #attachments(): PresentAttachment[] {
-    return [...this.#up].map(([id, since]) => ({ id, since }))
+    const now = this.#now()
+    return [...this.#up].map(([id, since]) => ({
+      id,
+      since,
+      several: this.#surpluses.keepsSeveral(id, now),
+    }))
   }
 
-  #present(): Standing[] {
+  #present(): PresentTerminator[] {
     const { home, others, isDraining } = this.#init
     return [{ id: home.id, draining: isDraining(), ...this.facts }, ...others()]
   }
 
-  #terminators(id: string, present: readonly Standing[]): Terminator[] {
+  #terminators(id: string, present: readonly PresentTerminator[]): Terminator[] {
     return present.flatMap(({ id: controller, draining, ipsec, attachments }) =>
-      ipsec
-        ? [{ id: controller, draining, since: attachments.find(each => each.id === id)?.since }]
-        : [],
+      ipsec ? [{ id: controller, draining, since: attachments.find(each => each.id === id)?.since }] : [],
     )
   }
 
@@ -229,7 +241,8 @@ export class Carriage implements AttachmentsLive {
       const { dial } = this.#dialling.decide(electiveOf(id, value), this.#terminators(id, present), now)
       const tunnel = tunnelOf(home, own, id, value, dial)
       if (tunnel) tunnels.push(tunnel)
-      else this.#wentWrong(id, 'its secret cannot be opened here: it was sealed by another mesh; give it again')
+      else
+        this.#wentWrong(id, 'its secret cannot be opened here: it was sealed by another mesh; give it again')
     }
     const told = JSON.stringify(tunnels, (key, value) => (key === 'secret' ? '' : value)) + this.#sealed()
     if (told === this.#told) return
@@ -239,9 +252,9 @@ export class Carriage implements AttachmentsLive {
 
   /** Changes of secrets are seen by how they are sealed. */
   #sealed(): string {
-    return [...this.#known.values()].map(({ value: { authentication } }) =>
-      authentication.method === 'psk' ? authentication.sealed : '',
-    ).join()
+    return [...this.#known.values()]
+      .map(({ value: { authentication } }) => (authentication.method === 'psk' ? authentication.sealed : ''))
+      .join()
   }
 
   /** Ends what is up here while another controller carries it. */
@@ -254,8 +267,8 @@ export class Carriage implements AttachmentsLive {
       const verdict = this.#surpluses.decide(id, isSurplus, value.initiate, now)
       // While this controller drains, a site that dials by itself finds another when it is sent away.
       const isSentAway = isHere && isDraining() && !value.initiate && this.#hasOthers()
-      if (verdict === 'standby' && !isDraining()) this.#tellStandby(id, value, carrier!)
-      else if (verdict === 'end' || verdict === 'standby' || isSentAway) this.#end(id)
+      if (verdict === 'end' || isSentAway) this.#end(id)
+      else if (isSurplus && verdict === 'keep') this.#tellStandby(id, value, carrier)
     }
   }
 
@@ -281,7 +294,12 @@ export class Carriage implements AttachmentsLive {
     if (to === undefined) {
       if (from === undefined) return
       const reason = this.#problems.get(id)?.text
-      events.append({ type: 'attachment-down', ...facts, controller: this.#nameOf(from), ...(reason ? { reason } : {}) })
+      events.append({
+        type: 'attachment-down',
+        ...facts,
+        controller: this.#nameOf(from),
+        ...(reason ? { reason } : {}),
+      })
       logger.info({ attachment: name, controller: this.#nameOf(from), reason }, 'attachment down')
     } else {
       const type = from === undefined ? 'attachment-up' : 'attachment-moved'
@@ -312,6 +330,7 @@ export class Carriage implements AttachmentsLive {
 
   #cameUp(id: string): void {
     this.#up.set(id, this.#wallClock())
+    this.#surpluses.cameUp(id, this.#now())
     this.#problems.delete(id)
     this.#changedHere()
   }

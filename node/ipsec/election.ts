@@ -71,7 +71,11 @@ export class Dialling {
    * @param now monotonic ms
    * @returns `until`: when to ask again though nothing happens
    */
-  decide(attachment: Elective, present: readonly Terminator[], now: number): { dial: boolean; until: number } {
+  decide(
+    attachment: Elective,
+    present: readonly Terminator[],
+    now: number,
+  ): { dial: boolean; until: number } {
     const never = { dial: false, until: Number.POSITIVE_INFINITY }
     const [first] = attachment.initiate ? candidates(attachment, present) : []
     const carrier = carrierOf(attachment, present)
@@ -98,41 +102,48 @@ export class Dialling {
 /** ms after which an attachment that another controller carries is ended here: it may have moved a moment ago. */
 export const GRACE_MS = 1500
 /** ms within which a site that was ended here is back on purpose: it keeps several controllers connected. */
-const RETURN_MS = 30_000
+export const RETURN_MS = 30_000
 /** ms for which that is believed. */
-const STANDBY_MS = 3_600_000
+const SEVERAL_MS = 3_600_000
 
-export type Surplus = 'wait' | 'end' | 'standby'
-
-/** What becomes of attachments that are up here while another controller carries them. */
+/** What becomes of attachments that are up here while another controller carries them. Times are monotonic, in ms. */
 export class Surpluses {
-  /** Since when each is surplus, and when it was ended last; monotonic ms. */
   readonly #since = new Map<string, number>()
   readonly #ended = new Map<string, number>()
-  readonly #standby = new Map<string, number>()
+  readonly #several = new Map<string, number>()
 
-  /** @param dialled we dial the site, so it does not keep several by itself */
-  decide(id: string, isSurplus: boolean, dialled: boolean, now: number): Surplus | undefined {
-    if (!isSurplus) {
+  /** It came up here. */
+  cameUp(id: string, now: number): void {
+    const ended = this.#ended.get(id)
+    if (ended !== undefined && now - ended < RETURN_MS) this.#several.set(id, now)
+  }
+
+  /** Another controller says that the site keeps several connected. */
+  isSeveral(id: string, now: number): void {
+    this.#several.set(id, now)
+  }
+
+  keepsSeveral(id: string, now: number): boolean {
+    const since = this.#several.get(id)
+    return since !== undefined && now - since < SEVERAL_MS
+  }
+
+  /** @param dialled by us, so that the site does not keep several by itself */
+  decide(id: string, isSurplus: boolean, dialled: boolean, now: number): 'keep' | 'wait' | 'end' {
+    if (!isSurplus || (!dialled && this.keepsSeveral(id, now))) {
       this.#since.delete(id)
-      return undefined
+      return 'keep'
     }
-    const since = this.#since.get(id)
-    if (since === undefined) {
-      this.#since.set(id, now)
-      const ended = this.#ended.get(id)
-      if (!dialled && ended !== undefined && now - ended < RETURN_MS) this.#standby.set(id, now)
-    }
-    const standby = this.#standby.get(id)
-    if (standby !== undefined && now - standby < STANDBY_MS) return 'standby'
-    this.#standby.delete(id)
-    if (now - (since ?? now) < GRACE_MS) return 'wait'
+    const since = this.#since.get(id) ?? now
+    this.#since.set(id, since)
+    if (now - since < GRACE_MS) return 'wait'
     this.#ended.set(id, now)
     return 'end'
   }
 
+  /** Forgets attachments that are not among these. */
   keep(ids: ReadonlySet<string>): void {
-    for (const map of [this.#since, this.#ended, this.#standby])
+    for (const map of [this.#since, this.#ended, this.#several])
       for (const id of map.keys()) if (!ids.has(id)) map.delete(id)
   }
 }

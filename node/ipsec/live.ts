@@ -20,7 +20,11 @@ export interface AttachmentProblem {
 
 export interface AttachmentsLive {
   /** The IKE daemon here, and why it does not run. */
-  readonly engine: { readonly state: EngineState; readonly problem: string | undefined; readonly esp: string | undefined }
+  readonly engine: {
+    readonly state: EngineState
+    readonly problem: string | undefined
+    readonly esp: string | undefined
+  }
   /** Where it is up, for everyone in reach; `since` in ms since 1970. */
   carrier(id: string): { readonly controller: ControllerId; readonly since: number } | undefined
   state(id: string): AttachmentState

@@ -1,5 +1,5 @@
 // Where this controller cannot terminate attachments at all: it says why, and learns from the others who carries them.
-import { IpsecError, type IpsecEngine } from './engine.ts'
+import { type IpsecEngine, IpsecError } from './engine.ts'
 
 export class NoEngine implements IpsecEngine {
   readonly state = 'off'

@@ -14,7 +14,12 @@ export interface IkeCredentials {
 /** By what the two ends of an attachment know each other, where its record does not say: the same for every controller. */
 export function identitiesOf(
   meshName: string,
-  { name, localId, remoteId, authentication }: Pick<AttachmentValue, 'name' | 'localId' | 'remoteId' | 'authentication'>,
+  {
+    name,
+    localId,
+    remoteId,
+    authentication,
+  }: Pick<AttachmentValue, 'name' | 'localId' | 'remoteId' | 'authentication'>,
 ): { localId: string | undefined; remoteId: string | undefined } {
   // A certificate says by itself whose it is.
   if (authentication.method === 'certificate') return { localId, remoteId }
@@ -48,6 +53,9 @@ export function tunnelOf(
 }
 
 /** What decides who carries it; see election.ts. */
-export function electiveOf(id: string, value: AttachmentValue): { id: string; initiate: boolean; controllers: readonly ControllerId[] } {
+export function electiveOf(
+  id: string,
+  value: AttachmentValue,
+): { id: string; initiate: boolean; controllers: readonly ControllerId[] } {
   return { id, initiate: value.initiate, controllers: value.controllers }
 }
