@@ -14,6 +14,7 @@ import type { EventLog } from './events.ts'
 import type { Home } from './home.ts'
 import { Invites } from './invites.ts'
 import type { AttachmentsLive } from './ipsec/live.ts'
+import { LocalAttachments } from './ipsec/local-attachments.ts'
 import { Membership } from './membership.ts'
 import type { MeshRuntime } from './mesh-runtime.ts'
 import { comparePeers, listControllers, listEntries, storedOn } from './mesh-view.ts'
@@ -47,6 +48,7 @@ import {
   type Verification,
 } from './service.ts'
 import type { DnsState } from './service-dns.ts'
+import type { AttachmentService } from './service-ipsec.ts'
 import type { ControllerEntry, Invitation, Removal } from './service-membership.ts'
 import { listConflicts, listRecords } from './state-view.ts'
 
@@ -94,6 +96,7 @@ export class LocalService implements ControllerService {
   readonly #clients: Clients
   readonly #routes: Routes
   readonly #membership: Membership
+  readonly #attachments: LocalAttachments
   readonly #live: Live | undefined
 
   constructor(init: LocalServiceInit) {
@@ -103,6 +106,13 @@ export class LocalService implements ControllerService {
     this.#live = init.live
     this.#clients = new Clients(init.home)
     this.#routes = new Routes(init.home)
+    this.#attachments = new LocalAttachments({
+      home: init.home,
+      events: init.events,
+      live: () => init.live?.attachments(),
+      writing: work => this.#writing(work),
+      storedOn: () => this.#storedOn(),
+    })
     this.#membership = new Membership(
       init.home,
       async () => init.invites ?? Invites.open(init.home.directory),
@@ -141,7 +151,9 @@ export class LocalService implements ControllerService {
       controllers: listControllers(this.#home, live?.mesh()),
       sessions: await this.sessions(),
       routes: await this.routes(),
-      attachments: [],
+      attachments: (await this.attachments()).map(({ name, controller, state, since }) => ({
+        ...{ name, controller, state, since },
+      })),
       conflicts: listConflicts(this.#home),
       stalePacks: views.clients().flatMap(client => (this.#isPackStale(client) ? [client.name] : [])),
       certificates: await this.#certificates.status(),
@@ -263,6 +275,17 @@ export class LocalService implements ControllerService {
       return { storedOn: await this.#storedOn() }
     })
   }
+
+  attachments: AttachmentService['attachments'] = () => this.#attachments.attachments()
+  attachment: AttachmentService['attachment'] = name => this.#attachments.attachment(name)
+  addAttachment: AttachmentService['addAttachment'] = request => this.#attachments.addAttachment(request)
+  changeAttachment: AttachmentService['changeAttachment'] = (name, change) =>
+    this.#attachments.changeAttachment(name, change)
+  removeAttachment: AttachmentService['removeAttachment'] = name => this.#attachments.removeAttachment(name)
+  attachmentUp: AttachmentService['attachmentUp'] = name => this.#attachments.attachmentUp(name)
+  attachmentDown: AttachmentService['attachmentDown'] = name => this.#attachments.attachmentDown(name)
+  exportAttachment: AttachmentService['exportAttachment'] = (name, format) =>
+    this.#attachments.exportAttachment(name, format)
 
   async dns(): Promise<DnsState> {
     const { enabled, domain = null, server, forwarders } = dnsSettings(this.#home)

@@ -1,10 +1,11 @@
 // Routes that an operator adds beside those that follow from clients: as writes to the records, and as a list.
-import { type Cidr, formatCidr } from '../state/address.ts'
+import { type Cidr, cidrCovers, formatCidr, parseCidr } from '../state/address.ts'
 import { formatCidr6 } from '../state/address6.ts'
 import { type ClientId, type ControllerId, type RouteValue, routeId } from '../state/kinds.ts'
 import type { RouteEntry, Via } from '../state/routing-table.ts'
 import type { Subnet6 } from '../state/subnets6.ts'
 import type { Home } from './home.ts'
+import { attachmentNames } from './ipsec/names.ts'
 import type { RouteStanding } from './overlay-routes.ts'
 import type { RouteStanding6 } from './overlay-routes6.ts'
 import { DEFAULT_LENGTH } from './push.ts'
@@ -15,7 +16,7 @@ import { holderName } from './state-view.ts'
 import type { Way, WayProblem } from './ways.ts'
 
 const VIA = /^(client|controller|internet|attachment):([a-z0-9][a-z0-9._~-]{0,80})$/
-const HOW = 'use client:NAME, controller:NAME, internet or internet:NAME'
+const HOW = 'use client:NAME, controller:NAME, attachment:NAME, internet or internet:NAME'
 const MAX_METRIC = 65_535
 
 /** What is told of a via. */
@@ -39,6 +40,7 @@ export class Routes {
     const { via, nat } = this.#through(viaText, request.nat)
     if (cidr.length < DEFAULT_LENGTH && via.kind !== 'internet' && !nat && request.default !== true)
       throw new ServiceError('invalid', defaultProblem(text, viaText))
+    if (via.kind === 'attachment') this.#checkSite(via.id, cidr)
     const probe = request.probe === undefined ? undefined : readProbe(request.probe, cidr, mesh.subnet)
     const value: RouteValue = { cidr: text, via, metric, createdAt: Date.now(), ...(nat ? { nat } : {}) }
     if (probe !== undefined) value.probe = probe
@@ -146,8 +148,11 @@ export class Routes {
     const [, kind, name] = VIA.exec(text) ?? []
     if (text !== 'internet' && kind === undefined)
       throw new ServiceError('invalid', `"${text.slice(0, 80)}" is nothing to route through; ${HOW}`)
-    if (kind === 'attachment')
-      throw new ServiceError('refused', `routes via ${text} are not offered by this version; ${HOW}`)
+    if (kind === 'attachment') {
+      if (nat !== undefined)
+        throw new ServiceError('invalid', 'a site is given packets as they are; --nat is for controllers')
+      return { via: { kind, id: this.#attachment(name) }, nat: false }
+    }
     if (kind === 'client') {
       if (nat !== undefined)
         throw new ServiceError('invalid', 'a client is given packets as they are; --nat is for controllers')
@@ -174,6 +179,21 @@ export class Routes {
     if (!standing.usable && standing.reason !== 'disabled')
       throw new ServiceError('refused', `client ${name} cannot connect any more: ${standing.message}`)
     return client.id
+  }
+
+  /** IPsec takes no packets but those between the networks that both ends agreed on. */
+  #checkSite(id: string, cidr: Cidr): void {
+    const { name, remoteSubnets } = this.#home.replica.get('attachment', id)!
+    if (remoteSubnets.some(text => cidrCovers(parseCidr(text)!, cidr))) return
+    throw new ServiceError(
+      'refused',
+      `${formatCidr(cidr)} is not among the networks of ${name} (${remoteSubnets.join(', ')}); both ends must agree: \`overmesh ipsec set ${name} --remote-ts\``,
+    )
+  }
+
+  #attachment(name: string): string {
+    for (const [id, shown] of attachmentNames(this.#home.replica)) if (shown === name) return id
+    throw new ServiceError('not-found', `no attachment is named ${name}; see \`overmesh ipsec list\``)
   }
 
   #controller(name: string): ControllerId {

@@ -3,6 +3,7 @@
 // and the types below.
 import { type Static, Type } from 'typebox'
 import type { DnsService } from './service-dns.ts'
+import type { AttachmentService } from './service-ipsec.ts'
 import type { MembershipService } from './service-membership.ts'
 
 export { ServiceError } from './service-error.ts'
@@ -215,7 +216,12 @@ export const Status = Type.Object({
   sessions: Type.Array(Session),
   routes: Type.Array(Route),
   attachments: Type.Array(
-    Type.Object({ name: Name, controller: Name, state: Text('state'), since: Instant('since when') }),
+    Type.Object({
+      name: Text('name'),
+      controller: Type.Union([Name, Type.Null()], { description: 'null while it is not up' }),
+      state: Text('up, connecting, down or disabled'),
+      since: Type.Union([Instant('when it came up there'), Type.Null()]),
+    }),
   ),
   conflicts: Type.Array(Conflict),
   stalePacks: Type.Array(Text('client whose pack does not list the controllers that there are now')),
@@ -301,7 +307,7 @@ export type Event = Static<typeof Event>
  * One controller, as its operator sees it. Every method may throw a {@link ServiceError}. A write returns when it is
  * on disk. Implemented by a running controller and, for all that needs none, by its data directory opened offline.
  */
-export interface ControllerService extends MembershipService, DnsService {
+export interface ControllerService extends MembershipService, DnsService, AttachmentService {
   /** False when this is the data directory alone: `sessions` is empty then, `kick` is refused. */
   readonly running: boolean
   status(): Promise<Status>

@@ -1,6 +1,7 @@
 // The records as an operator looks at them.
 import { KINDS } from '../state/kinds.ts'
 import type { Home } from './home.ts'
+import { attachmentNames } from './ipsec/names.ts'
 import { type Conflict, ServiceError, type StateRecord } from './service.ts'
 
 /** @throws ServiceError invalid when there is no such kind */
@@ -40,8 +41,10 @@ export function listConflicts(home: Home): Conflict[] {
   })
 }
 
-/** The name of a client or controller; its id when it has none here. */
+/** The name of a client, controller or attachment; its id when it has none here. */
 export function holderName({ views, replica }: Home, id: string | undefined): string {
   if (id === undefined) return ''
-  return views.client(id)?.name ?? replica.get('controller', id)?.name ?? id
+  return (
+    views.client(id)?.name ?? replica.get('controller', id)?.name ?? attachmentNames(replica).get(id) ?? id
+  )
 }

@@ -23,6 +23,14 @@ import type {
 } from '../service.ts'
 import type { ChangeDns, DnsState } from '../service-dns.ts'
 import { ServiceError } from '../service-error.ts'
+import type {
+  AddAttachment,
+  AttachmentDetail,
+  AttachmentEntry,
+  AttachmentExport,
+  ChangeAttachment,
+  ExportFormat,
+} from '../service-ipsec.ts'
 import type { ControllerEntry, Invitation, Removal } from '../service-membership.ts'
 import type { ErrorBody } from './errors.ts'
 import type { FeedEnd } from './event-feed.ts'
@@ -66,6 +74,17 @@ export class RemoteController implements ControllerService {
     this.#post<{ storedOn: StoredOn }>('/v1/routes/refresh', request)
   dns = () => this.#get<DnsState>('/v1/dns')
   changeDns = (change: ChangeDns) => this.#post<DnsState>('/v1/dns', change)
+  attachments = () => this.#get<AttachmentEntry[]>('/v1/attachments')
+  attachment = (name: string) => this.#get<AttachmentDetail>(attachmentPath(name))
+  addAttachment = (request: AddAttachment) => this.#post<AttachmentDetail>('/v1/attachments', request)
+  changeAttachment = (name: string, change: ChangeAttachment) =>
+    this.#post<AttachmentDetail>(attachmentPath(name), change)
+  removeAttachment = (name: string) =>
+    this.#post<{ name: string; storedOn: StoredOn }>(attachmentPath(name, 'remove'))
+  attachmentUp = (name: string) => this.#post<AttachmentDetail>(attachmentPath(name, 'up'))
+  attachmentDown = (name: string) => this.#post<AttachmentDetail>(attachmentPath(name, 'down'))
+  exportAttachment = (name: string, format: ExportFormat) =>
+    this.#get<AttachmentExport>(attachmentPath(name, 'export'), { format })
   drain = () => this.#post<Drained>('/v1/drain')
   serve = () => this.#post<Drained>('/v1/serve')
   invite = (ttlSeconds?: number) => this.#post<Invitation>('/v1/invites', { ttlSeconds })
@@ -172,6 +191,10 @@ export class RemoteController implements ControllerService {
 
 function clientPath(name: string, action?: string): string {
   return `/v1/clients/${encodeURIComponent(name)}${action === undefined ? '' : `/${action}`}`
+}
+
+function attachmentPath(name: string, action?: string): string {
+  return `/v1/attachments/${encodeURIComponent(name)}${action === undefined ? '' : `/${action}`}`
 }
 
 function withQuery(path: string, query: Record<string, string | number | undefined>): string {

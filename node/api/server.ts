@@ -10,6 +10,7 @@ import { clientRoutes } from './client-routes.ts'
 import { controllerRoutes } from './controller-routes.ts'
 import { dnsRoutes } from './dns-routes.ts'
 import { refusal, refuse } from './errors.ts'
+import { ipsecRoutes } from './ipsec-routes.ts'
 import { membershipRoutes } from './membership-routes.ts'
 import type { Api } from './schemas.ts'
 import { claimSocket } from './socket.ts'
@@ -78,6 +79,7 @@ export async function buildApi({ service, logger }: ApiInit): Promise<Api> {
   controllerRoutes(app, service)
   membershipRoutes(app, service)
   dnsRoutes(app, service)
+  ipsecRoutes(app, service)
   app.get('/openapi.json', { schema: { hide: true, response: { 200: Type.Unknown() } } }, () => app.swagger())
   await app.ready()
   return app

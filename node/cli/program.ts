@@ -13,6 +13,7 @@ import { UsageError } from './errors.ts'
 import { eventsCommand } from './events.ts'
 import { initCommand } from './init.ts'
 import { inviteCommand } from './invite.ts'
+import { ipsecCommands } from './ipsec.ts'
 import { joinCommand } from './join.ts'
 import { probeCommand } from './probe.ts'
 import { routeCommands } from './route.ts'
@@ -39,6 +40,7 @@ export function buildProgram(): Command {
   clientCommands(program)
   statusCommands(program)
   routeCommands(program)
+  ipsecCommands(program)
   dnsCommands(program)
   eventsCommand(program)
   stateCommands(program)

@@ -26,7 +26,7 @@ function addCommand(route: Command): void {
     .argument('<cidr>', 'prefix')
     .requiredOption(
       '--via <next hop>',
-      'client:NAME, controller:NAME, internet (the nearest controller that forwards) or internet:NAME',
+      'client:NAME, controller:NAME, attachment:NAME, internet (the nearest controller that forwards) or internet:NAME',
       readVia,
     )
     .option('--metric <n>', 'lower is preferred', readInteger('--metric', 0, 65_535), 0)
@@ -130,7 +130,7 @@ function stateText({ state, why, via, at }: Route): string {
 function readVia(text: string): string {
   if (text === 'internet' || /^(client|controller|internet|attachment):.+$/.test(text)) return text
   throw new UsageError(
-    `--via: '${text}' is no next hop; use client:NAME, controller:NAME, internet or internet:NAME`,
+    `--via: '${text}' is no next hop; use client:NAME, controller:NAME, attachment:NAME, internet or internet:NAME`,
   )
 }
 

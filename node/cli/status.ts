@@ -87,6 +87,10 @@ export function printStatus(output: Output, status: Status): void {
     output.line()
     output.table(ROUTE_COLUMNS, routes, '')
   }
+  if (status.attachments.length > 0) {
+    output.line()
+    output.table(SITE_COLUMNS, status.attachments, '')
+  }
   const counters = Object.entries(status.counters).filter(([, value]) => value !== 0)
   if (counters.length > 0) {
     output.line()
@@ -104,6 +108,17 @@ export function printStatus(output: Output, status: Status): void {
   if (notices.length > 0) output.line()
   for (const notice of notices) output.line(`${output.paint('yellow', 'attention:')} ${printable(notice)}`)
 }
+
+const SITE_COLUMNS: Column<Status['attachments'][number]>[] = [
+  { title: 'ATTACHMENT', value: each => each.name },
+  {
+    title: 'STATE',
+    value: each => each.state,
+    style: ({ state }) => (state === 'up' ? 'green' : state === 'disabled' ? 'dim' : 'red'),
+  },
+  { title: 'CONTROLLER', value: each => each.controller ?? '' },
+  { title: 'FOR', value: each => formatSince(each.since), align: 'right' },
+]
 
 const CONTROLLER_COLUMNS: Column<Status['controllers'][number]>[] = [
   { title: 'PEER', value: peer => peer.name },

@@ -37,7 +37,7 @@ export interface CarriageInit {
 /** ms between two looks at what follows from time alone. */
 const LOOK_MS = 1000
 /** ms that an operator waits for a tunnel to come up. */
-const DIAL_MS = 30_000
+const DIAL_MS = 20_000
 /** A word about a site that keeps several controllers connected comes this often at most, ms. */
 const STANDBY_WORD_MS = 3_600_000
 

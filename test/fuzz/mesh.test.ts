@@ -21,7 +21,18 @@ const records = [
   encodeRecord(record({ kind: 'client', id: clientId(1), value: clientValue(1), author: 0 })),
   encodeRecord(record({ kind: 'setting', id: 'a', value: null, author: 0, sequence: 2 })),
 ]
-const facts = ['1.0.0', START, false, true, HASH, 12, true, ['192.0.2.0/24|internet']] as const
+const facts = [
+  '1.0.0',
+  START,
+  false,
+  true,
+  HASH,
+  12,
+  true,
+  ['192.0.2.0/24|internet'],
+  true,
+  [[clientId(9), START, true]],
+] as const
 const statements: Statement[] = [
   {
     type: 'presence',
@@ -97,6 +108,8 @@ const presence = new Presence({
     holdsRootKey: false,
     gateway: false,
     failing: [],
+    ipsec: false,
+    attachments: [],
     stateHash: HASH,
     records: 0,
   }),

@@ -113,7 +113,7 @@ const EMPTY: PresenceUpdate = {
   version: 1,
   part: 0,
   parts: 1,
-  facts: ['evil', 0, false, false, '00'.repeat(32), 0, true, []],
+  facts: ['evil', 0, false, false, '00'.repeat(32), 0, true, [], false, []],
   links: [],
   up: [],
   down: [],

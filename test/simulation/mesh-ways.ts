@@ -81,6 +81,7 @@ function waysOf({ id, process }: SimController, members: readonly SimController[
     session: () => undefined,
     controllerOf: () => undefined,
     reach: peer => core.presence.of(peer)?.facts,
+    carrier: () => undefined,
     wayTo: peer => {
       const way = process!.wayTo(peer)
       return way && { port: hopTo(way.first) as number, hops: way.hops, cost: way.cost }

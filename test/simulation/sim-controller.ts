@@ -133,6 +133,8 @@ export class SimProcess {
         holdsRootKey: controller.index === 0,
         gateway: isGateway(controller.index),
         failing: [],
+        ipsec: false,
+        attachments: [],
         stateHash: replica.hash(),
         records: replica.count,
       }),

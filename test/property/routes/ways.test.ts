@@ -119,6 +119,7 @@ class Node {
         gateway: this.facts.gateways[indexOf(controller)],
         failing: this.facts.failing[indexOf(controller)].map(index => `r${index}`),
       }),
+      carrier: () => undefined,
     })
   }
 

@@ -1,4 +1,6 @@
 // A controller in memory: enough of one to test the API and the command line against.
+
+import { SECRET_PLACE } from '../../../node/ipsec/export.ts'
 import {
   type AddClient,
   type AddRoute,
@@ -16,7 +18,14 @@ import {
   type Status,
 } from '../../../node/service.ts'
 import type { ChangeDns, DnsState } from '../../../node/service-dns.ts'
+import type {
+  AddAttachment,
+  AttachmentDetail,
+  ChangeAttachment,
+  ExportFormat,
+} from '../../../node/service-ipsec.ts'
 import type { ControllerEntry } from '../../../node/service-membership.ts'
+import { fakeAttachment } from './fake-attachment.ts'
 
 export const PACK_TEXT = 'client\ndev tun\n<key>\nnot a real key\n</key>\n'
 
@@ -174,6 +183,37 @@ export class FakeService implements ControllerService {
     this.calls.push(['changeDns', change])
     return { ...(await this.dns()), ...change, storedOn: { controllers: 2, of: 3 } }
   }
+  readonly sites = new Map<string, AttachmentDetail>()
+  attachments = async () => [...this.sites.values()].map(({ sas, engine, storedOn, ...entry }) => entry)
+  attachment = async (name: string) => {
+    const site = this.sites.get(name)
+    if (!site) throw new ServiceError('not-found', `no attachment is named ${name}`)
+    return site
+  }
+  addAttachment = async (request: AddAttachment) => {
+    this.calls.push(['addAttachment', request])
+    this.sites.set(request.name, fakeAttachment(request))
+    return this.attachment(request.name)
+  }
+  changeAttachment = async (name: string, change: ChangeAttachment) => {
+    this.calls.push(['changeAttachment', name, change])
+    return this.attachment(name)
+  }
+  removeAttachment = async (name: string) => {
+    this.calls.push(['removeAttachment', name])
+    this.sites.delete((await this.attachment(name)).name)
+    return { name, storedOn: { controllers: 2, of: 3 } }
+  }
+  attachmentUp = async (name: string) => ({ ...(await this.attachment(name)), state: 'connecting' })
+  attachmentDown = async (name: string) => ({
+    ...(await this.attachment(name)),
+    enabled: false,
+    state: 'disabled',
+  })
+  exportAttachment = async (name: string, format: ExportFormat) => ({
+    fileName: `${(await this.attachment(name)).name}.${format}`,
+    content: `secret = ${SECRET_PLACE}\n`,
+  })
   drain = async () => ({ draining: true, sessions: 0 })
   serve = async () => ({ draining: false, sessions: 0 })
   records = async (kind?: string) =>

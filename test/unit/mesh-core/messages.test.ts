@@ -85,7 +85,12 @@ const updates: fc.Arbitrary<PresenceUpdate> = record({
   version: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
   part: fc.nat({ max: MAX_PARTS - 1 }),
   parts: fc.integer({ min: 1, max: MAX_PARTS }),
-  facts: fc.tuple(shortText, count, flag, flag, hex(64), count, flag, fc.array(shortText, { maxLength: 5 })),
+  facts: fc.tuple(
+    ...([shortText, count, flag, flag, hex(64), count, flag] as const),
+    fc.array(shortText, { maxLength: 5 }),
+    flag,
+    fc.array(fc.tuple(client, count, flag), { maxLength: 5 }),
+  ),
   links: fc.array(fc.tuple(controller, flag, time, fc.nat({ max: 100 })), { maxLength: 5 }),
   up: fc.array(fc.tuple(client, count, shortText), { maxLength: 5 }),
   down: fc.array(client, { maxLength: 5 }),

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { PART_SESSIONS, type PresenceUpdate } from '../../../mesh/messages.ts'
 import { Presence } from '../../../mesh/presence.ts'
+import type { PresentAttachment } from '../../../mesh/presence-types.ts'
 import type { ClientId, ControllerId } from '../../../state/kinds.ts'
 import { clientId, identity, START } from '../state/samples.ts'
 
@@ -20,6 +21,7 @@ interface Seat {
   skew: number
   gateway: boolean
   failing: string[]
+  attachments: PresentAttachment[]
 }
 
 let time = START
@@ -34,6 +36,7 @@ function seat(index: number, boot = START): Seat {
     skew: 0,
     gateway: false,
     failing: [] as string[],
+    attachments: [] as PresentAttachment[],
   } as Seat & { presence: Presence }
   made.presence = new Presence({
     id: made.id,
@@ -46,6 +49,8 @@ function seat(index: number, boot = START): Seat {
       holdsRootKey: false,
       gateway: made.gateway,
       failing: made.failing,
+      ipsec: made.attachments.length > 0,
+      attachments: made.attachments,
       stateHash: '00'.repeat(32),
       records: 0,
     }),

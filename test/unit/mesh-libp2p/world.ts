@@ -71,6 +71,8 @@ export async function startNode(index: number, options: NodeOptions = {}): Promi
       holdsRootKey: false,
       gateway: false,
       failing: [],
+      ipsec: false,
+      attachments: [],
       stateHash: replica.hash(),
       records: replica.count,
     }),

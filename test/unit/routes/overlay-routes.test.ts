@@ -10,7 +10,7 @@ import { LocalService } from '../../../node/local-service.ts'
 import { OverlayRoutes } from '../../../node/overlay-routes.ts'
 import type { AddRoute } from '../../../node/service.ts'
 import { formatCidr, formatIpv4 } from '../../../state/address.ts'
-import type { ClientId } from '../../../state/kinds.ts'
+import type { ClientId, ControllerId } from '../../../state/kinds.ts'
 import { newMesh } from '../controller/home.ts'
 
 /** A controller with two clients, of which `site` is connected here by port 7. */
@@ -24,13 +24,15 @@ async function bench(t: TestContext, reach: Reach = { gateway: true, failing: []
     await service.addClient({ name })
     ids.set(name, home.views.clientByName(name)!.id)
   }
-  const live = { reach }
+  const live = { reach, carriers: new Map<string, ControllerId>() }
   const routes = new OverlayRoutes(home, {
     clients: () => [ids.get('site')!],
     session: client => (client === ids.get('site') ? 7 : undefined),
     controllerOf: client => (client === ids.get('site') ? home.id : undefined),
     wayTo: () => undefined,
     reach: controller => (controller === home.id ? live.reach : undefined),
+    carrier: attachment => live.carriers.get(attachment),
+    isUpHere: attachment => live.carriers.get(attachment) === home.id,
   })
   const add = (cidr: string, via: string, rest: Partial<AddRoute> = {}) =>
     service.addRoute({ cidr, via, ...rest })

@@ -1,0 +1,334 @@
+// Attachments as an operator handles them: writes to the records, and how they stand.
+import { randomBytes } from 'node:crypto'
+import { cidrCovers, cidrOverlaps, formatCidr, parseCidr } from '../../state/address.ts'
+import { type AttachmentValue, type ControllerId, newClientId } from '../../state/kinds.ts'
+import type { Home } from '../home.ts'
+import { ServiceError } from '../service-error.ts'
+import type {
+  AddAttachment,
+  AttachmentDetail,
+  AttachmentEntry,
+  AttachmentExport,
+  ChangeAttachment,
+  ExportFormat,
+} from '../service-ipsec.ts'
+import {
+  isShort,
+  readAuthority,
+  readIdentity,
+  readLocalSubnets,
+  readProposals,
+  readRemote,
+  readRemoteSubnets,
+  readSecret,
+  weakAlgorithms,
+} from './check.ts'
+import { IpsecError } from './engine.ts'
+import { exportAttachment } from './export.ts'
+import type { AttachmentsLive } from './live.ts'
+import { attachmentNames } from './names.ts'
+import { sealSecret } from './seal.ts'
+import { identitiesOf } from './tunnel.ts'
+
+const DEFAULTS = {
+  ikeVersion: 2,
+  ikeProposals: [] as string[],
+  espProposals: [] as string[],
+  dpdSeconds: 10,
+  ikeLifetimeSeconds: 14_400,
+  childLifetimeSeconds: 3600,
+  initiate: false,
+} as const
+
+export interface Named {
+  readonly id: string
+  readonly name: string
+  readonly value: AttachmentValue
+}
+
+/** What an operator is told of a change. */
+export interface Written {
+  readonly attachment: Named
+  readonly notes: string[]
+}
+
+export class Attachments {
+  readonly #home: Home
+  readonly #live: () => AttachmentsLive | undefined
+
+  constructor(home: Home, live: () => AttachmentsLive | undefined) {
+    this.#home = home
+    this.#live = live
+  }
+
+  all(): Named[] {
+    const { replica } = this.#home
+    const names = attachmentNames(replica)
+    const all = [...replica.all('attachment')].map(({ id, value }) => ({ id, name: names.get(id)!, value }))
+    return all.sort((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  /** @throws ServiceError not-found */
+  get(name: string): Named {
+    const found = this.all().find(each => each.name === name)
+    if (found) return found
+    throw new ServiceError('not-found', `no attachment is named ${name}; see \`overmesh ipsec list\``)
+  }
+
+  list(): AttachmentEntry[] {
+    return this.all().map(each => this.#describe(each))
+  }
+
+  async show(name: string): Promise<AttachmentDetail> {
+    const attachment = this.get(name)
+    const live = this.#live()
+    const { state = 'off', problem = 'no controller is running here', esp } = live?.engine ?? {}
+    const sas = (await live?.sas(attachment.id).catch(() => [])) ?? []
+    return {
+      ...this.#describe(attachment),
+      engine: { state, problem: state === 'running' ? null : (problem ?? null), esp: esp ?? null },
+      sas: sas.map(sa => ({
+        ...sa,
+        children: [...sa.children].map(child => ({ ...child, ...copied(child) })),
+      })),
+    }
+  }
+
+  /** @throws ServiceError */
+  async add(request: AddAttachment): Promise<Written> {
+    const id = newClientId(randomBytes)
+    const value = this.#complete(id, {
+      name: request.name,
+      ...DEFAULTS,
+      ...this.#checked(id, request),
+      enabled: true,
+      createdAt: Date.now(),
+    })
+    await this.#home.replica.write(() => {
+      if (this.all().some(({ name }) => name === request.name))
+        throw new ServiceError(
+          'exists',
+          `an attachment named ${request.name} exists already; \`overmesh ipsec set\` changes it`,
+        )
+      this.#checkRivals(id, value)
+      return [{ kind: 'attachment', id, value }]
+    })
+    return { attachment: this.get(request.name), notes: this.#notes(value, request.secret) }
+  }
+
+  /** @throws ServiceError */
+  async change(name: string, change: ChangeAttachment): Promise<Written> {
+    const { id } = this.get(name)
+    await this.#home.replica.write(() => {
+      const before = this.get(name).value
+      const value = this.#complete(id, { ...before, ...this.#checked(id, change) })
+      this.#checkRivals(id, value)
+      return [{ kind: 'attachment', id, value }]
+    })
+    const attachment = this.get(name)
+    return { attachment, notes: this.#notes(attachment.value, change.secret) }
+  }
+
+  /** @throws ServiceError */
+  async setEnabled(name: string, enabled: boolean): Promise<Named> {
+    const { id } = this.get(name)
+    await this.#home.replica.write(() => {
+      const { value } = this.get(name)
+      return value.enabled === enabled ? [] : [{ kind: 'attachment', id, value: { ...value, enabled } }]
+    })
+    return this.get(name)
+  }
+
+  /** Routes that were added through it go with it. @throws ServiceError */
+  async remove(name: string): Promise<void> {
+    const { id } = this.get(name)
+    const { replica } = this.#home
+    await replica.write(() => [
+      { kind: 'attachment', id, value: null },
+      ...[...replica.all('route')]
+        .filter(({ value: { via } }) => via.kind === 'attachment' && via.id === id)
+        .map(route => ({ kind: 'route' as const, id: route.id, value: null })),
+    ])
+  }
+
+  /** Where this mesh dials, resolves once it is up. @throws ServiceError in plain words when it does not come up */
+  async dial(name: string): Promise<void> {
+    const { id, value } = this.get(name)
+    const live = this.#live()
+    if (!value.initiate || live === undefined || live.state(id) === 'up') return
+    try {
+      await live.dial(id)
+    } catch (error) {
+      if (!(error instanceof IpsecError)) throw error
+      throw new ServiceError('failed', `${name} is enabled, but does not come up: ${error.message}`)
+    }
+  }
+
+  export(name: string, format: ExportFormat): AttachmentExport {
+    const { mesh, views } = this.#home
+    const { value } = this.get(name)
+    const controllers = this.#order(value).flatMap(id => {
+      const controller = views.controllers().find(each => each.id === id)
+      return controller ? [controller.value] : []
+    })
+    return exportAttachment({ mesh: mesh.value, attachment: value, name, controllers }, format)
+  }
+
+  /** All controllers, the preferred ones first. */
+  #order({ controllers }: AttachmentValue): ControllerId[] {
+    const all = this.#home.views.controllers().map(({ id }) => id)
+    return [...controllers.filter(id => all.includes(id)), ...all.filter(id => !controllers.includes(id))]
+  }
+
+  #describe({ id, name, value }: Named): AttachmentEntry {
+    const live = this.#live()
+    const carrier = live?.carrier(id)
+    const problem = live?.problem(id)
+    const { localId = null, remoteId = null } = identitiesOf(this.#home.mesh.value.name, value)
+    return {
+      name,
+      enabled: value.enabled,
+      state: value.enabled ? (live?.state(id) ?? 'down') : 'disabled',
+      controller: carrier ? this.#nameOf(carrier.controller) : null,
+      since: carrier ? new Date(carrier.since).toISOString() : null,
+      problem: problem
+        ? {
+            at: new Date(problem.at).toISOString(),
+            text: problem.text,
+            controller: this.#home.config.controller,
+          }
+        : null,
+      remote: value.remote === '%any' ? 'any' : value.remote,
+      initiate: value.initiate,
+      authentication: value.authentication.method,
+      localId,
+      remoteId,
+      ikeVersion: value.ikeVersion,
+      ikeProposals: [...value.ikeProposals],
+      espProposals: [...value.espProposals],
+      localSubnets: [...value.localSubnets],
+      remoteSubnets: [...value.remoteSubnets],
+      dpdSeconds: value.dpdSeconds,
+      ikeLifetimeSeconds: value.ikeLifetimeSeconds,
+      childLifetimeSeconds: value.childLifetimeSeconds,
+      controllers: value.controllers.map(each => this.#nameOf(each)),
+      createdAt: new Date(value.createdAt).toISOString(),
+    }
+  }
+
+  #nameOf(id: ControllerId): string {
+    return this.#home.replica.get('controller', id)?.name ?? id
+  }
+
+  /** What of a request goes into the record. @throws ServiceError */
+  #checked(id: string, request: ChangeAttachment): Partial<AttachmentValue> {
+    const { subnet } = this.#home.mesh
+    const value: Partial<AttachmentValue> = {}
+    if (request.remote !== undefined) value.remote = readRemote(request.remote, subnet)
+    if (request.localSubnets) value.localSubnets = readLocalSubnets(request.localSubnets)
+    if (request.remoteSubnets) value.remoteSubnets = readRemoteSubnets(request.remoteSubnets, subnet)
+    if (request.localId !== undefined) value.localId = readIdentity(request.localId, '--local-id')
+    if (request.remoteId !== undefined) value.remoteId = readIdentity(request.remoteId, '--remote-id')
+    if (request.ikeProposals) value.ikeProposals = readProposals(request.ikeProposals, '--ike-proposal')
+    if (request.espProposals) value.espProposals = readProposals(request.espProposals, '--esp-proposal')
+    if (request.controllers) value.controllers = this.#controllers(request.controllers)
+    for (const key of [
+      'ikeVersion',
+      'dpdSeconds',
+      'ikeLifetimeSeconds',
+      'childLifetimeSeconds',
+      'initiate',
+    ] as const)
+      if (request[key] !== undefined) Object.assign(value, { [key]: request[key] })
+    if (request.secret !== undefined && request.authority !== undefined)
+      throw new ServiceError(
+        'invalid',
+        'the site proves itself by a pre-shared key or by a certificate, not by both',
+      )
+    if (request.secret !== undefined) {
+      const sealed = sealSecret(this.#home.tlsCryptKey, id, readSecret(request.secret), randomBytes)
+      value.authentication = { method: 'psk', sealed }
+    }
+    if (request.authority !== undefined)
+      value.authentication = { method: 'certificate', remoteAuthority: readAuthority(request.authority) }
+    return value
+  }
+
+  /** @throws ServiceError when something is missing, or does not go together */
+  #complete(_id: string, value: Partial<AttachmentValue>): AttachmentValue {
+    if (value.authentication === undefined)
+      throw new ServiceError(
+        'invalid',
+        'how does the site prove itself? give --psk-file FILE, or --ca-file FILE',
+      )
+    if (value.initiate && value.remote === '%any')
+      throw new ServiceError(
+        'invalid',
+        'there is nothing to dial with --remote any; give its address, or leave --initiate out',
+      )
+    if (value.childLifetimeSeconds! > value.ikeLifetimeSeconds!)
+      throw new ServiceError('invalid', '--lifetime, of ESP keys, is not to be longer than --ike-lifetime')
+    return { ...value, controllers: value.controllers ?? [] } as AttachmentValue
+  }
+
+  /** A prefix leads to one site: two tunnels cannot have the same at once. @throws ServiceError */
+  #checkRivals(id: string, { remoteSubnets }: AttachmentValue): void {
+    for (const other of this.all()) {
+      const same =
+        other.id === id ? undefined : remoteSubnets.find(each => other.value.remoteSubnets.includes(each))
+      if (same !== undefined)
+        throw new ServiceError(
+          'refused',
+          `${same} is at the site of attachment ${other.name} already; IPsec cannot tell two sites with one prefix apart`,
+        )
+    }
+  }
+
+  #notes(value: AttachmentValue, secret: string | undefined): string[] {
+    const notes: string[] = []
+    const { mesh, views } = this.#home
+    const routes = views.prefixes().filter(({ source }) => source === 'subnet' || source === 'route')
+    for (const text of value.remoteSubnets) {
+      const cidr = parseCidr(text)!
+      if (cidrCovers(cidr, mesh.subnet))
+        notes.push(
+          `the overlay's own subnet ${formatCidr(mesh.subnet)} lies within ${text} and stays the overlay`,
+        )
+      const other = routes.find(each => cidrOverlaps(each.cidr, cidr))
+      if (other)
+        notes.push(
+          `${text} overlaps ${formatCidr(other.cidr)}, which is routed too; the longer prefix wins, then the lower metric`,
+        )
+    }
+    const weak = weakAlgorithms([...value.ikeProposals, ...value.espProposals])
+    if (weak.length > 0)
+      notes.push(`${weak.join(', ')} can be broken today; use them for a device that has nothing else`)
+    if (value.ikeVersion === 1) notes.push('IKE version 1 is for devices that have nothing else')
+    if (secret !== undefined && isShort(readSecret(secret)))
+      notes.push(
+        'the pre-shared key is short: one of 32 random characters cannot be guessed (openssl rand -base64 24)',
+      )
+    return notes
+  }
+
+  #controllers(names: readonly string[]): ControllerId[] {
+    const known = new Map(this.#home.views.controllers().map(({ id, value }) => [value.name, id]))
+    const ids = names.map(name => {
+      const id = known.get(name)
+      if (id) return id
+      throw new ServiceError('not-found', `no controller is named ${name}; see \`overmesh controller list\``)
+    })
+    return [...new Set(ids)]
+  }
+}
+
+/** Lists that are the caller's own. */
+function copied({
+  localSubnets,
+  remoteSubnets,
+}: {
+  localSubnets: readonly string[]
+  remoteSubnets: readonly string[]
+}) {
+  return { localSubnets: [...localSubnets], remoteSubnets: [...remoteSubnets] }
+}
