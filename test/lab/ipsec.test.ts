@@ -1,0 +1,91 @@
+// Sites that are attached by IPsec, as their routers and the mesh's hosts live it: one that dials, one that is dialled.
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { AttachmentDetail } from '../../node/service-ipsec.ts'
+import { sleep, until } from './lab.ts'
+import { Mesh, type MeshClient } from './mesh.ts'
+import { Ping } from './ping.ts'
+import { Site } from './site.ts'
+import { useLab } from './suite.ts'
+
+const OVERLAY = '10.77.0.0/16'
+const PARIS = '192.168.20.0/24'
+const BERLIN = '192.168.30.0/24'
+
+describe('attachments', () => {
+  let mesh: Mesh
+  let near: MeshClient
+  let far: MeshClient
+  let paris: Site
+  let berlin: Site
+
+  useLab('ipsec', async lab => {
+    mesh = await Mesh.start(lab, ['alpha', 'beta', 'gamma'])
+    paris = await Site.create(lab, 'paris', PARIS)
+    berlin = await Site.create(lab, 'berlin', BERLIN)
+    await paris.attach(mesh.get('alpha'), [OVERLAY, BERLIN], '--remote', 'any')
+    const rekeys = ['--lifetime', '30', '--ike-lifetime', '60']
+    await berlin.attach(
+      mesh.get('beta'),
+      [OVERLAY, PARIS],
+      '--initiate',
+      '--controllers',
+      'beta,gamma',
+      ...rekeys,
+    )
+    near = await mesh.connect('near', ['alpha'])
+    far = await mesh.connect('far', ['gamma'])
+  })
+
+  const pings = async (from: MeshClient['host'], address: string) => {
+    const ping = await Ping.start(from, address, { count: 5, interval: 0.2 })
+    const { sent, lost } = await ping.finish()
+    assert.deepEqual({ sent, lost }, { sent: 5, lost: 0 }, `${from.name} pings ${address}`)
+  }
+
+  test('come up, the one dialled by its site and the other by the preferred controller, and are seen from everywhere', async () => {
+    await paris.start(mesh.get('gamma'))
+    await berlin.start(mesh.get('alpha'))
+    for (const controller of mesh.controllers) {
+      await paris.isUp(controller)
+      assert.equal(await berlin.isUp(controller, 15, 'beta'), 'beta')
+    }
+  })
+
+  test('everyone reaches everyone, site to site through the mesh included', async () => {
+    await until('the clients know the way to the sites', async () => {
+      const routes = await Promise.all([near, far].map(({ host }) => host.exec('ip', 'route')))
+      return routes.every(each => each.includes(PARIS) && each.includes(BERLIN))
+    })
+    for (const { host } of [near, far]) {
+      await pings(host, paris.address)
+      await pings(host, berlin.address)
+    }
+    for (const site of [paris, berlin]) {
+      for (const { address } of [near, far]) await pings(site.inner, address)
+      for (const controller of mesh.controllers)
+        await pings(site.inner, (await controller.status()).controller.address)
+    }
+    await pings(paris.inner, berlin.address)
+  })
+
+  test('what is shown tells of SAs, networks and packets', async () => {
+    const shown = await mesh.get('beta').json<AttachmentDetail>('ipsec', 'show', 'berlin')
+    assert.equal(shown.state, 'up')
+    const [sa] = shown.sas
+    assert.equal(sa.state, 'ESTABLISHED')
+    assert.equal(sa.initiator, true)
+    assert.ok(sa.remoteHost.startsWith(berlin.router.ip4))
+    const [child] = sa.children
+    assert.deepEqual(child.remoteSubnets, [BERLIN])
+    assert.deepEqual([...child.localSubnets].sort(), [OVERLAY, PARIS].sort())
+    assert.ok(child.packetsIn > 0 && child.packetsOut > 0)
+  })
+
+  test('rekeys of IKE and ESP lose no ping', async () => {
+    const ping = await Ping.start(near.host, berlin.address, { interval: 0.05 })
+    await sleep(62_000)
+    const { lost, duplicates } = await ping.stop()
+    assert.deepEqual({ lost, duplicates }, { lost: 0, duplicates: 0 })
+  })
+})

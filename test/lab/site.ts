@@ -1,0 +1,102 @@
+// A site with a router that does IPsec: plain strongSwan, told by `overmesh ipsec export` alone, and a host behind it.
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Controller } from './controller.ts'
+import type { Host } from './host.ts'
+import { type Lab, until } from './lab.ts'
+import { PlainStrongSwan } from './plain-strongswan.ts'
+
+/** As the exported file says it. */
+const SETTINGS = 'retransmit_timeout = 1.0\n  retransmit_base = 1.2\n  retransmit_tries = 3'
+
+export class Site {
+  readonly name: string
+  readonly router: Host
+  /** A host behind the router. */
+  readonly inner: Host
+  readonly address: string
+  strongswan: PlainStrongSwan | undefined
+  readonly #lab: Lab
+  readonly #cidr: string
+
+  private constructor(lab: Lab, name: string, router: Host, inner: Host, cidr: string, address: string) {
+    this.#lab = lab
+    this.name = name
+    this.router = router
+    this.inner = inner
+    this.#cidr = cidr
+    this.address = address
+  }
+
+  /** @param cidr network behind it, such as `192.168.20.0/24`; the router has its first address, the inner host its second */
+  static async create(lab: Lab, name: string, cidr: string): Promise<Site> {
+    const router = await lab.host(name)
+    const inner = await lab.host(`${name}-in`)
+    const prefix = cidr.replace(/\.\d+\/\d+$/, '')
+    await router.ip(
+      'link',
+      'add',
+      'name',
+      'lan0',
+      'type',
+      'veth',
+      'peer',
+      'name',
+      'eth1',
+      'netns',
+      inner.namespace,
+    )
+    await router.ip('address', 'add', `${prefix}.1/24`, 'dev', 'lan0')
+    await router.ip('link', 'set', 'lan0', 'up')
+    await inner.ip('address', 'add', `${prefix}.2/24`, 'dev', 'eth1')
+    await inner.ip('link', 'set', 'eth1', 'up')
+    // The inner host has no other way than its router.
+    await inner.ip('link', 'set', 'eth0', 'down')
+    await inner.ip('route', 'replace', 'default', 'via', `${prefix}.1`)
+    await router.exec('sysctl', '-qw', 'net.ipv4.ip_forward=1')
+    return new Site(lab, name, router, inner, cidr, `${prefix}.2`)
+  }
+
+  /** The pre-shared key in a file. */
+  get pskFile(): string {
+    const file = join(this.#lab.directory, `${this.name}.psk`)
+    writeFileSync(file, `${this.secret}\n`, { mode: 0o600 })
+    return file
+  }
+
+  get secret(): string {
+    return `a secret of "${this.name}", with 'quotes' & 32+ characters`
+  }
+
+  /** Adds it to the mesh as an attachment. */
+  async attach(by: Controller, localSubnets: readonly string[], ...options: string[]): Promise<void> {
+    const local = localSubnets.flatMap(each => ['--local-ts', each])
+    await by.cli(
+      ...['ipsec', 'add', this.name, '--remote', this.router.ip4, '--psk-file', this.pskFile],
+      ...['--remote-ts', this.#cidr, '--dpd', '2', ...local, ...options],
+    )
+  }
+
+  /** Starts the router's strongSwan with what a controller exports. */
+  async start(by: Controller): Promise<PlainStrongSwan> {
+    const configuration = await by.cli('ipsec', 'export', this.name, '--psk-file', this.pskFile)
+    this.strongswan = await PlainStrongSwan.start(this.router, { configuration, settings: SETTINGS })
+    return this.strongswan
+  }
+
+  /** Waits until the attachment is up, as a controller sees it: by which controller it is. */
+  async isUp(seenBy: Controller, seconds = 15, by?: string): Promise<string> {
+    let carrier = ''
+    await until(
+      `${this.name} is up${by === undefined ? '' : ` on ${by}`}`,
+      async () => {
+        const { attachments } = await seenBy.status()
+        const found = attachments.find(each => each.name === this.name)
+        carrier = found?.controller ?? ''
+        return found?.state === 'up' && (by === undefined || carrier === by)
+      },
+      seconds,
+    )
+    return carrier
+  }
+}
