@@ -1,0 +1,140 @@
+// Keeps what the daemon has loaded as it should be: connections, secrets, certificates and keys of the tunnels, and touches
+// nothing of a tunnel that is the same as before.
+import { createHash, randomBytes } from 'node:crypto'
+import type { Tunnel } from '../engine.ts'
+import type { ViciClient } from '../vici/client.ts'
+import { ViciError } from '../vici/error.ts'
+import { textOf } from '../vici/message.ts'
+import { connectionMessage, type Names, secretOwners } from './connection.ts'
+
+/** A tunnel, and the addresses that its host name has. */
+export interface Wanted {
+  readonly tunnel: Tunnel
+  readonly addresses: Names
+}
+
+interface Loaded {
+  /** Tells whether its SAs are still as they should be. */
+  readonly digest: string
+  /** Tells whether the remote end is still found where it was. */
+  readonly addresses: string
+  /** Identifier of its private key. */
+  readonly key: string | undefined
+  readonly tunnel: Tunnel
+}
+
+/** Certificates of tunnels that are gone stay with the daemon; past so many, all are loaded anew. */
+const MAX_STALE_CERTIFICATES = 256
+
+export class Loader {
+  readonly #client: ViciClient
+  readonly #loaded = new Map<string, Loaded>()
+  /** A tunnel could not be loaded; never a secret. */
+  readonly #onRefused: (tunnel: Tunnel, reason: string) => void
+  /** Digests are kept in memory: without this they would tell of weak secrets. */
+  readonly #salt = randomBytes(32)
+  #certificates = 0
+
+  constructor(client: ViciClient, onRefused: (tunnel: Tunnel, reason: string) => void) {
+    this.#client = client
+    this.#onRefused = onRefused
+  }
+
+  /**
+   * Loads, replaces and unloads.
+   * @returns tunnels whose SAs are of other settings than theirs, or that are not wanted any more
+   * @throws ViciError when the daemon is gone
+   */
+  async apply(wanted: readonly Wanted[]): Promise<string[]> {
+    const stale: string[] = []
+    const ids = new Set(wanted.map(({ tunnel }) => tunnel.id))
+    for (const id of [...this.#loaded.keys()]) {
+      if (ids.has(id)) continue
+      await this.#unload(id)
+      stale.push(id)
+    }
+    for (const each of wanted) {
+      const { id } = each.tunnel
+      const before = this.#loaded.get(id)
+      const digest = this.#digest(each.tunnel)
+      if (before?.digest === digest && before.addresses === each.addresses.join()) continue
+      if (before !== undefined && before.digest !== digest) {
+        await this.#unload(id)
+        stale.push(id)
+      }
+      try {
+        await this.#load(each, digest)
+      } catch (error) {
+        if (!(error instanceof ViciError) || error.code !== 'refused') throw error
+        await this.#unload(id)
+        this.#onRefused(each.tunnel, error.message)
+      }
+    }
+    if (this.#certificates > MAX_STALE_CERTIFICATES + 4 * this.#loaded.size)
+      await this.#renewCredentials(wanted)
+    return stale
+  }
+
+  #digest({ initiate: _, name: __, ...settings }: Tunnel): string {
+    const text = JSON.stringify(settings, (_, value) =>
+      value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value,
+    )
+    return createHash('sha256').update(this.#salt).update(text).digest('base64')
+  }
+
+  async #load(wanted: Wanted, digest: string): Promise<void> {
+    const { tunnel, addresses } = wanted
+    const loaded = { digest, addresses: addresses.join(), tunnel }
+    this.#loaded.set(tunnel.id, { ...loaded, key: undefined })
+    const key = await this.#loadCredentials(wanted)
+    this.#loaded.set(tunnel.id, { ...loaded, key })
+    await this.#client.request('load-conn', connectionMessage(tunnel, tunnel.id, addresses))
+  }
+
+  /** @returns the identifier of the private key, where there is one */
+  async #loadCredentials({ tunnel, addresses }: Wanted): Promise<string | undefined> {
+    const { authentication, id } = tunnel
+    if (authentication.method === 'psk') {
+      const owners = secretOwners(tunnel, addresses)
+      await this.#client.request('load-shared', { id, type: 'IKE', data: authentication.secret, owners })
+      return undefined
+    }
+    for (const certificate of authentication.chain) {
+      this.#certificates++
+      await this.#client.request('load-cert', { type: 'X509', flag: 'CA', data: certificate })
+    }
+    this.#certificates += 2
+    return textOf(await this.#client.request('load-key', { type: 'any', data: authentication.key }), 'id')
+  }
+
+  async #unload(id: string): Promise<void> {
+    const loaded = this.#loaded.get(id)
+    if (loaded === undefined) return
+    this.#loaded.delete(id)
+    await this.#ifThere('unload-conn', { name: id })
+    if (loaded.tunnel.authentication.method === 'psk') await this.#ifThere('unload-shared', { id })
+    const { key } = loaded
+    const shared = [...this.#loaded.values()].some(other => other.key === key)
+    if (key !== undefined && !shared) await this.#ifThere('unload-key', { id: key })
+  }
+
+  async #ifThere(command: string, message: Record<string, string>): Promise<void> {
+    try {
+      await this.#client.request(command, message)
+    } catch (error) {
+      // It was refused when it was to be loaded.
+      if (!(error instanceof ViciError) || error.code !== 'refused') throw error
+    }
+  }
+
+  async #renewCredentials(wanted: readonly Wanted[]): Promise<void> {
+    await this.#client.request('clear-creds')
+    this.#certificates = 0
+    for (const each of wanted) {
+      if (!this.#loaded.has(each.tunnel.id)) continue
+      await this.#loadCredentials(each)
+      // Its own certificate and the remote end's authority travel with the connection.
+      await this.#client.request('load-conn', connectionMessage(each.tunnel, each.tunnel.id, each.addresses))
+    }
+  }
+}

@@ -1,0 +1,52 @@
+// What goes wrong with which tunnel: from charon's log to plain words, each told once in a while.
+import type { Tunnel } from '../engine.ts'
+import type { HostNames } from './host-names.ts'
+import type { LogReader } from './log-reader.ts'
+import { tunnelsOf } from './suspects.ts'
+import type { Words } from './words.ts'
+
+/** ms for which the same problem of a tunnel is not told again. */
+const SAME_MS = 5000
+
+export interface ProblemsInit {
+  readonly log: LogReader
+  readonly names: HostNames
+  readonly tunnels: () => Iterable<Tunnel>
+  readonly isUp: (tunnel: string) => boolean
+  readonly now: () => number
+}
+
+export class Problems {
+  /** Every time. */
+  onWords: (tunnel: string, words: Words) => void = () => {}
+  /** Not again within 5 s. */
+  onProblem: (tunnel: string, problem: string) => void = () => {}
+  readonly #now: () => number
+  readonly #told = new Map<string, { text: string; at: number }>()
+
+  constructor({ log, names, tunnels, isUp, now }: ProblemsInit) {
+    this.#now = now
+    log.onProblem = problem => {
+      const suspects = [...tunnels()].map(tunnel => ({
+        tunnel,
+        addresses: names.addresses(tunnel.remote),
+        isUp: isUp(tunnel.id),
+      }))
+      for (const id of tunnelsOf(problem, suspects)) this.tell(id, problem)
+    }
+  }
+
+  tell(tunnel: string, words: Words): void {
+    this.onWords(tunnel, words)
+    const now = this.#now()
+    const told = this.#told.get(tunnel)
+    if (told?.text === words.text && now - told.at < SAME_MS) return
+    this.#told.set(tunnel, { text: words.text, at: now })
+    this.onProblem(tunnel, words.text)
+  }
+
+  /** What comes next is told, whatever was told before. */
+  forget(tunnel: string): void {
+    this.#told.delete(tunnel)
+  }
+}

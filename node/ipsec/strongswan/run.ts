@@ -1,0 +1,147 @@
+// One life of the daemon: its process and the connection to it. Either ends with the other.
+
+import { createHash } from 'node:crypto'
+import { createSocket } from 'node:dgram'
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { IpsecError } from '../engine.ts'
+import { ViciClient } from '../vici/client.ts'
+import type { ViciSection } from '../vici/message.ts'
+import { type Esp, strongswanConf } from './configuration.ts'
+import { Daemon, endOrphan } from './daemon.ts'
+
+/** IKE, and IKE and ESP behind NAT (RFC 3947, RFC 7296). */
+const PORTS = [500, 4500] as const
+const EVENTS = ['child-updown', 'child-rekey'] as const
+const START_MS = 15_000
+const LOOK_MS = 25
+/** sun_path of unix(7), without the zero at its end. */
+const MAX_SOCKET_PATH = 107
+
+export interface RunInit {
+  /** Private to us. */
+  readonly directory: string
+  readonly program: string
+  readonly esp: Esp
+  readonly ignoreInterfaces: readonly string[]
+  readonly onLine: (line: string) => void
+  readonly onEvent: (name: string, message: ViciSection) => void
+  /** It ended by itself. */
+  readonly onEnd: (how: string) => void
+}
+
+export class Run {
+  readonly client: ViciClient
+  readonly #daemon: Daemon
+  readonly #socket: string
+
+  private constructor(client: ViciClient, daemon: Daemon, socket: string) {
+    this.client = client
+    this.#daemon = daemon
+    this.#socket = socket
+  }
+
+  /** @throws IpsecError saying why it did not come up, and what to do */
+  static async start(init: RunInit): Promise<Run> {
+    const { directory, program, esp, ignoreInterfaces } = init
+    privateDirectory(directory)
+    const pidFile = join(directory, 'charon.pid')
+    await endOrphan(pidFile)
+    await portsAreFree()
+    const socket = socketPath(directory)
+    rmSync(socket, { force: true })
+    const configuration = join(directory, 'strongswan.conf')
+    writeFileSync(configuration, strongswanConf({ socket, esp, ignoreInterfaces }), { mode: 0o600 })
+    let started = false
+    let last = ''
+    const daemon = new Daemon({
+      program,
+      configuration,
+      pidFile,
+      onLine: line => {
+        if (!started && /fail|unable|could not|error/i.test(line)) last = line.replace(/^\d+\[\w+\] /, '')
+        init.onLine(line)
+      },
+      onEnd: how => {
+        client?.close()
+        if (started) init.onEnd(how)
+      },
+    })
+    let client: ViciClient | undefined
+    try {
+      client = await connect(socket, daemon)
+      client.onEvent = init.onEvent
+      for (const event of EVENTS) await client.register(event)
+    } catch (error) {
+      daemon.kill()
+      const reason = last || (error as Error).message
+      throw new IpsecError(`the IKE daemon does not start: ${reason}; its log is told at log level debug`)
+    }
+    // A daemon that does not answer any more is of no use.
+    client.onClose = () => daemon.kill()
+    started = true
+    return new Run(client, daemon, socket)
+  }
+
+  /** Ends the IKE SAs of a connection, and waits for the remote end to have heard of it. */
+  async terminate(connection: string): Promise<void> {
+    const client = await ViciClient.connect(this.#socket)
+    try {
+      const force = { force: 'yes', timeout: String(TERMINATE_MS), loglevel: '0' }
+      await client.request('terminate', { ike: connection, ...force }).catch(() => undefined)
+    } finally {
+      client.close()
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.client.onClose = () => {}
+    this.client.close()
+    await this.#daemon.stop()
+  }
+}
+
+/** How long a remote end may take to hear that an SA ends. */
+const TERMINATE_MS = 2000
+
+async function connect(socket: string, daemon: Daemon): Promise<ViciClient> {
+  for (const end = Date.now() + START_MS; Date.now() < end; ) {
+    if (!daemon.isRunning) throw new IpsecError('it ended at once')
+    try {
+      return await ViciClient.connect(socket)
+    } catch {
+      await sleep(LOOK_MS)
+    }
+  }
+  throw new IpsecError(`no answer in ${START_MS / 1000} s`)
+}
+
+function privateDirectory(path: string): void {
+  mkdirSync(path, { recursive: true, mode: 0o700 })
+  chmodSync(path, 0o700)
+}
+
+/** In the directory; in one under /run where its path would be too long for a socket. */
+function socketPath(directory: string): string {
+  const path = join(directory, 'charon.vici')
+  if (Buffer.byteLength(path) <= MAX_SOCKET_PATH) return path
+  const short = join('/run', `overmesh-${createHash('sha256').update(directory).digest('hex').slice(0, 16)}`)
+  privateDirectory(short)
+  return join(short, 'charon.vici')
+}
+
+async function portsAreFree(): Promise<void> {
+  for (const port of PORTS) {
+    const reason = await new Promise<string | undefined>(resolve => {
+      const probe = createSocket('udp4')
+      probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))
+      probe.bind({ port, exclusive: true }, () => probe.close(() => resolve(undefined)))
+    })
+    if (reason === 'EADDRINUSE')
+      throw new IpsecError(
+        `UDP port ${port} is in use, as by another strongSwan; find it by: ss -ulpn 'sport = :${port}', and stop it`,
+      )
+    if (reason !== undefined) throw new IpsecError(`UDP port ${port} cannot be used (${reason})`)
+  }
+}

@@ -1,0 +1,351 @@
+// strongSwan as the IKE daemon of a controller: kept running, told what tunnels there are, and heard.
+import type { Logger } from 'pino'
+import { type EngineState, type IkeSa, type IpsecEngine, IpsecError, type Tunnel } from '../engine.ts'
+import { ViciError } from '../vici/error.ts'
+import { sectionsOf, textOf, type ViciSection } from '../vici/message.ts'
+import { Carrying, type NamedSa } from './carrying.ts'
+import type { Esp } from './configuration.ts'
+import { childNames, connectionMessage, indistinct, isAddress, type Peer } from './connection.ts'
+import { Dialer } from './dialer.ts'
+import { detectEsp } from './esp.ts'
+import { HostNames } from './host-names.ts'
+import { LastPeers } from './last-peers.ts'
+import { Loader } from './loader.ts'
+import { LogReader } from './log-reader.ts'
+import { Problems } from './problems.ts'
+import type { Run } from './run.ts'
+import { isUnderWay, readIkeSa, returnName, tunnelOfName } from './sas.ts'
+import { Supervisor } from './supervisor.ts'
+import type { Words } from './words.ts'
+
+/** ms between two looks at tunnels that are to be dialled. */
+const DIAL_LOOK_MS = 1000
+/** ms between two looks at all that the daemon has, should an event have been missed. */
+const LOOK_MS = 10_000
+/** ms between two look-ups of host names. */
+const RESOLVE_MS = 60_000
+/** How long the daemon dials a device where it was last seen, ms. */
+const RETURN_MS = 15_000
+/** Tunnels that are ended at a time. */
+const TERMINATE_AT_ONCE = 16
+
+export interface StrongSwanInit {
+  /** A directory for its configuration, socket and pid file; made, and private to us. */
+  readonly directory: string
+  readonly logger: Logger
+  /** Interfaces whose addresses no tunnel may be built on, as the overlay's. */
+  readonly ignoreInterfaces?: readonly string[]
+  /** Who does ESP here. @default asks the kernel */
+  readonly detectEsp?: () => Promise<Esp>
+}
+
+interface Waiting {
+  readonly tunnel: string
+  readonly up: () => void
+  readonly problem: (words: Words) => void
+}
+
+export class StrongSwan implements IpsecEngine {
+  onState: () => void = () => {}
+  onUp: (tunnel: string) => void = () => {}
+  onDown: (tunnel: string) => void = () => {}
+  onProblem: (tunnel: string, problem: string) => void = () => {}
+  readonly #logger: Logger
+  readonly #supervisor: Supervisor
+  readonly #carrying = new Carrying()
+  readonly #dialer = new Dialer(Math.random)
+  readonly #names = new HostNames()
+  readonly #log = new LogReader()
+  readonly #problems: Problems
+  readonly #lastPeers = new LastPeers()
+  /** Devices that were connected when the daemon died. */
+  readonly #returning = new Map<string, Peer>()
+  readonly #waiting = new Set<Waiting>()
+  #tunnels = new Map<string, Tunnel>()
+  #device: string | undefined
+  #run: Run | undefined
+  #loader: Loader | undefined
+  /** What is done to the daemon, one after the other. */
+  #turn: Promise<unknown> = Promise.resolve()
+  #timers: NodeJS.Timeout[] = []
+  /** Child SAs that came or went: a list made meanwhile is out of date. */
+  #changes = 0
+
+  constructor({ directory, logger, ignoreInterfaces = [], detectEsp: detect }: StrongSwanInit) {
+    this.#logger = logger
+    this.#supervisor = new Supervisor({
+      directory,
+      logger,
+      ignoreInterfaces,
+      detectEsp: detect ?? (() => detectEsp()),
+    })
+    this.#supervisor.onState = () => this.onState()
+    this.#supervisor.onRun = run => this.#begin(run)
+    this.#supervisor.onLost = () => this.#lost()
+    this.#supervisor.onLine = line => this.#readLog(line)
+    this.#supervisor.onEvent = (name, message) => this.#event(name, message)
+    this.#log.onDevice = name => {
+      this.#device = name
+    }
+    this.#problems = new Problems({
+      log: this.#log,
+      names: this.#names,
+      tunnels: () => this.#tunnels.values(),
+      isUp: tunnel => this.#carrying.has(tunnel),
+      now: () => performance.now(),
+    })
+    this.#problems.onProblem = (tunnel, problem) => this.onProblem(tunnel, problem)
+    this.#problems.onWords = (tunnel, words) => {
+      for (const waiting of this.#waiting) if (waiting.tunnel === tunnel) waiting.problem(words)
+    }
+    this.#carrying.onUp = tunnel => {
+      this.#dialer.up(tunnel, performance.now())
+      this.#problems.forget(tunnel)
+      for (const waiting of this.#waiting) if (waiting.tunnel === tunnel) waiting.up()
+      if (this.#tunnels.has(tunnel)) this.onUp(tunnel)
+    }
+    this.#carrying.onDown = tunnel => {
+      this.#dialer.down(tunnel, performance.now())
+      this.#lastPeers.forget(tunnel)
+      this.onDown(tunnel)
+      void this.#dialDue()
+    }
+  }
+
+  get state(): EngineState {
+    return this.#supervisor.state
+  }
+  get problem(): string | undefined {
+    return this.#supervisor.problem
+  }
+  get esp(): Esp | undefined {
+    return this.#supervisor.esp
+  }
+  /** The interface that user ESP comes out of, and goes into; undefined where the kernel does ESP, or none is running. */
+  get device(): string | undefined {
+    return this.#run && this.esp === 'user' ? this.#device : undefined
+  }
+
+  async start(): Promise<void> {
+    if (this.#timers.length === 0)
+      this.#timers = [
+        setInterval(() => void this.#dialDue(), DIAL_LOOK_MS),
+        setInterval(() => void this.#look(), LOOK_MS),
+        setInterval(() => void this.#resolve(), RESOLVE_MS),
+      ]
+    await this.#supervisor.start()
+  }
+
+  async stop(): Promise<void> {
+    for (const timer of this.#timers.splice(0)) clearInterval(timer)
+    this.#run = undefined
+    await this.#supervisor.stop()
+    this.#carrying.replace([])
+    for (const waiting of this.#waiting) waiting.problem({ kind: 'lost', text: 'the IKE daemon was stopped' })
+  }
+
+  async set(tunnels: readonly Tunnel[]): Promise<void> {
+    const dialled = new Set(
+      [...this.#tunnels.values()].filter(({ initiate }) => initiate).map(({ id }) => id),
+    )
+    const taken = indistinct(tunnels)
+    for (const { id } of tunnels) {
+      const other = taken.get(id)
+      if (other === undefined) continue
+      const text = `cannot be told from attachment "${other}": give one of them a remote identity of its own`
+      this.#problems.tell(id, { kind: 'authentication', text })
+    }
+    this.#tunnels = new Map(tunnels.filter(({ id }) => !taken.has(id)).map(each => [each.id, each]))
+    const now = performance.now()
+    this.#dialer.set(this.#dialledNow(), now)
+    for (const id of this.#tunnels.keys()) if (this.#carrying.has(id)) this.#dialer.up(id, now)
+    const ended = [...dialled].filter(id => this.#tunnels.get(id)?.initiate !== true)
+    await this.#inTurn(() => this.#apply())
+    await this.#endAttempts(ended)
+    void this.#resolve()
+    void this.#dialDue()
+  }
+
+  async initiate(tunnel: string, timeoutMs: number): Promise<void> {
+    if (this.#carrying.has(tunnel)) return
+    if (!this.#tunnels.has(tunnel)) throw new IpsecError('this controller has no such tunnel')
+    if (this.#run === undefined) throw new IpsecError(this.problem ?? 'the IKE daemon is not running')
+    const outcome = this.#outcome(tunnel, timeoutMs)
+    await this.#inTurn(() => this.#dial(tunnel))
+    const failure = await outcome
+    if (failure !== undefined) throw new IpsecError(failure)
+  }
+
+  async terminate(tunnel: string): Promise<void> {
+    this.#lastPeers.forget(tunnel)
+    await this.#end([tunnel])
+  }
+
+  async sas(): Promise<IkeSa[]> {
+    const sas = await this.#list()
+    return sas.map(([connection, ike]) => readIkeSa(connection, ike)).filter(({ tunnel }) => tunnel !== '')
+  }
+
+  /** The daemon is up, and knows nothing. */
+  async #begin(run: Run): Promise<void> {
+    this.#run = run
+    this.#loader = new Loader(run.client, (tunnel, reason) =>
+      this.#problems.tell(tunnel.id, {
+        kind: 'lost',
+        text: `the IKE daemon refused its settings: ${reason}`,
+      }),
+    )
+    await this.#inTurn(() => this.#apply())
+    for (const id of this.#dialledNow()) this.#dialer.hurry(id, performance.now())
+    void this.#dialDue()
+    for (const [id, peer] of this.#returning) {
+      const tunnel = this.#tunnels.get(id)
+      if (tunnel && !tunnel.initiate) void this.#dialBack(run, tunnel, peer)
+    }
+    this.#returning.clear()
+  }
+
+  #lost(): void {
+    this.#run = undefined
+    this.#loader = undefined
+    for (const [tunnel, peer] of this.#lastPeers.take()) this.#returning.set(tunnel, peer)
+    this.#carrying.replace([])
+  }
+
+  async #apply(): Promise<void> {
+    const wanted = [...this.#tunnels.values()].map(tunnel => ({
+      tunnel,
+      addresses: this.#names.addresses(tunnel.remote),
+    }))
+    const changed = (await this.#loader?.apply(wanted)) ?? []
+    await this.#end(changed)
+    for (const id of changed) this.#dialer.hurry(id, performance.now())
+  }
+
+  /** Runs when what was asked for before is done; a daemon that is gone meanwhile is told all when it is back. */
+  #inTurn(action: () => Promise<void>): Promise<void> {
+    const turn = this.#turn.then(action).catch(error => this.#ignoreVici(error))
+    this.#turn = turn
+    return turn
+  }
+
+  #ignoreVici(error: unknown): void {
+    if (!(error instanceof ViciError)) throw error
+    this.#logger.debug({ code: error.code }, `the IKE daemon: ${error.message}`)
+  }
+
+  #dialledNow(): string[] {
+    return [...this.#tunnels.values()].filter(({ initiate }) => initiate).map(({ id }) => id)
+  }
+
+  async #dial(tunnel: string): Promise<void> {
+    const wanted = this.#tunnels.get(tunnel)
+    if (wanted === undefined || this.#run === undefined) return
+    for (const child of childNames(wanted))
+      await this.#run.client.request('initiate', { ike: tunnel, child, timeout: '-1', loglevel: '0' })
+  }
+
+  async #dialDue(): Promise<void> {
+    if (this.#run === undefined || !this.#dialer.isWaiting) return
+    await this.#inTurn(async () => {
+      const sas = await this.#list()
+      const underWay = new Set(sas.flatMap(([name, ike]) => (isUnderWay(ike) ? [tunnelOfName(name)] : [])))
+      for (const tunnel of this.#dialer.due(performance.now(), id => underWay.has(id)))
+        await this.#dial(tunnel)
+    })
+  }
+
+  /** Dials a device that is to dial itself, where it was connected from. */
+  async #dialBack(run: Run, tunnel: Tunnel, peer: Peer): Promise<void> {
+    const name = returnName(tunnel.id)
+    const over = this.#outcome(tunnel.id, RETURN_MS)
+    await this.#inTurn(async () => {
+      await run.client.request('load-conn', connectionMessage(tunnel, name, [], peer))
+      for (const child of childNames(tunnel))
+        await run.client.request('initiate', { ike: name, child, timeout: '-1', loglevel: '0' })
+    })
+    const failure = await over
+    await this.#inTurn(async () => {
+      if (this.#run === run) await run.client.request('unload-conn', { name })
+    })
+    if (failure !== undefined && this.#run === run) await run.terminate(name).catch(() => undefined)
+  }
+
+  /** Resolves when the tunnel is up, or to what keeps it from that. */
+  #outcome(tunnel: string, timeoutMs: number): Promise<string | undefined> {
+    return new Promise(resolve => {
+      let last = 'no answer from the peer'
+      const settle = (failure?: string): void => {
+        clearTimeout(timer)
+        this.#waiting.delete(waiting)
+        resolve(failure)
+      }
+      const waiting: Waiting = {
+        tunnel,
+        up: () => settle(),
+        problem: ({ kind, text }) => {
+          last = text
+          // The other end may only be slow.
+          if (kind !== 'no answer') settle(text)
+        },
+      }
+      const timer = setTimeout(() => settle(last), timeoutMs)
+      this.#waiting.add(waiting)
+    })
+  }
+
+  async #end(tunnels: readonly string[]): Promise<void> {
+    const run = this.#run
+    const names = tunnels.flatMap(tunnel => [tunnel, returnName(tunnel)])
+    for (let at = 0; run !== undefined && at < names.length; at += TERMINATE_AT_ONCE)
+      await Promise.all(
+        names.slice(at, at + TERMINATE_AT_ONCE).map(name => run.terminate(name).catch(() => undefined)),
+      )
+  }
+
+  /** A tunnel that is not dialled any more: what is up stays, an attempt ends. */
+  async #endAttempts(tunnels: readonly string[]): Promise<void> {
+    await this.#end(tunnels.filter(tunnel => !this.#carrying.has(tunnel)))
+  }
+
+  async #list(): Promise<NamedSa[]> {
+    const messages = (await this.#run?.client.stream('list-sas', 'list-sa')) ?? []
+    return messages.flatMap(sectionsOf)
+  }
+
+  async #look(): Promise<void> {
+    const changes = this.#changes
+    const run = this.#run
+    const sas = await this.#list().catch(error => this.#ignoreVici(error))
+    if (sas === undefined || run === undefined || run !== this.#run || changes !== this.#changes) return
+    this.#carrying.replace(sas)
+    for (const sa of sas) if (this.#carrying.has(tunnelOfName(sa[0]))) this.#lastPeers.note(sa)
+  }
+
+  async #resolve(): Promise<void> {
+    const hosts = [...this.#tunnels.values()].map(({ remote }) => remote)
+    const changed = await this.#names.refresh(hosts.filter(host => host !== '%any' && !isAddress(host)))
+    if (changed) await this.#inTurn(() => this.#apply())
+  }
+
+  #readLog(line: string): void {
+    const entry = this.#log.read(line)
+    if (entry === undefined) this.#logger.debug(`charon: ${line}`)
+    else this.#logger.debug({ group: entry.group, connection: entry.connection }, `charon: ${entry.text}`)
+  }
+
+  #event(name: string, message: ViciSection): void {
+    for (const sa of sectionsOf(message)) {
+      if (name === 'child-updown') {
+        this.#changes++
+        const up = textOf(message, 'up') === 'yes'
+        if (up) this.#lastPeers.note(sa)
+        this.#carrying.updown(sa, up)
+      } else if (name === 'child-rekey') {
+        this.#changes++
+        this.#lastPeers.note(sa)
+        this.#carrying.rekeyed(sa)
+      }
+    }
+  }
+}
