@@ -148,6 +148,8 @@ export class StrongSwan implements IpsecEngine {
     const dialled = new Set(
       [...this.#tunnels.values()].filter(({ initiate }) => initiate).map(({ id }) => id),
     )
+    const ids = new Set(tunnels.map(({ id }) => id))
+    for (const id of this.#tunnels.keys()) if (!ids.has(id)) this.#problems.forget(id)
     const taken = indistinct(tunnels)
     for (const { id } of tunnels) {
       const other = taken.get(id)
@@ -170,6 +172,7 @@ export class StrongSwan implements IpsecEngine {
     if (this.#carrying.has(tunnel)) return
     if (!this.#tunnels.has(tunnel)) throw new IpsecError('this controller has no such tunnel')
     if (this.#run === undefined) throw new IpsecError(this.problem ?? 'the IKE daemon is not running')
+    this.#problems.forget(tunnel)
     const outcome = this.#outcome(tunnel, timeoutMs)
     await this.#inTurn(() => this.#dial(tunnel))
     const failure = await outcome
@@ -219,7 +222,10 @@ export class StrongSwan implements IpsecEngine {
     }))
     const changed = (await this.#loader?.apply(wanted)) ?? []
     await this.#end(changed)
-    for (const id of changed) this.#dialer.hurry(id, performance.now())
+    for (const id of changed) {
+      this.#problems.forget(id)
+      this.#dialer.hurry(id, performance.now())
+    }
   }
 
   /** Runs when what was asked for before is done; a daemon that is gone meanwhile is told all when it is back. */

@@ -39,7 +39,12 @@ const NOT_ACCEPTED = 'authentication failed: the remote end did not accept our i
 
 const WORDINGS: readonly Wording[] = [
   [
-    /^received NO_PROPOSAL_CHOSEN (?:error )?notify|^received NO_PROPOSAL_CHOSEN notify error/,
+    /^received NO_PROPOSAL_CHOSEN notify, no CHILD_SA built/,
+    'proposal',
+    () => 'no proposal chosen: the remote end accepts none of our ESP proposals',
+  ],
+  [
+    /^received NO_PROPOSAL_CHOSEN (?:error )?notify/,
     'proposal',
     () =>
       'no proposal chosen: the remote end accepts none of ours, or knows no connection with this controller',
