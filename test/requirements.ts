@@ -3,7 +3,9 @@ import { spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
-/** Debian packages (12 or newer, and Ubuntu) with a command by which to tell that each is there. */
+const plugin = (name: string): string => `/usr/lib/ipsec/plugins/libstrongswan-${name}.so`
+
+/** Debian packages (12 or newer, and Ubuntu) with a command or a file by which to tell that each is there. */
 export const PACKAGES = [
   { name: 'openvpn', command: 'openvpn', use: 'the stock clients, and the server to compare with' },
   { name: 'iperf3', command: 'iperf3', use: 'traffic' },
@@ -13,12 +15,21 @@ export const PACKAGES = [
   { name: 'openssl', command: 'openssl', use: 'certificates of strangers' },
   { name: 'tcpdump', command: 'tcpdump', use: 'recording packets to replay them' },
   { name: 'procps', command: 'ps', use: 'looking for what a run left behind' },
+  { name: 'charon-systemd', command: 'charon-systemd', use: 'IPsec: controllers and sites' },
+  { name: 'strongswan-swanctl', command: 'swanctl', use: 'sites that run plain strongSwan' },
+  {
+    name: 'libcharon-extra-plugins',
+    command: plugin('kernel-libipsec'),
+    use: 'ESP where the kernel has none',
+  },
+  { name: 'libstrongswan-standard-plugins', command: plugin('openssl'), use: 'ciphers of IPsec' },
 ] as const
 
 /** Debian keeps administrators' commands out of other users' PATH. */
 const COMMAND_PATH = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/bin', '/bin']
 
 export function hasCommand(command: string): boolean {
+  if (command.startsWith('/')) return existsSync(command)
   return COMMAND_PATH.some(directory => {
     try {
       accessSync(join(directory, command), constants.X_OK)

@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import { type ForeignChain, passRules, readChains } from '../gateway/chains.ts'
 import { IP_FORWARD } from '../gateway/forwarding.ts'
+import { ipsecChecks } from './ipsec-checks.ts'
 import type { Machine } from './machine.ts'
 
 export interface Check {
@@ -48,7 +49,7 @@ export async function checkMachine(init: CheckInit): Promise<Check[]> {
     program(machine, 'nft', 'nftables', 'a gateway: what may pass between the overlay and other networks'),
     forwarding(machine),
     ...(await firewalls(machine)),
-    program(machine, 'charon-systemd', 'charon-systemd', 'IPsec attachments'),
+    ...(await ipsecChecks(machine, init.running)),
     program(machine, 'swanctl', 'strongswan-swanctl', 'looking into IPsec attachments by hand'),
   ]
 }

@@ -3,16 +3,10 @@ import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import type { Esp } from './configuration.ts'
 
-/** The daemon, the one without systemd's library last. */
-const PROGRAMS = ['charon-systemd', 'charon'] as const
-const SYSTEM_PATH = [
-  '/usr/local/sbin',
-  '/usr/sbin',
-  '/sbin',
-  '/usr/lib/ipsec',
-  '/usr/libexec/ipsec',
-  '/usr/lib/strongswan',
-]
+const PROGRAM = 'charon-systemd'
+const SYSTEM_PATH = ['/usr/local/sbin', '/usr/sbin', '/sbin']
+/** The daemon of systems without systemd. */
+const OTHER_PROGRAMS = ['/usr/lib/ipsec/charon', '/usr/libexec/ipsec/charon', '/usr/lib/strongswan/charon']
 /** Debian and Ubuntu; Fedora; Alpine and Arch. */
 const PLUGIN_DIRECTORIES = [
   '/usr/lib/ipsec/plugins',
@@ -22,19 +16,25 @@ const PLUGIN_DIRECTORIES = [
 
 export interface Files {
   exists(path: string): boolean
-  executable(path: string): boolean
+  /** The full path of a program in PATH, or where administrators' are kept. */
+  program(name: string): string | undefined
 }
 
 const thisMachine: Files = {
   exists: existsSync,
-  executable(path) {
-    try {
-      accessSync(path, constants.X_OK)
-      return true
-    } catch {
-      return false
-    }
-  },
+  program: name =>
+    [...(process.env.PATH ?? '').split(delimiter).filter(Boolean), ...SYSTEM_PATH]
+      .map(directory => join(directory, name))
+      .find(isExecutable),
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
 }
 
 export interface Installation {
@@ -44,17 +44,14 @@ export interface Installation {
   readonly missing: readonly string[]
 }
 
-/** @param path as the environment's PATH */
-export function findInstallation(esp: Esp, path = process.env.PATH ?? '', files = thisMachine): Installation {
-  const directories = [...path.split(delimiter).filter(Boolean), ...SYSTEM_PATH]
-  const program = PROGRAMS.flatMap(name => directories.map(directory => join(directory, name))).find(
-    files.executable,
-  )
+export function findInstallation(esp: Esp, files = thisMachine): Installation {
+  const program = files.program(PROGRAM) ?? OTHER_PROGRAMS.find(files.exists)
   const plugins = PLUGIN_DIRECTORIES.find(files.exists)
+  // Where a system keeps its plugins elsewhere, the daemon itself says what it lacks.
   const lacks = (plugin: string): boolean =>
     plugins === undefined ? program === undefined : !files.exists(join(plugins, `libstrongswan-${plugin}.so`))
   const missing = [
-    ...(program === undefined ? ['charon-systemd'] : []),
+    ...(program === undefined ? [PROGRAM] : []),
     ...(lacks('openssl') ? ['libstrongswan-standard-plugins'] : []),
     ...(esp === 'user' && lacks('kernel-libipsec') ? ['libcharon-extra-plugins'] : []),
   ]

@@ -12,7 +12,7 @@ import { type Esp, strongswanConf } from './configuration.ts'
 import { Daemon, endOrphan } from './daemon.ts'
 
 /** IKE, and IKE and ESP behind NAT (RFC 3947, RFC 7296). */
-const PORTS = [500, 4500] as const
+export const IKE_PORTS = [500, 4500] as const
 const EVENTS = ['child-updown', 'child-rekey'] as const
 const START_MS = 15_000
 const LOOK_MS = 25
@@ -132,7 +132,7 @@ function socketPath(directory: string): string {
 }
 
 async function portsAreFree(): Promise<void> {
-  for (const port of PORTS) {
+  for (const port of IKE_PORTS) {
     const reason = await new Promise<string | undefined>(resolve => {
       const probe = createSocket('udp4')
       probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message))

@@ -10,6 +10,12 @@ const DROPPING = JSON.stringify({
   nftables: [{ chain: { family: 'ip', table: 'filter', name: 'FORWARD', hook: 'forward', policy: 'drop' } }],
 })
 
+const anything = Object.assign(Object.create(directory), { uid: 0, mode: 0o40700 })
+/** A kernel that installs no security association. */
+const withoutEsp: Partial<Machine> = {
+  run: async (command, ...args) => (command === 'ip' && args[0] === 'xfrm' ? undefined : 'yes'),
+}
+
 /** A machine that has everything. */
 function machine(changes: Partial<Machine> = {}): Machine {
   const files: Record<string, string> = {
@@ -25,7 +31,7 @@ function machine(changes: Partial<Machine> = {}): Machine {
     kernel: '6.1.0-13-amd64',
     uid: 0,
     read: path => files[path],
-    stat: () => Object.assign(Object.create(directory), { uid: 0, mode: 0o40700 }),
+    stat: () => anything,
     accessible: () => true,
     program: name => `/usr/sbin/${name}`,
     run: async () => 'yes',
@@ -99,7 +105,28 @@ test('names what lacks, and whether a controller can do without', async () => {
       false,
       /nft insert rule ip filter FORWARD iifname '"overmesh\*"' accept; nft .* oifname/,
     ],
-    [{ program: () => undefined }, 'charon-systemd', 'missing', false, /apt-get install charon-systemd/],
+    [
+      { program: () => undefined, stat: path => (path.endsWith('/charon') ? undefined : anything) },
+      'strongSwan',
+      'missing',
+      false,
+      /apt-get install charon-systemd$/,
+    ],
+    [
+      { ...withoutEsp, stat: path => (/libipsec|openssl/.test(path) ? undefined : anything) },
+      'strongSwan',
+      'missing',
+      false,
+      /apt-get install libstrongswan-standard-plugins libcharon-extra-plugins$/,
+    ],
+    [{ uid: 1000, ...withoutEsp }, 'ESP', 'warning', false, /sudo overmesh doctor/],
+    [
+      { bindUdp: async (_, port) => (port === 4500 ? 'EADDRINUSE' : undefined) },
+      'IKE ports',
+      'missing',
+      false,
+      /ss -ulpn 'sport = :4500'/,
+    ],
   ]
   for (const [changes, name, state, essential, fix] of cases) {
     const check = (await states(changes))[name]
@@ -120,18 +147,30 @@ test('forwarding may be off where a gateway can switch it on, and a firewall may
   assert.equal((await states({ run })).firewall.state, 'ok')
 })
 
+test('says who does ESP, and needs the plugin for it only where strongSwan does', async () => {
+  const stat = (path: string) => (path.includes('libipsec') ? undefined : anything)
+  const kernel = await states({ stat })
+  assert.equal(kernel.strongSwan.state, 'ok')
+  assert.match(kernel.ESP.found, /by the kernel/)
+  const user = await states(withoutEsp)
+  assert.equal(user.ESP.state, 'ok')
+  assert.match(user.ESP.found, /kernel-libipsec/)
+})
+
 test('the ports of a running controller are in use as they should be', async () => {
   const checks = await states({ bindUdp: async () => 'EADDRINUSE' }, true)
   assert.equal(checks['UDP port'].state, 'ok')
+  assert.equal(checks['IKE ports'].state, 'ok')
 })
 
 test('asks for the configured addresses, or for what init would choose', async () => {
   const asked: string[] = []
   const bindUdp = async (host: string, port: number) => void asked.push(`${host} ${port}`)
+  const ike = ['0.0.0.0 500', '0.0.0.0 4500']
   await states({ bindUdp })
-  assert.deepEqual(asked.splice(0), ['0.0.0.0 1194', ':: 1194'])
+  assert.deepEqual(asked.splice(0), ['0.0.0.0 1194', ':: 1194', ...ike])
   for (const config of [undefined, 'not json', '{"listen":7}', 'null']) {
     await states({ bindUdp, read: path => (path.endsWith('config.json') ? config : undefined) })
-    assert.deepEqual(asked.splice(0), ['0.0.0.0 1194'])
+    assert.deepEqual(asked.splice(0), ['0.0.0.0 1194', ...ike])
   }
 })
