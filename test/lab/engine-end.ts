@@ -44,6 +44,7 @@ async function look(): Promise<void> {
       authentication: { method: 'psk', secret: Buffer.from(secret) },
     })),
   )
+  say('set')
   if (order === undefined || order.number === lastOrder) return
   lastOrder = order.number
   const { what, tunnel, timeoutMs } = order

@@ -1,229 +1,165 @@
-// A controller's IKE daemon against plain strongSwan: up by either end, rekeyed without a loss, restarted when it dies, and what is
-// wrong told in plain words.
+// A controller's IKE daemon against plain strongSwan: up by either end, rekeyed without a loss, its tunnels apart from one another,
+// and restarted when it dies.
 import assert from 'node:assert/strict'
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { EngineOrders, EngineTunnel } from './engine-end.ts'
-import type { Host } from './host.ts'
+import { EngineLab, ID, SECRET } from './engine-lab.ts'
 import { Ping } from './ping.ts'
-import { PlainStrongSwan } from './plain-strongswan.ts'
-import type { LabProcess } from './process.ts'
 import { useLab } from './suite.ts'
 
-const SECRET = 'a secret of the two ends'
-const ID = '0123456789abcdef'
-
-let here: Host
-let there: Host
-let site: PlainStrongSwan
-let engine: LabProcess
-let orders: EngineOrders
-let file: string
-let directory: string
-let count = 0
-
-const swanctl = (
-  init: { secret?: string; version?: 1 | 2; ike?: string; remote?: string; id?: string } = {},
-) => {
-  const { secret = SECRET, version = 2, ike = 'default', remote = '10.77.0.0/16', id = 'site' } = init
-  return `connections {
-  mesh {
-    version = ${version}
-    remote_addrs = ${here.ip4}
-    proposals = ${ike}
-    keyingtries = 0
-    unique = replace
-    local { 
-      auth = psk
-      id = ${id}
-    }
-    remote {
-      auth = psk
-      id = mesh
-    }
-    children {
-      net {
-        local_ts = 10.50.0.0/24
-        remote_ts = ${remote}
-        start_action = none
-        ${version === 1 ? 'esp_proposals = aes256-sha256-modp2048' : ''}
-      }
-    }
-  }
-}
-secrets {
-  ike-mesh {
-    id-1 = mesh
-    secret = "${secret}"
-  }
-}`
-}
-
-const tunnel = (changes: Partial<EngineTunnel> = {}): EngineTunnel => ({
-  id: ID,
-  name: 'branch',
-  remote: there.ip4,
-  localId: 'mesh',
-  remoteId: 'site',
-  secret: SECRET,
-  ikeVersion: 2,
-  ikeProposals: [],
-  espProposals: [],
-  localSubnets: ['10.77.0.0/16'],
-  remoteSubnets: ['10.50.0.0/24'],
-  dpdSeconds: 2,
-  ikeLifetimeSeconds: 3600,
-  childLifetimeSeconds: 1200,
-  initiate: false,
-  ...changes,
+let ipsec: EngineLab
+const use = useLab('ike', async lab => {
+  ipsec = await EngineLab.create(lab)
+  await ipsec.route()
 })
 
-/** Tells the engine, and waits for a line of it. */
-async function tell(
-  changes: Partial<EngineOrders>,
-  awaited?: RegExp,
-  seconds = 15,
-): Promise<RegExpExecArray | undefined> {
-  const mark = engine.mark()
-  orders = { ...orders, ...changes }
-  writeFileSync(`${file}.new`, JSON.stringify(orders))
-  renameSync(`${file}.new`, file)
-  return awaited && engine.waitFor(awaited, seconds, mark)
+async function pings(): Promise<number> {
+  await ipsec.route()
+  const ping = await Ping.start(ipsec.here, '10.50.0.1', { count: 5 })
+  return (await ping.finish()).received
 }
 
-/** An order, and its outcome. */
-async function order(what: 'initiate' | 'terminate' | 'sas', timeoutMs = 8000): Promise<string> {
-  const number = ++count
-  const done = await tell(
-    { order: { number, what, tunnel: ID, timeoutMs } },
-    new RegExp(`done ${number} (.*) at \\d+`),
-  )
-  return done![1]
-}
-
-async function startEngine(): Promise<void> {
-  const script = new URL('engine-end.ts', import.meta.url).pathname
-  engine = await here.spawn(`engine-${++count}`, [
-    process.execPath,
-    script,
-    JSON.stringify({ directory, file }),
-  ])
-  await engine.waitFor(/engine: state running user ipsec0/)
-  await here.ip('route', 'replace', '10.50.0.0/24', 'dev', 'ipsec0', 'src', '10.77.0.1')
-}
-
-const charonPid = (): number => JSON.parse(readFileSync(join(directory, 'charon.pid'), 'utf8')).pid
-
-useLab('ike', async lab => {
-  here = await lab.host('here')
-  there = await lab.host('there')
-  for (const [host, address] of [
-    [here, '10.77.0.1/16'],
-    [there, '10.50.0.1/24'],
-  ] as const) {
-    await host.ip('link', 'add', 'lan', 'type', 'bridge')
-    await host.ip('address', 'add', address, 'dev', 'lan')
-    await host.ip('link', 'set', 'lan', 'up')
-  }
-  directory = join(lab.directory, 'ipsec')
-  file = join(lab.directory, 'orders.json')
-  orders = { tunnels: [] }
-  writeFileSync(file, JSON.stringify(orders))
-  site = await PlainStrongSwan.start(there, { configuration: swanctl() })
-  await startEngine()
-})
-
-test('dials, and keeps a ping whole through rekeys of both SAs', async () => {
-  const short = { initiate: true, ikeLifetimeSeconds: 13, childLifetimeSeconds: 10 }
-  await tell({ tunnels: [tunnel(short)] }, new RegExp(`up ${ID}`))
-  const mark = engine.mark()
-  const ping = await Ping.start(here, '10.50.0.1', { interval: 0.02 })
+test('keeps a ping whole through rekeys of both SAs', async () => {
+  await ipsec.up(ipsec.tunnel({ initiate: true, ikeLifetimeSeconds: 13, childLifetimeSeconds: 10 }))
+  const mark = ipsec.engine.mark()
+  const ping = await Ping.start(ipsec.here, '10.50.0.1', { interval: 0.02 })
   await ping.answered()
-  await sleep(26_000)
+  await sleep(19_000)
   const { lost, sent } = await ping.stop()
-  assert.ok(engine.count(/inbound CHILD_SA .* established/, mark) >= 2, 'child SAs are rekeyed')
-  assert.ok(engine.count(/IKE_SA .* (?:rekeyed|established) between/, mark) >= 1, 'the IKE SA is rekeyed')
-  assert.equal(engine.count(/engine: (?:up|down)/, mark), 0, 'and the tunnel is the same all the time')
+  assert.ok(ipsec.engine.count(/inbound CHILD_SA .* established/, mark) >= 2, 'child SAs are rekeyed')
+  assert.ok(ipsec.engine.count(/IKE_SA .* rekeyed between/, mark) >= 1, 'the IKE SA is rekeyed')
+  assert.equal(ipsec.engine.count(/engine: (?:up|down)/, mark), 0, 'and the tunnel is the same all the time')
   assert.equal(lost, 0, `of ${sent}`)
-  const [sa] = JSON.parse(await order('sas'))
-  assert.equal(sa.tunnel, ID)
-  assert.equal(sa.remoteId, 'site')
-  assert.equal(sa.state, 'ESTABLISHED')
+})
+
+test('tells the SA: who, how, and how much', async () => {
+  const [sa] = JSON.parse(await ipsec.order('sas'))
+  assert.deepEqual([sa.tunnel, sa.remoteId, sa.state, sa.version], [ID, 'site', 'ESTABLISHED', 2])
   assert.match(sa.encryption, /^AES_/)
+  assert.match(sa.remoteHost, new RegExp(`^${ipsec.there.ip4}:4500$`))
   const child = sa.children.find((each: { state: string }) => each.state === 'INSTALLED')
   assert.match(`${child.spiIn} ${child.spiOut}`, /^[0-9a-f]{8} [0-9a-f]{8}$/)
   assert.deepEqual(child.remoteSubnets, ['10.50.0.0/24'])
+  assert.ok(child.rekeySeconds <= 9 && child.lifeSeconds <= 10)
+})
+
+test('another tunnel that comes and goes leaves it alone, and so does who dials', async () => {
+  const mark = ipsec.engine.mark()
+  const first = ipsec.tunnel({ initiate: true })
+  await ipsec.up(first)
+  const settled = ipsec.engine.mark()
+  const ping = await Ping.start(ipsec.here, '10.50.0.1', { interval: 0.02 })
+  await ping.answered()
+  const other = ipsec.tunnel({
+    id: 'ffffffffffffffff',
+    name: 'other',
+    remote: '%any',
+    remoteId: 'other',
+    secret: 'x',
+  })
+  await ipsec.set(first, other)
+  await ipsec.set(first, { ...other, dpdSeconds: 9 })
+  await ipsec.set({ ...first, initiate: false })
+  await sleep(500)
+  assert.equal((await ping.stop()).lost, 0)
+  assert.equal(ipsec.engine.count(new RegExp(`down ${ID}`), mark), 1, 'for its new lifetimes')
+  assert.equal(ipsec.engine.count(/engine: (?:up|down)/, settled), 0)
+})
+
+test('ends a tunnel in order, and the site knows at once', async () => {
+  const mark = ipsec.site.process.mark()
+  assert.equal(await ipsec.order('terminate'), 'well')
+  await ipsec.site.said(/received DELETE for IKE_SA/, 2, mark)
+  assert.equal(await ipsec.order('sas'), '[]')
 })
 
 test('charon killed alone is back in 5 s, for a tunnel that it dials', async () => {
-  await tell({ tunnels: [tunnel({ initiate: true })] }, new RegExp(`up ${ID}`))
-  const mark = engine.mark()
-  const killedAt = Date.now()
-  process.kill(charonPid(), 'SIGKILL')
-  await engine.waitFor(new RegExp(`down ${ID}`), 5, mark)
-  const [, upAt] = await engine.waitFor(new RegExp(`up ${ID} at (\\d+)`), 10, mark)
-  assert.ok(Number(upAt) - killedAt < 5000, `${Number(upAt) - killedAt} ms`)
+  await ipsec.up(ipsec.tunnel({ initiate: true }))
+  assert.ok((await ipsec.killCharon()) < 5000)
+  assert.equal(await pings(), 5)
 })
 
 test('and for one whose device dials', async () => {
-  await tell({ tunnels: [] }, new RegExp(`down ${ID}`))
-  await tell({ tunnels: [tunnel({ remote: '%any' })] })
-  const before = engine.mark()
+  await ipsec.set()
+  const mark = ipsec.engine.mark()
+  await ipsec.set(ipsec.tunnel({ remote: '%any' }))
+  await ipsec.siteDials()
+  await ipsec.engine.waitFor(new RegExp(`up ${ID}`), 5, mark)
+  assert.ok((await ipsec.killCharon()) < 5000)
+  assert.equal(await pings(), 5)
+})
+
+test('a device that comes back from another address replaces its old self', async () => {
+  await ipsec.set()
+  const mark = ipsec.engine.mark()
+  await ipsec.set(ipsec.tunnel({ remote: '%any' }))
+  await ipsec.siteDials()
+  await ipsec.engine.waitFor(new RegExp(`up ${ID}`), 5, mark)
+  // It lost power: nothing is said, and what comes next is a stranger's first message.
+  await ipsec.site.process.kill()
+  await ipsec.there.ip('address', 'add', '192.0.2.222/24', 'dev', 'eth0')
+  await ipsec.there.ip('address', 'delete', `${ipsec.there.ip4}/24`, 'dev', 'eth0')
+  ipsec.there.ip4 = '192.0.2.222'
+  await ipsec.restartSite()
+  await ipsec.siteDials()
   await sleep(500)
-  await site.swanctl('--initiate', '--child', 'net')
-  await engine.waitFor(new RegExp(`up ${ID}`), 5, before)
-  const mark = engine.mark()
-  const killedAt = Date.now()
-  process.kill(charonPid(), 'SIGKILL')
-  const [, upAt] = await engine.waitFor(new RegExp(`up ${ID} at (\\d+)`), 10, mark)
-  assert.ok(Number(upAt) - killedAt < 5000, `${Number(upAt) - killedAt} ms`)
-  await here.ip('route', 'replace', '10.50.0.0/24', 'dev', 'ipsec0', 'src', '10.77.0.1')
-  const ping = await Ping.start(here, '10.50.0.1', { count: 5 })
-  assert.equal((await ping.finish()).received, 5)
+  const sas = JSON.parse(await ipsec.order('sas'))
+  assert.equal(sas.length, 1)
+  assert.match(sas[0].remoteHost, /^192\.0\.2\.222:/)
+  assert.equal(await pings(), 5)
+  assert.equal(ipsec.engine.count(new RegExp(`down ${ID}`), mark), 0, 'without a gap')
 })
 
-const WRONGS: {
-  what: string
-  site?: Parameters<typeof swanctl>[0]
-  ours?: Partial<EngineTunnel>
-  words: RegExp
-}[] = [
-  { what: 'another secret', site: { secret: 'another' }, words: /authentication failed/ },
-  { what: 'another IKE proposal', site: { ike: 'aes192-sha512-modp4096' }, words: /no proposal chosen/ },
-  { what: 'other subnets', site: { remote: '10.99.0.0/16' }, words: /traffic selectors unacceptable/ },
-  { what: 'another name', site: { id: 'elsewhere' }, words: /authentication failed/ },
-  {
-    what: 'another ESP proposal',
-    ours: { espProposals: ['aes192-sha512-modp4096'] },
-    words: /no proposal chosen/,
-  },
-]
+test('IKEv1, with several subnets', async () => {
+  await ipsec.site.load(ipsec.configuration({ version: 1 }))
+  await ipsec.up(ipsec.tunnel({ ikeVersion: 1, initiate: true }))
+  assert.equal(await pings(), 5)
+})
 
-for (const { what, site: changes, ours, words } of WRONGS) {
-  test(`plain words for ${what}, whoever dials`, async () => {
-    await tell({ tunnels: [] })
-    await site.load(swanctl(changes))
-    await tell({ tunnels: [tunnel(ours)] })
-    const mark = engine.mark()
-    assert.match(await order('initiate'), words)
-    await engine.waitFor(new RegExp(`problem ${ID} .*${words.source}`), 5, mark)
-    // As responder, with and without knowing where it comes from.
-    for (const remote of [there.ip4, '%any']) {
-      await tell({ tunnels: [] })
-      await tell({ tunnels: [tunnel({ ...ours, remote })] })
-      await sleep(300)
-      const from = engine.mark()
-      await site.swanctl('--initiate', '--child', 'net', '--timeout', '5').catch(() => undefined)
-      await engine.waitFor(new RegExp(`problem ${ID} .*${words.source}`), 5, from)
-    }
-  })
+test('a controller that is killed takes charon with it, and the site is told', async () => {
+  const charon = ipsec.charonPid()
+  const mark = ipsec.site.process.mark()
+  await ipsec.engine.kill()
+  await ipsec.site.said(/received DELETE for IKE_SA/, 3, mark)
+  for (let waited = 0; isAlive(charon) && waited < 3000; waited += 20) await sleep(20)
+  assert.ok(!isAlive(charon))
+})
+
+test('one that was left behind is ended, and what another has is told', async () => {
+  await ipsec.startEngine()
+  const charon = ipsec.charonPid()
+  // As if the kernel had no parent death signal: nothing tells charon that its controller is gone.
+  process.kill(charon, 'SIGSTOP')
+  await ipsec.engine.kill()
+  await ipsec.startEngine()
+  assert.ok(!isAlive(charon))
+  await ipsec.engine.stop()
+
+  const other = await ipsec.here.spawn('other', [process.execPath, '-e', OCCUPY])
+  await other.waitFor(/bound/)
+  await ipsec.startEngine(/state failed undefined undefined UDP port 4500 is in use.*ss -ulpn/)
+  const mark = ipsec.engine.mark()
+  await other.stop()
+  await ipsec.engine.waitFor(/state running user ipsec0/, 10, mark)
+  await ipsec.engine.stop()
+})
+
+test('its files are private, and have no secret', () => {
+  const files = readdirSync(ipsec.directory).filter(name => name !== 'charon.vici')
+  assert.deepEqual(files, ['strongswan.conf'])
+  for (const name of files) assert.ok(!readFileSync(join(ipsec.directory, name), 'utf8').includes(SECRET))
+  assert.ok(!use.lab.logs().includes(SECRET))
+})
+
+const OCCUPY = `require('dgram').createSocket('udp4').bind(4500, () => console.log('bound')); setInterval(() => {}, 1000)`
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
 }
-
-test('plain words for nobody there, and for a name that is none', async () => {
-  await tell({ tunnels: [tunnel({ remote: '192.0.2.99' })] })
-  assert.match(await order('initiate', 7000), /no answer from the peer/)
-  await tell({ tunnels: [tunnel({ remote: 'nowhere.invalid' })] })
-  assert.match(await order('initiate'), /name not resolved: nowhere.invalid/)
-})
