@@ -18,7 +18,6 @@ export interface SiteSettings {
   esp?: string
   remote?: string
   id?: string
-  dpd?: string
 }
 
 export class EngineLab {
@@ -49,22 +48,16 @@ export class EngineLab {
 
   /** Of the site. */
   configuration(settings: SiteSettings = {}): string {
-    const {
-      secret = SECRET,
-      version = 2,
-      ike = 'default',
-      remote = '10.77.0.0/16',
-      id = 'site',
-      dpd = '0s',
-    } = settings
-    const esp = settings.esp ?? (version === 1 ? 'aes256-sha256-modp2048' : 'default')
+    const { secret = SECRET, version = 2, remote = '10.77.0.0/16', id = 'site' } = settings
+    // Of its own defaults, strongSwan offers but the first by IKEv1.
+    const usual = version === 1 ? 'aes256-sha256-modp2048' : 'default'
+    const { ike = usual, esp = usual } = settings
     return `connections {
   mesh {
     version = ${version}
     remote_addrs = ${this.here.ip4}
     proposals = ${ike}
     keyingtries = 0
-    dpd_delay = ${dpd}
     local {
       auth = psk
       id = ${id}

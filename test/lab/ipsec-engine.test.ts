@@ -99,9 +99,7 @@ test('a device that comes back from another address replaces its old self', asyn
   await ipsec.engine.waitFor(new RegExp(`up ${ID}`), 5, mark)
   // It lost power: nothing is said, and what comes next is a stranger's first message.
   await ipsec.site.process.kill()
-  await ipsec.there.ip('address', 'add', '192.0.2.222/24', 'dev', 'eth0')
-  await ipsec.there.ip('address', 'delete', `${ipsec.there.ip4}/24`, 'dev', 'eth0')
-  ipsec.there.ip4 = '192.0.2.222'
+  await ipsec.there.moveTo('192.0.2.222')
   await ipsec.restartSite()
   await ipsec.siteDials()
   await sleep(500)
@@ -112,10 +110,23 @@ test('a device that comes back from another address replaces its old self', asyn
   assert.equal(ipsec.engine.count(new RegExp(`down ${ID}`), mark), 0, 'without a gap')
 })
 
-test('IKEv1, with several subnets', async () => {
+test('and one whose address changes while it lives keeps its SA (MOBIKE)', async () => {
+  const mark = ipsec.engine.mark()
+  const [before] = JSON.parse(await ipsec.order('sas'))
+  await ipsec.there.moveTo('192.0.2.223')
+  await ipsec.engine.waitFor(/parsed INFORMATIONAL request .*N\(UPD_SA_ADDR\)/, 15, mark)
+  assert.equal(await pings(), 5)
+  const [after] = JSON.parse(await ipsec.order('sas'))
+  assert.equal(after.uniqueId, before.uniqueId)
+  assert.match(after.remoteHost, /^192\.0\.2\.223:/)
+  assert.equal(ipsec.engine.count(/engine: (?:up|down)/, mark), 0)
+})
+
+test('IKEv1', async () => {
   await ipsec.site.load(ipsec.configuration({ version: 1 }))
   await ipsec.up(ipsec.tunnel({ ikeVersion: 1, initiate: true }))
   assert.equal(await pings(), 5)
+  assert.equal(JSON.parse(await ipsec.order('sas'))[0].version, 1)
 })
 
 test('a controller that is killed takes charon with it, and the site is told', async () => {
@@ -155,10 +166,10 @@ test('its files are private, and have no secret', () => {
 
 const OCCUPY = `require('dgram').createSocket('udp4').bind(4500, () => console.log('bound')); setInterval(() => {}, 1000)`
 
+/** Neither gone nor waiting for its parent to hear of its end. */
 function isAlive(pid: number): boolean {
   try {
-    process.kill(pid, 0)
-    return true
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
   } catch {
     return false
   }

@@ -13,7 +13,7 @@ export interface DaemonConfiguration {
 
 /** Ciphers, keys and certificates; who knows ESP comes before the kernel's plugin, which would take it too. */
 const PLUGINS = {
-  crypto: 'random nonce drbg openssl aes sha1 sha2 hmac kdf gcm gmp curve25519',
+  crypto: 'random nonce drbg openssl aes sha1 sha2 hmac kdf gcm',
   keys: 'pem pkcs1 pkcs8 x509 constraints pubkey',
   user: 'kernel-libipsec',
   rest: 'kernel-netlink socket-default vici',
@@ -34,6 +34,7 @@ charon {
   load = ${plugins.join(' ')}
 ${ignored}  install_routes = no
   install_virtual_ip = no
+  routing_table = 0
   process_route = no
   close_ike_on_child_failure = yes
   make_before_break = yes
