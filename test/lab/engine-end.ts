@@ -11,8 +11,11 @@ export interface EngineEndInit {
   file: string
 }
 
-/** The secret as text. */
-export type EngineTunnel = Omit<Tunnel, 'authentication'> & { secret: string }
+/** The secret as text, where there are no certificates. */
+export type EngineTunnel = Omit<Tunnel, 'authentication'> & {
+  secret: string
+  certificates?: Extract<Tunnel['authentication'], { method: 'certificate' }>
+}
 
 export interface EngineOrders {
   tunnels: EngineTunnel[]
@@ -37,11 +40,11 @@ async function look(): Promise<void> {
   const { tunnels, order } = JSON.parse(text) as EngineOrders
   before = text
   await engine.set(
-    tunnels.map(({ secret, ...tunnel }) => ({
+    tunnels.map(({ secret, certificates, ...tunnel }) => ({
       ...tunnel,
       localId: tunnel.localId,
       remoteId: tunnel.remoteId,
-      authentication: { method: 'psk', secret: Buffer.from(secret) },
+      authentication: certificates ?? { method: 'psk', secret: Buffer.from(secret) },
     })),
   )
   say('set')

@@ -149,7 +149,7 @@ secrets {
 
   /** The site dials; what comes of it is for the engine to say. */
   async siteDials(): Promise<void> {
-    await this.site.swanctl('--initiate', '--child', 'net', '--timeout', '5').catch(() => undefined)
+    await this.site.swanctl('--initiate', '--child', 'net', '--timeout', '2').catch(() => undefined)
   }
 
   /** Kills charon alone, and waits for the tunnel to be up again. @returns ms that took */

@@ -19,12 +19,13 @@ let started = 0
 
 export class PlainStrongSwan {
   readonly process: LabProcess
+  /** Private to it. */
+  readonly directory: string
   readonly #host: Host
-  readonly #directory: string
 
   private constructor(host: Host, directory: string, process: LabProcess) {
     this.#host = host
-    this.#directory = directory
+    this.directory = directory
     this.process = process
   }
 
@@ -78,14 +79,14 @@ swanctl {
 
   /** Replaces all connections and secrets. */
   async load(configuration: string): Promise<void> {
-    const file = join(this.#directory, 'swanctl.conf')
+    const file = join(this.directory, 'swanctl.conf')
     writeFileSync(file, configuration)
     await this.swanctl('--load-all', '--clear', '--file', file)
   }
 
   swanctl(...args: string[]): Promise<string> {
-    const conf = join(this.#directory, 'strongswan.conf')
-    const uri = `unix://${this.#directory}/vici`
+    const conf = join(this.directory, 'strongswan.conf')
+    const uri = `unix://${this.directory}/vici`
     return this.#host.exec('env', `STRONGSWAN_CONF=${conf}`, 'swanctl', ...args, '--uri', uri)
   }
 

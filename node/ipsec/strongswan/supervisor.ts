@@ -68,7 +68,8 @@ export class Supervisor {
 
   async #launch(): Promise<void> {
     if (this.#stopped) return
-    this.#set('starting', this.#problem)
+    // What is wrong stays told while it is tried again.
+    if (this.#problem === undefined || this.#startedAt !== 0) this.#set('starting', this.#problem)
     this.#startedAt = 0
     try {
       const esp = await this.#init.detectEsp()
