@@ -32,7 +32,7 @@ function controller() {
   const mesh = createMeshRoot({ meshName: 'prod', meshId: 'a1b2c3d4e5f60718', now, lifetime: DAY })
   const issuing = keys()
   const request = {
-    controllerId: '0011223344556677',
+    controllerId: '0123456789abcdef0123',
     controllerName: 'one',
     publicKey: issuing.publicKey,
     now,
@@ -76,17 +76,15 @@ const siteConfiguration = (rootFile: string): string => `connections {
       }
     }
   }
-}
-secrets {
-  private {
-    file = ${device.keyFile}
-  }
 }`
 
 test('up by either end, and refused under another authority', async () => {
   const own = controller()
   const rootFile = join(ipsec.site.directory, 'root.pem')
   writeFileSync(rootFile, root)
+  // swanctl looks for keys beside its file.
+  mkdirSync(join(ipsec.site.directory, 'private'))
+  writeFileSync(join(ipsec.site.directory, 'private', 'site.pem'), device.key)
   await ipsec.site.load(siteConfiguration(rootFile))
   const certificates = {
     method: 'certificate',

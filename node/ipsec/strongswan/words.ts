@@ -35,7 +35,8 @@ const offered = ({ received, configured }: Exchange): string =>
 const called = ({ remoteId, localId }: Exchange): string =>
   remoteId ? ` (it calls itself "${remoteId}"${localId ? `, and this end "${localId}"` : ''})` : ''
 const WRONG_SECRET = 'authentication failed: its pre-shared key is another'
-const NOT_ACCEPTED = 'authentication failed: the remote end did not accept our identity or pre-shared key'
+const NOT_ACCEPTED =
+  'authentication failed: the remote end did not accept our identity, pre-shared key or certificate'
 
 const WORDINGS: readonly Wording[] = [
   [
