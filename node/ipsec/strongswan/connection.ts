@@ -111,21 +111,24 @@ export const isWild = ({ remote, remoteId }: Tunnel): boolean =>
   remote === '%any' && (remoteId === undefined || remoteId === '%any')
 
 /**
- * Tunnels of one list that the daemon could not tell apart: a device with the secret of one would be taken for the other.
- * IKEv1 looks for the secret before it knows a name, by addresses alone.
- * @returns for each of them but the first, the name of the one that it is taken for
+ * Tunnels of one list that the daemon could not tell from another: a device with the secret of one would be taken for the other.
+ * A device that may bear any name must be the only one that dials in to that local identity; and IKEv1 looks for the secret
+ * before it knows a name, by addresses alone.
+ * @returns for each of them the name of the other
  */
 export function indistinct(tunnels: readonly Tunnel[]): Map<string, string> {
   const first = new Map<string, Tunnel>()
   const found = new Map<string, string>()
-  for (const tunnel of tunnels) {
-    const { remote, localId, ikeVersion, authentication } = tunnel
-    if (remote !== '%any' || authentication.method !== 'psk') continue
-    if (ikeVersion === 2 && !isWild(tunnel)) continue
-    const key = ikeVersion === 1 ? '1' : `2 ${localId ?? ''}`
-    const other = first.get(key)
-    if (other === undefined) first.set(key, tunnel)
-    else found.set(tunnel.id, other.name)
+  const anywhere = tunnels.filter(
+    ({ remote, authentication }) => remote === '%any' && authentication.method === 'psk',
+  )
+  // Those with a name come first, so that who has none cannot take their place.
+  for (const tunnel of [...anywhere.filter(each => !isWild(each)), ...anywhere.filter(isWild)]) {
+    const { ikeVersion, localId, id } = tunnel
+    const group = ikeVersion === 1 ? '1' : `2 ${localId ?? ''}`
+    const other = first.get(group)
+    if (other === undefined) first.set(group, tunnel)
+    else if (ikeVersion === 1 || isWild(tunnel)) found.set(id, other.name)
   }
   return found
 }

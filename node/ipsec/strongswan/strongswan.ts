@@ -12,11 +12,11 @@ import { HostNames } from './host-names.ts'
 import { LastPeers } from './last-peers.ts'
 import { Loader } from './loader.ts'
 import { LogReader } from './log-reader.ts'
+import { Outcomes } from './outcomes.ts'
 import { Problems } from './problems.ts'
 import type { Run } from './run.ts'
 import { isUnderWay, readIkeSa, returnName, tunnelOfName } from './sas.ts'
 import { Supervisor } from './supervisor.ts'
-import type { Words } from './words.ts'
 
 /** ms between two looks at tunnels that are to be dialled. */
 const DIAL_LOOK_MS = 1000
@@ -26,6 +26,8 @@ const LOOK_MS = 10_000
 const RESOLVE_MS = 60_000
 /** How long the daemon dials a device where it was last seen, ms. */
 const RETURN_MS = 15_000
+/** ms in which a tunnel is not dialled twice. */
+const SETTLE_MS = 100
 /** Tunnels that are ended at a time. */
 const TERMINATE_AT_ONCE = 16
 
@@ -37,12 +39,6 @@ export interface StrongSwanInit {
   readonly ignoreInterfaces?: readonly string[]
   /** Who does ESP here. @default asks the kernel */
   readonly detectEsp?: () => Promise<Esp>
-}
-
-interface Waiting {
-  readonly tunnel: string
-  readonly up: () => void
-  readonly problem: (words: Words) => void
 }
 
 export class StrongSwan implements IpsecEngine {
@@ -60,7 +56,8 @@ export class StrongSwan implements IpsecEngine {
   readonly #lastPeers = new LastPeers()
   /** Devices that were connected when the daemon died. */
   readonly #returning = new Map<string, Peer>()
-  readonly #waiting = new Set<Waiting>()
+  readonly #outcomes = new Outcomes()
+  readonly #dialledAt = new Map<string, number>()
   #tunnels = new Map<string, Tunnel>()
   #device: string | undefined
   #run: Run | undefined
@@ -95,13 +92,11 @@ export class StrongSwan implements IpsecEngine {
       now: () => performance.now(),
     })
     this.#problems.onProblem = (tunnel, problem) => this.onProblem(tunnel, problem)
-    this.#problems.onWords = (tunnel, words) => {
-      for (const waiting of this.#waiting) if (waiting.tunnel === tunnel) waiting.problem(words)
-    }
+    this.#problems.onWords = (tunnel, words) => this.#outcomes.problem(tunnel, words)
     this.#carrying.onUp = tunnel => {
       this.#dialer.up(tunnel, performance.now())
       this.#problems.forget(tunnel)
-      for (const waiting of this.#waiting) if (waiting.tunnel === tunnel) waiting.up()
+      this.#outcomes.up(tunnel)
       if (this.#tunnels.has(tunnel)) this.onUp(tunnel)
     }
     this.#carrying.onDown = tunnel => {
@@ -141,7 +136,7 @@ export class StrongSwan implements IpsecEngine {
     this.#run = undefined
     await this.#supervisor.stop()
     this.#carrying.replace([])
-    for (const waiting of this.#waiting) waiting.problem({ kind: 'lost', text: 'the IKE daemon was stopped' })
+    this.#outcomes.giveUp('the IKE daemon was stopped')
   }
 
   async set(tunnels: readonly Tunnel[]): Promise<void> {
@@ -149,12 +144,16 @@ export class StrongSwan implements IpsecEngine {
       [...this.#tunnels.values()].filter(({ initiate }) => initiate).map(({ id }) => id),
     )
     const ids = new Set(tunnels.map(({ id }) => id))
-    for (const id of this.#tunnels.keys()) if (!ids.has(id)) this.#problems.forget(id)
+    for (const id of this.#tunnels.keys()) {
+      if (ids.has(id)) continue
+      this.#problems.forget(id)
+      this.#dialledAt.delete(id)
+    }
     const taken = indistinct(tunnels)
     for (const { id } of tunnels) {
       const other = taken.get(id)
       if (other === undefined) continue
-      const text = `cannot be told from attachment "${other}": give one of them a remote identity of its own`
+      const text = `cannot be told from attachment "${other}": give it a remote identity of its own`
       this.#problems.tell(id, { kind: 'authentication', text })
     }
     this.#tunnels = new Map(tunnels.filter(({ id }) => !taken.has(id)).map(each => [each.id, each]))
@@ -173,8 +172,10 @@ export class StrongSwan implements IpsecEngine {
     if (!this.#tunnels.has(tunnel)) throw new IpsecError('this controller has no such tunnel')
     if (this.#run === undefined) throw new IpsecError(this.problem ?? 'the IKE daemon is not running')
     this.#problems.forget(tunnel)
-    const outcome = this.#outcome(tunnel, timeoutMs)
-    await this.#inTurn(() => this.#dial(tunnel))
+    const outcome = this.#outcomes.of(tunnel, timeoutMs)
+    await this.#inTurn(async () => {
+      if (!(await this.#underWay()).has(tunnel)) await this.#dial(tunnel)
+    })
     const failure = await outcome
     if (failure !== undefined) throw new IpsecError(failure)
   }
@@ -211,8 +212,10 @@ export class StrongSwan implements IpsecEngine {
   #lost(): void {
     this.#run = undefined
     this.#loader = undefined
+    this.#dialledAt.clear()
     for (const [tunnel, peer] of this.#lastPeers.take()) this.#returning.set(tunnel, peer)
     this.#carrying.replace([])
+    this.#outcomes.giveUp('the IKE daemon ended')
   }
 
   async #apply(): Promise<void> {
@@ -247,57 +250,51 @@ export class StrongSwan implements IpsecEngine {
   async #dial(tunnel: string): Promise<void> {
     const wanted = this.#tunnels.get(tunnel)
     if (wanted === undefined || this.#run === undefined) return
-    for (const child of childNames(wanted))
-      await this.#run.client.request('initiate', { ike: tunnel, child, timeout: '-1', loglevel: '0' })
+    // The daemon sets about it a moment after it said that it would.
+    const now = performance.now()
+    if (now - (this.#dialledAt.get(tunnel) ?? Number.NEGATIVE_INFINITY) < SETTLE_MS) return
+    this.#dialledAt.set(tunnel, now)
+    await this.#initiate(this.#run, tunnel, wanted)
+  }
+
+  async #initiate(run: Run, ike: string, tunnel: Tunnel): Promise<void> {
+    for (const child of childNames(tunnel)) {
+      const asked = run.client.request('initiate', { ike, child, timeout: '-1', loglevel: '0' })
+      // What is refused at once, as a name that is not resolved, its log tells.
+      await asked.catch(error => {
+        if (!(error instanceof ViciError) || error.code !== 'refused') throw error
+      })
+    }
   }
 
   async #dialDue(): Promise<void> {
     if (this.#run === undefined || !this.#dialer.isWaiting) return
     await this.#inTurn(async () => {
-      const sas = await this.#list()
-      const underWay = new Set(sas.flatMap(([name, ike]) => (isUnderWay(ike) ? [tunnelOfName(name)] : [])))
+      const underWay = await this.#underWay()
       for (const tunnel of this.#dialer.due(performance.now(), id => underWay.has(id)))
         await this.#dial(tunnel)
     })
   }
 
+  /** Tunnels that the daemon works at. */
+  async #underWay(): Promise<Set<string>> {
+    const sas = await this.#list()
+    return new Set(sas.flatMap(([name, ike]) => (isUnderWay(ike) ? [tunnelOfName(name)] : [])))
+  }
+
   /** Dials a device that is to dial itself, where it was connected from. */
   async #dialBack(run: Run, tunnel: Tunnel, peer: Peer): Promise<void> {
     const name = returnName(tunnel.id)
-    const over = this.#outcome(tunnel.id, RETURN_MS)
+    const over = this.#outcomes.of(tunnel.id, RETURN_MS)
     await this.#inTurn(async () => {
       await run.client.request('load-conn', connectionMessage(tunnel, name, [], peer))
-      for (const child of childNames(tunnel))
-        await run.client.request('initiate', { ike: name, child, timeout: '-1', loglevel: '0' })
+      await this.#initiate(run, name, tunnel)
     })
     const failure = await over
     await this.#inTurn(async () => {
       if (this.#run === run) await run.client.request('unload-conn', { name })
     })
     if (failure !== undefined && this.#run === run) await run.terminate(name).catch(() => undefined)
-  }
-
-  /** Resolves when the tunnel is up, or to what keeps it from that. */
-  #outcome(tunnel: string, timeoutMs: number): Promise<string | undefined> {
-    return new Promise(resolve => {
-      let last = 'no answer from the peer'
-      const settle = (failure?: string): void => {
-        clearTimeout(timer)
-        this.#waiting.delete(waiting)
-        resolve(failure)
-      }
-      const waiting: Waiting = {
-        tunnel,
-        up: () => settle(),
-        problem: ({ kind, text }) => {
-          last = text
-          // The other end may only be slow.
-          if (kind !== 'no answer') settle(text)
-        },
-      }
-      const timer = setTimeout(() => settle(last), timeoutMs)
-      this.#waiting.add(waiting)
-    })
   }
 
   async #end(tunnels: readonly string[]): Promise<void> {

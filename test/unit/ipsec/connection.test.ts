@@ -93,7 +93,11 @@ test('tunnels that a device could not choose between are found', () => {
   const first = tunnel({ id: 'a', name: 'first', ...wild })
   assert.deepEqual([...indistinct([first, tunnel({ id: 'b', ...wild })])], [['b', 'first']])
   assert.equal(indistinct([first, tunnel({ id: 'b', ...wild, localId: 'other' })]).size, 0)
-  assert.equal(indistinct([first, tunnel({ id: 'b', remote: '%any' })]).size, 0)
+  // Whoever has the secret of the one without a name could call itself by the other's.
+  assert.deepEqual([...indistinct([first, tunnel({ id: 'b', remote: '%any' })])], [['a', 'branch']])
+  assert.equal(indistinct([first, tunnel({ id: 'b' })]).size, 0)
+  const named = [tunnel({ id: 'b', remote: '%any' }), tunnel({ id: 'c', remote: '%any', remoteId: 'c' })]
+  assert.equal(indistinct(named).size, 0)
   assert.equal(indistinct([first, tunnel({ id: 'b', ...wild, authentication: certificate })]).size, 0)
   // IKEv1 looks for the secret by addresses.
   const old = tunnel({ id: 'c', name: 'old', remote: '%any', ikeVersion: 1 })
