@@ -186,8 +186,8 @@ export class StrongSwan implements IpsecEngine {
   }
 
   async sas(): Promise<IkeSa[]> {
-    const sas = await this.#list()
-    return sas.map(([connection, ike]) => readIkeSa(connection, ike)).filter(({ tunnel }) => tunnel !== '')
+    const sas = await this.#list().catch(error => this.#ignoreVici(error))
+    return (sas ?? []).map(([connection, ike]) => readIkeSa(connection, ike))
   }
 
   /** The daemon is up, and knows nothing. */
@@ -234,7 +234,7 @@ export class StrongSwan implements IpsecEngine {
   /** Runs when what was asked for before is done; a daemon that is gone meanwhile is told all when it is back. */
   #inTurn(action: () => Promise<void>): Promise<void> {
     const turn = this.#turn.then(action).catch(error => this.#ignoreVici(error))
-    this.#turn = turn
+    this.#turn = turn.catch(() => undefined)
     return turn
   }
 
