@@ -147,6 +147,12 @@ secrets {
     return done[1]
   }
 
+  /** The site is set otherwise, and leaves what it tried before. */
+  async setSite(settings: SiteSettings): Promise<void> {
+    await this.site.swanctl('--terminate', '--ike', 'mesh', '--force').catch(() => undefined)
+    await this.site.load(this.configuration(settings))
+  }
+
   /** The site dials; what comes of it is for the engine to say. */
   async siteDials(): Promise<void> {
     await this.site.swanctl('--initiate', '--child', 'net', '--timeout', '2').catch(() => undefined)

@@ -122,7 +122,7 @@ test('and one whose address changes while it lives keeps its SA (MOBIKE)', async
 })
 
 test('IKEv1', async () => {
-  await ipsec.site.load(ipsec.configuration({ version: 1 }))
+  await ipsec.setSite({ version: 1 })
   await ipsec.up(ipsec.tunnel({ ikeVersion: 1, initiate: true }))
   assert.equal(await pings(), 5)
   assert.equal(JSON.parse(await ipsec.order('sas'))[0].version, 1)

@@ -40,7 +40,7 @@ const WRONGS: { what: string; site: SiteSettings; ours?: Partial<EngineTunnel>; 
 for (const { what, site, ours, words } of WRONGS) {
   test(`${what}: ${words}`, async () => {
     await ipsec.set()
-    await ipsec.site.load(ipsec.configuration(site))
+    await ipsec.setSite(site)
     await ipsec.set(ipsec.tunnel(ours))
     const mark = ipsec.engine.mark()
     assert.match(await ipsec.order('initiate'), new RegExp(`IpsecError: ${words}`))

@@ -1,6 +1,7 @@
 import { Lab, sleep } from './lab.ts'
 import { Mesh } from './mesh.ts'
 import { Site } from './site.ts'
+
 const lab = await Lab.create('tmp')
 try {
   const mesh = await Mesh.start(lab, ['alpha'], { upArgs: ['--log-level', 'debug'] })
@@ -10,6 +11,21 @@ try {
   await berlin.start(mesh.get('alpha'))
   await sleep(6000)
   console.log(await mesh.get('alpha').cli('ipsec', 'show', 'berlin'))
-  console.log(mesh.get('alpha').process.output.split('\n').filter(l => /charon:|ipsec|gateway/.test(l)).map(l => { try { return JSON.parse(l).msg } catch { return l } }).join('\n'))
+  console.log(
+    mesh
+      .get('alpha')
+      .process.output.split('\n')
+      .filter(l => /charon:|ipsec|gateway/.test(l))
+      .map(l => {
+        try {
+          return JSON.parse(l).msg
+        } catch {
+          return l
+        }
+      })
+      .join('\n'),
+  )
   console.log(await mesh.get('alpha').host.exec('ip', 'route'))
-} finally { await lab.close() }
+} finally {
+  await lab.close()
+}

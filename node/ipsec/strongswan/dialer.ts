@@ -40,7 +40,7 @@ export class Dialer {
 
   up(tunnel: string, now: number): void {
     const dialled = this.#tunnels.get(tunnel)
-    if (dialled) dialled.upSince = now
+    if (dialled) dialled.upSince ??= now
   }
 
   down(tunnel: string, now: number): void {

@@ -65,9 +65,10 @@ export class Loader {
       try {
         await this.#load(each, digest)
       } catch (error) {
-        if (!(error instanceof ViciError) || error.code !== 'refused') throw error
+        const reason = refusal(error)
+        if (reason === undefined) throw error
         await this.#unload(id)
-        this.#onRefused(each.tunnel, error.message)
+        this.#onRefused(each.tunnel, reason)
       }
     }
     if (this.#certificates > MAX_STALE_CERTIFICATES + 4 * this.#loaded.size)
@@ -123,7 +124,7 @@ export class Loader {
       await this.#client.request(command, message)
     } catch (error) {
       // It was refused when it was to be loaded.
-      if (!(error instanceof ViciError) || error.code !== 'refused') throw error
+      if (refusal(error) === undefined) throw error
     }
   }
 
@@ -137,4 +138,10 @@ export class Loader {
       await this.#client.request('load-conn', connectionMessage(each.tunnel, each.tunnel.id, each.addresses))
     }
   }
+}
+
+/** Why the daemon does not take something, or why it cannot even be sent; undefined for other errors. */
+function refusal(error: unknown): string | undefined {
+  if (error instanceof RangeError) return error.message
+  return error instanceof ViciError && error.code === 'refused' ? error.message : undefined
 }

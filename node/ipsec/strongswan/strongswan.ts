@@ -1,5 +1,6 @@
 // strongSwan as the IKE daemon of a controller: kept running, told what tunnels there are, and heard.
 import type { Logger } from 'pino'
+import { thisKernel } from '../../gateway/kernel.ts'
 import { type EngineState, type IkeSa, type IpsecEngine, IpsecError, type Tunnel } from '../engine.ts'
 import { ViciError } from '../vici/error.ts'
 import { sectionsOf, textOf, type ViciSection } from '../vici/message.ts'
@@ -11,6 +12,7 @@ import { detectEsp } from './esp.ts'
 import { HostNames } from './host-names.ts'
 import { LastPeers } from './last-peers.ts'
 import { Loader } from './loader.ts'
+import { localAddresses } from './local-addresses.ts'
 import { LogReader } from './log-reader.ts'
 import { Outcomes } from './outcomes.ts'
 import { Problems } from './problems.ts'
@@ -186,8 +188,8 @@ export class StrongSwan implements IpsecEngine {
   }
 
   async sas(): Promise<IkeSa[]> {
-    const sas = await this.#list()
-    return sas.map(([connection, ike]) => readIkeSa(connection, ike)).filter(({ tunnel }) => tunnel !== '')
+    const sas = await this.#list().catch(error => this.#ignoreVici(error))
+    return (sas ?? []).map(([connection, ike]) => readIkeSa(connection, ike))
   }
 
   /** The daemon is up, and knows nothing. */
@@ -223,6 +225,7 @@ export class StrongSwan implements IpsecEngine {
       tunnel,
       addresses: this.#names.addresses(tunnel.remote),
     }))
+    await this.#lendAddresses()
     const changed = (await this.#loader?.apply(wanted)) ?? []
     await this.#end(changed)
     for (const id of changed) {
@@ -231,10 +234,28 @@ export class StrongSwan implements IpsecEngine {
     }
   }
 
+  /** See local-addresses.ts. */
+  async #lendAddresses(): Promise<void> {
+    const device = this.device
+    if (device === undefined) return
+    for (const tunnel of this.#tunnels.values()) {
+      const { wanted, impossible } = localAddresses(tunnel.localSubnets)
+      for (const address of wanted) {
+        const { code } = await thisKernel.run('ip', ['address', 'replace', address, 'dev', device])
+        if (code !== 0) impossible.push(address)
+      }
+      if (impossible.length > 0)
+        this.#problems.tell(tunnel.id, {
+          kind: 'lost',
+          text: `without ESP in the kernel, ${impossible.join(', ')} cannot be a local selector; name a larger prefix`,
+        })
+    }
+  }
+
   /** Runs when what was asked for before is done; a daemon that is gone meanwhile is told all when it is back. */
   #inTurn(action: () => Promise<void>): Promise<void> {
     const turn = this.#turn.then(action).catch(error => this.#ignoreVici(error))
-    this.#turn = turn
+    this.#turn = turn.catch(() => undefined)
     return turn
   }
 

@@ -93,12 +93,12 @@ export class ViciClient {
   /** Sends a command that answers by events of the given name, and returns those. @throws ViciError as `request` does */
   async stream(command: string, event: string, message: ViciMessage = {}): Promise<ViciSection[]> {
     const streamed: ViciSection[] = []
-    await this.register(event)
-    try {
-      await this.#ask(command, encodeRequest(command, message), event, streamed)
-    } finally {
-      await this.#ask(`unregistering from ${event}`, encodeUnregister(event)).catch(() => undefined)
-    }
+    // All three at once, so that no other of the same event comes between them.
+    await Promise.all([
+      this.#ask(`registering for ${event}`, encodeRegister(event)),
+      this.#ask(command, encodeRequest(command, message), event, streamed),
+      this.#ask(`unregistering from ${event}`, encodeUnregister(event)),
+    ])
     return streamed
   }
 

@@ -17,6 +17,8 @@ export class FakeDaemon {
   readonly path: string
   readonly asked: { command: string; message: ViciSection }[] = []
   readonly registered: string[] = []
+  /** Events that nobody is registered for are not sent, as the real one does it. */
+  strict = false
   answer: (command: string, message: ViciSection) => Answer = () => ({ success: 'yes' })
   /** Events that go out before a command's answer. */
   streams: (command: string) => [name: string, message: ViciMessage][] = () => []
@@ -73,12 +75,14 @@ export class FakeDaemon {
       return
     }
     if (bytes[0] === 4) {
+      while (this.registered.includes(name)) this.registered.splice(this.registered.indexOf(name), 1)
       socket.write(packet(5))
       return
     }
     const message = decodeMessage(bytes.subarray(end))
     this.asked.push({ command: name, message })
-    for (const [event, item] of this.streams(name)) socket.write(packet(7, event, item))
+    for (const [event, item] of this.streams(name))
+      if (!this.strict || this.registered.includes(event)) socket.write(packet(7, event, item))
     const answer = this.answer(name, message)
     if (answer === 'unknown') socket.write(packet(2))
     else if (answer !== 'silence') socket.write(packet(1, undefined, answer))

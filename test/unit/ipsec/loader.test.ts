@@ -93,6 +93,12 @@ test('a tunnel that the daemon refuses is told, and the next one is loaded', asy
   assert.ok(commands().includes('unload-shared'))
 })
 
+test('so is one that cannot be sent', async () => {
+  await apply([tunnel({ remoteId: 'x'.repeat(70_000) }), tunnel({ id: 'b', remoteId: 'b' })])
+  assert.match(refused.join(), /^branch: a VICI value has at most 65535 bytes$/)
+  assert.equal(commands().filter(command => command === 'load-conn').length, 1)
+})
+
 test('a daemon that is gone is the caller’s to handle', async () => {
   daemon.disconnect()
   await assert.rejects(apply([tunnel()]), { name: 'ViciError' })

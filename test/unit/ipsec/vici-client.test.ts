@@ -52,6 +52,18 @@ test('streamed answers are collected, events in between are not among them', asy
   assert.deepEqual(events, ['child-updown', 'child-updown'])
 })
 
+test('two streams of the same event at once get each its own, and both all', async () => {
+  daemon.strict = true
+  let turn = 0
+  daemon.streams = () => {
+    turn++
+    return [['list-sa', { [`turn-${turn}`]: {} }]]
+  }
+  const [first, second] = await Promise.all([1, 2].map(() => client.stream('list-sas', 'list-sa')))
+  assert.equal(JSON.stringify(first), '[{"turn-1":{}}]')
+  assert.equal(JSON.stringify(second), '[{"turn-2":{}}]')
+})
+
 test('an answer that is late ends the connection, with all that waits', async () => {
   daemon.answer = () => 'silence'
   const closed = new Promise<Error>(resolve => {
