@@ -87,7 +87,7 @@ export class Beyond {
       const { subnet, value } = home.mesh
       const overlay = { subnet, subnet6: value.subnet6 }
       const kernel = routes.kernel()
-      const attached = { ...kernel.attached, device: this.#init.device() }
+      const attached = { ...kernel.attached, device: this.#init.device(), source: home.controller.address }
       this.#gateway.update({ tunName: network.tun.name, ...overlay, ...kernel, attached })
     }
     this.#probes = routes.probes()

@@ -47,6 +47,8 @@ export interface AttachedSites {
   readonly carried: readonly Cidr[]
   readonly up: readonly Cidr[]
   readonly device: string | undefined
+  /** What this machine's own packets come from: its overlay address, in text. */
+  readonly source: string
 }
 
 /** What the running gateway is to those that use it; `Gateway` (gateway.ts) implements it. */

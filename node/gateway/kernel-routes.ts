@@ -67,13 +67,14 @@ export function changeRoutes(description: GatewayDescription, present: readonly 
     if (problem === undefined) wanted.set(text, { cidr, device: tunName })
     else problems.push(`this machine does not send ${text} into the overlay: ${problem}`)
   }
-  const tail = (device: string) => `dev ${device} proto ${ROUTE_PROTOCOL} metric ${ROUTE_METRIC}`
+  const tail = (device: string) =>
+    `dev ${device} proto ${ROUTE_PROTOCOL} metric ${ROUTE_METRIC}${device === tunName ? '' : ` src ${attached!.source}`}`
   const batch: string[] = []
   const there = new Set<string>()
   for (const route of present.filter(isOurs)) {
     const text = formatCidr(route.cidr)
     if (wanted.get(text)?.device === route.device) there.add(text)
-    else batch.push(`route delete ${text} ${tail(route.device)}`)
+    else batch.push(`route delete ${text} dev ${route.device} proto ${ROUTE_PROTOCOL} metric ${ROUTE_METRIC}`)
   }
   for (const { cidr, device } of [...wanted.values()].sort((a, b) => compareCidr(a.cidr, b.cidr))) {
     const text = formatCidr(cidr)

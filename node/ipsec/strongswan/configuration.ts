@@ -25,6 +25,12 @@ const PLUGINS = {
  */
 export const RETRANSMIT = { timeout: 1, base: 1.4, tries: 5 } as const
 
+/**
+ * Its plugin kernel-libipsec sets routes whatever it is told. They go where nobody looks: into a table of their own, asked after
+ * all others (ip-rule(8)).
+ */
+export const ROUTING_TABLE = { number: 1720, priority: 32_900 } as const
+
 export function strongswanConf({ socket, esp, ignoreInterfaces }: DaemonConfiguration): string {
   const plugins = [PLUGINS.crypto, PLUGINS.keys, ...(esp === 'user' ? [PLUGINS.user] : []), PLUGINS.rest]
   const ignored = ignoreInterfaces.length > 0 ? `  interfaces_ignore = ${ignoreInterfaces.join(', ')}\n` : ''
@@ -34,7 +40,8 @@ charon {
   load = ${plugins.join(' ')}
 ${ignored}  install_routes = no
   install_virtual_ip = no
-  routing_table = 0
+  routing_table = ${ROUTING_TABLE.number}
+  routing_table_prio = ${ROUTING_TABLE.priority}
   process_route = no
   close_ike_on_child_failure = yes
   make_before_break = yes

@@ -5,10 +5,11 @@ import { createSocket } from 'node:dgram'
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { thisKernel } from '../../gateway/kernel.ts'
 import { IpsecError } from '../engine.ts'
 import { ViciClient } from '../vici/client.ts'
 import type { ViciSection } from '../vici/message.ts'
-import { type Esp, strongswanConf } from './configuration.ts'
+import { type Esp, ROUTING_TABLE, strongswanConf } from './configuration.ts'
 import { Daemon, endOrphan } from './daemon.ts'
 
 /** IKE, and IKE and ESP behind NAT (RFC 3947, RFC 7296). */
@@ -48,6 +49,8 @@ export class Run {
     privateDirectory(directory)
     const pidFile = join(directory, 'charon.pid')
     await endOrphan(pidFile)
+    // One that was killed leaves its rule behind.
+    await thisKernel.run('ip', ['rule', 'delete', 'priority', String(ROUTING_TABLE.priority)])
     await portsAreFree()
     const socket = socketPath(directory)
     rmSync(socket, { force: true })
