@@ -13,6 +13,7 @@ import {
   type PeerState,
   presenceInterval,
 } from './core-types.ts'
+import { Inquiries } from './inquiries.ts'
 import { decodeFrame, encodeFrame, type Frame, type Statement } from './messages.ts'
 import { Presence } from './presence.ts'
 import { PresenceExchange } from './presence-exchange.ts'
@@ -28,6 +29,7 @@ const COMPARISONS = 4
 const REQUEST_LIFE = 60_000
 
 export class MeshCore implements TransportHandler {
+  readonly inquiries: Inquiries
   readonly presence: Presence
   readonly counters: MeshCounters = {
     badFrames: 0,
@@ -86,6 +88,7 @@ export class MeshCore implements TransportHandler {
       isAdmitted: id => init.views.isAdmitted(id),
       isReachable: id => this.#peers.has(id) || init.reaches(id),
     })
+    this.inquiries = new Inquiries({ send: (peer, frame) => this.#send(peer, frame) })
     this.#exchange = new PresenceExchange({
       id: init.id,
       presence: this.presence,
@@ -123,6 +126,7 @@ export class MeshCore implements TransportHandler {
     this.#closed = true
     this.#stop()
     this.#replication.close()
+    this.inquiries.close()
   }
 
   // --- From the transport
@@ -141,6 +145,7 @@ export class MeshCore implements TransportHandler {
     if (!this.#peers.delete(id)) return
     this.#replication.disconnected(id)
     this.presence.parted(id)
+    this.inquiries.parted(id)
     this.presence.reconsider()
     this.onPeer(id, false)
   }
@@ -157,6 +162,7 @@ export class MeshCore implements TransportHandler {
     }
     if (frame.type === 'heartbeat') this.#heard(id, peer, frame)
     else if (frame.type === 'link') this.onLink(id, frame.payload)
+    else if (frame.type === 'ask' || frame.type === 'told') this.inquiries.receive(id, frame)
     else if (frame.type === 'signed') this.#statement(frame)
     else if (!this.#replication.receive(id, frame)) this.counters.droppedWork++
   }

@@ -24,6 +24,9 @@ export type Frame =
   | { type: 'stored'; incarnation: Incarnation; ranges: number[] }
   /** Bytes for the backbone of the receiver. */
   | { type: 'link'; payload: Uint8Array }
+  /** A question to the receiver, and its answer, which has the question's number. */
+  | { type: 'ask'; number: number; about: string }
+  | { type: 'told'; number: number; text: string }
   /** What its author signed, whoever brings it: see `Statement`. */
   | { type: 'signed'; author: ControllerId; signature: Uint8Array; body: Uint8Array }
 
@@ -73,6 +76,8 @@ export const MAX_FAILING = 256
 export const MAX_ATTACHMENTS = 256
 const MAX_RECORDS = 65_536
 const MAX_LINK_PAYLOAD = 4096
+/** Of an answer, UTF-16 units. */
+export const MAX_ANSWER = 65_536
 const MAX_TIME = 2 ** 53 - 1
 
 const CLIENT_ID = /^[0-9a-f]{16}$/
@@ -157,6 +162,13 @@ const FRAMES: { [T in Frame['type']]: (fields: Fields) => (Frame & { type: T }) 
   link({ payload }) {
     if (!(payload instanceof Uint8Array) || payload.length > MAX_LINK_PAYLOAD) return undefined
     return { type: 'link', payload }
+  },
+  ask({ number, about }) {
+    return isCount(number) && isShortText(about) ? { type: 'ask', number, about } : undefined
+  },
+  told({ number, text }) {
+    if (!isCount(number) || typeof text !== 'string' || text.length > MAX_ANSWER) return undefined
+    return { type: 'told', number, text }
   },
   signed({ author, signature, body }) {
     if (!isControllerId(author) || !isBytes(signature, 64) || !(body instanceof Uint8Array)) return undefined

@@ -15,6 +15,7 @@ import { EventLog } from './events.ts'
 import { Home } from './home.ts'
 import { Invites } from './invites.ts'
 import { type Carriage, startCarriage } from './ipsec/carriage.ts'
+import { readQuestion, writeReport } from './ipsec/report.ts'
 import { LocalService } from './local-service.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
 import { formatHostPort } from './net/ip.ts'
@@ -345,6 +346,10 @@ export class Controller {
       this.#clients.of(client)?.end({ kind: 'silent' }, 'connected to another controller')
       this.#schedule(0)
     }
+    mesh.core.inquiries.onAsk = async about => {
+      const question = readQuestion(about)
+      return question && this.#carriage && writeReport(await this.#carriage.report(question.id))
+    }
     mesh.core.onKick = client => void this.#kickHere(client)
     return mesh
   }
@@ -358,6 +363,8 @@ export class Controller {
         credentials: () => this.#certificates.ike(),
         others: () => this.#mesh?.terminating() ?? [],
         isDraining: () => this.#draining,
+        ask: (controller, about) =>
+          this.#mesh?.core.inquiries.ask(controller, about) ?? Promise.resolve(undefined),
       },
       network.tun?.name ?? null,
     )

@@ -151,9 +151,7 @@ export class LocalService implements ControllerService {
       controllers: listControllers(this.#home, live?.mesh()),
       sessions: await this.sessions(),
       routes: await this.routes(),
-      attachments: (await this.attachments()).map(({ name, controller, state, since }) => ({
-        ...{ name, controller, state, since },
-      })),
+      attachments: this.#attachments.standings(),
       conflicts: listConflicts(this.#home),
       stalePacks: views.clients().flatMap(client => (this.#isPackStale(client) ? [client.name] : [])),
       certificates: await this.#certificates.status(),

@@ -75,17 +75,28 @@ export class Attachments {
     throw new ServiceError('not-found', `no attachment is named ${name}; see \`overmesh ipsec list\``)
   }
 
-  list(): AttachmentEntry[] {
-    return this.all().map(each => this.#describe(each))
+  standings(): Pick<AttachmentEntry, 'name' | 'controller' | 'state' | 'since'>[] {
+    return this.all().map(each => {
+      const { name, controller, state, since } = this.#describe(each, [])
+      return { name, controller, state, since }
+    })
+  }
+
+  async list(): Promise<AttachmentEntry[]> {
+    const all = this.all()
+    const reports = all.length === 0 ? [] : await this.#reports()
+    return all.map(each => this.#describe(each, reports))
   }
 
   async show(name: string): Promise<AttachmentDetail> {
     const attachment = this.get(name)
     const live = this.#live()
     const { state = 'off', problem = 'no controller is running here', esp } = live?.engine ?? {}
-    const sas = (await live?.sas(attachment.id).catch(() => [])) ?? []
+    const reports = await this.#reports(attachment.id)
+    const carrier = live?.carrier(attachment.id)?.controller ?? this.#home.id
+    const sas = reports.find(({ controller }) => controller === carrier)?.report.sas ?? []
     return {
-      ...this.#describe(attachment),
+      ...this.#describe(attachment, reports),
       engine: { state, problem: state === 'running' ? null : (problem ?? null), esp: esp ?? null },
       sas: sas.map(sa => ({
         ...sa,
@@ -157,7 +168,7 @@ export class Attachments {
     const live = this.#live()
     if (!value.initiate || live === undefined || live.state(id) === 'up') return
     try {
-      await live.dial(id)
+      await live.comesUp(id)
     } catch (error) {
       if (!(error instanceof IpsecError)) throw error
       throw new ServiceError('failed', `${name} is enabled, but does not come up: ${error.message}`)
@@ -180,10 +191,14 @@ export class Attachments {
     return [...controllers.filter(id => all.includes(id)), ...all.filter(id => !controllers.includes(id))]
   }
 
-  #describe({ id, name, value }: Named): AttachmentEntry {
+  async #reports(id?: string): Promise<Reports> {
+    return (await this.#live()?.reports(id)) ?? []
+  }
+
+  #describe({ id, name, value }: Named, reports: Reports): AttachmentEntry {
     const live = this.#live()
     const carrier = live?.carrier(id)
-    const problem = live?.problem(id)
+    const problem = carrier ? undefined : latestProblem(id, reports)
     const { localId = null, remoteId = null } = identitiesOf(this.#home.mesh.value.name, value)
     return {
       name,
@@ -195,7 +210,7 @@ export class Attachments {
         ? {
             at: new Date(problem.at).toISOString(),
             text: problem.text,
-            controller: this.#home.config.controller,
+            controller: this.#nameOf(problem.controller),
           }
         : null,
       remote: value.remote === '%any' ? 'any' : value.remote,
@@ -320,6 +335,15 @@ export class Attachments {
     })
     return [...new Set(ids)]
   }
+}
+
+type Reports = Awaited<ReturnType<AttachmentsLive['reports']>>
+
+function latestProblem(id: string, reports: Reports) {
+  const all = reports.flatMap(({ controller, report: { problems } }) =>
+    problems[id] ? [{ ...problems[id], controller }] : [],
+  )
+  return all.sort((a, b) => b.at - a.at).at(0)
 }
 
 /** Lists that are the caller's own. */

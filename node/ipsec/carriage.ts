@@ -6,9 +6,10 @@ import type { AttachmentValue, ControllerId } from '../../state/kinds.ts'
 import type { EventLog } from '../events.ts'
 import type { Home } from '../home.ts'
 import { carrierOf, Dialling, Surpluses, type Terminator } from './election.ts'
-import type { IkeSa, IpsecEngine, Tunnel } from './engine.ts'
+import { type IpsecEngine, IpsecError, type Tunnel } from './engine.ts'
 import type { AttachmentProblem, AttachmentState, AttachmentsLive } from './live.ts'
 import { NoEngine } from './no-engine.ts'
+import { type Report, readReport, reportQuestion } from './report.ts'
 import { StrongSwan } from './strongswan/strongswan.ts'
 import { electiveOf, type IkeCredentials, tunnelOf } from './tunnel.ts'
 
@@ -29,6 +30,8 @@ export interface CarriageInit {
   /** The other controllers within reach. */
   others: () => Iterable<PresentTerminator>
   isDraining: () => boolean
+  /** Asks another controller; undefined when it does not answer. */
+  ask: (controller: ControllerId, about: string) => Promise<string | undefined>
   /** Monotonic ms, and ms since 1970. */
   now?: () => number
   wallClock?: () => number
@@ -36,6 +39,10 @@ export interface CarriageInit {
 
 /** ms between two looks at what follows from time alone. */
 const LOOK_MS = 1000
+/** Problems and SAs in one report. */
+const MAX_PROBLEMS = 256
+const MAX_SAS = 16
+const COMES_UP_LOOK_MS = 50
 /** ms that an operator waits for a tunnel to come up. */
 const DIAL_MS = 20_000
 /** A word about a site that keeps several controllers connected comes this often at most, ms. */
@@ -131,19 +138,42 @@ export class Carriage implements AttachmentsLive {
     return value.initiate && this.#present().some(({ ipsec }) => ipsec) ? 'connecting' : 'down'
   }
 
-  problem(id: string): AttachmentProblem | undefined {
-    return this.#problems.get(id)
+  /** What this controller answers to others, and to its own operator. */
+  async report(id: string | undefined): Promise<Report> {
+    const sas = id === undefined ? [] : await this.#init.engine.sas().catch(() => [])
+    const problems = Object.fromEntries([...this.#problems].slice(0, MAX_PROBLEMS))
+    return { problems, sas: sas.filter(({ tunnel }) => tunnel === id).slice(0, MAX_SAS) }
   }
 
-  async sas(id: string): Promise<IkeSa[]> {
-    return (await this.#init.engine.sas()).filter(({ tunnel }) => tunnel === id)
+  async reports(id?: string): Promise<{ controller: ControllerId; report: Report }[]> {
+    const { home, ask } = this.#init
+    const others = this.#present().filter(each => each.ipsec && each.id !== home.id)
+    const told = await Promise.all(
+      others.map(async ({ id: controller }) => {
+        const text = await ask(controller, reportQuestion(id))
+        const report = text === undefined ? undefined : readReport(text)
+        return report ? [{ controller, report }] : []
+      }),
+    )
+    return [{ controller: home.id, report: await this.report(id) }, ...told.flat()]
   }
 
-  async dial(id: string): Promise<void> {
+  async comesUp(id: string): Promise<void> {
+    const until = this.#now() + DIAL_MS
     this.review()
-    if (this.carrierOf(id) !== undefined) return
-    await this.#apply()
-    await this.#init.engine.initiate(id, DIAL_MS)
+    while (this.carrierOf(id) === undefined) {
+      const { engine } = this
+      if (engine.state === 'off' && !this.#hasOthers())
+        throw new IpsecError(engine.problem ?? 'no IKE daemon')
+      if (this.#now() >= until) throw new IpsecError(await this.#whyDown(id))
+      await new Promise(resolve => setTimeout(resolve, COMES_UP_LOOK_MS))
+    }
+  }
+
+  async #whyDown(id: string): Promise<string> {
+    const told = (await this.reports()).flatMap(({ report }) => report.problems[id] ?? [])
+    const [latest] = told.sort((a, b) => b.at - a.at)
+    return latest?.text ?? this.engine.problem ?? `no controller has it up after ${DIAL_MS / 1000} s`
   }
 
   // --- What happens

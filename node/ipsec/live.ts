@@ -1,6 +1,7 @@
 // How attachments stand now, as the running controller knows it.
 import type { ControllerId } from '../../state/kinds.ts'
-import type { EngineState, IkeSa } from './engine.ts'
+import type { EngineState } from './engine.ts'
+import type { Report } from './report.ts'
 
 export type AttachmentState =
   /** Packets pass, by this or another controller. */
@@ -28,10 +29,11 @@ export interface AttachmentsLive {
   /** Where it is up, for everyone in reach; `since` in ms since 1970. */
   carrier(id: string): { readonly controller: ControllerId; readonly since: number } | undefined
   state(id: string): AttachmentState
-  /** What went wrong here last; undefined once it is up. */
-  problem(id: string): AttachmentProblem | undefined
-  /** Those of this controller. */
-  sas(id: string): Promise<IkeSa[]>
-  /** Dials now where this controller is to dial; resolves when it is up. @throws IpsecError in plain words */
-  dial(id: string): Promise<void>
+  /**
+   * What this controller, and the others that answer, say of problems and of the SAs of one attachment. A problem is forgotten once the
+   * attachment is up there.
+   */
+  reports(id?: string): Promise<{ readonly controller: ControllerId; readonly report: Report }[]>
+  /** Resolves when it is up, dialled by whichever controller is to dial. @throws IpsecError in plain words */
+  comesUp(id: string): Promise<void>
 }

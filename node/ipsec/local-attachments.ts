@@ -32,6 +32,11 @@ export class LocalAttachments implements AttachmentService {
     this.#all = new Attachments(init.home, init.live)
   }
 
+  /** For `status`: nobody else is asked. */
+  standings(): Pick<AttachmentEntry, 'name' | 'controller' | 'state' | 'since'>[] {
+    return this.#all.standings()
+  }
+
   async attachments(): Promise<AttachmentEntry[]> {
     return this.#all.list()
   }
