@@ -133,6 +133,7 @@ export class MeshCore implements TransportHandler {
 
   connected(id: ControllerId): void {
     const now = this.#init.now()
+    this.presence.connecting(id)
     this.#peers.set(id, new ChannelState(now))
     this.#heartbeat(id, now)
     this.#replication.connected(id)

@@ -74,6 +74,8 @@ export class Presence {
   #outbox: PresenceUpdate[] = []
   /** Which process of a controller is at the other end of its channel, by its boot. */
   readonly #alive = new Map<ControllerId, number>()
+  /** Back within reach, but not yet heard: what they told before may be of a process that is gone. */
+  readonly #doubted = new Set<ControllerId>()
   #pendingFacts = true
   #pendingLinks = false
 
@@ -253,17 +255,25 @@ export class Presence {
    */
   heard(controller: ControllerId, boot: number, version: number): void {
     this.#alive.set(controller, boot)
+    const isBack = this.#doubted.delete(controller)
     const told = this.#told.get(controller)
-    if (told?.boot === boot && told.version >= version) return
-    this.#wanted.add(controller)
-    if (told === undefined || told.boot === boot) return
-    this.#forget(told)
+    const isCurrent = told?.boot === boot
+    if (!isCurrent || told.version < version) this.#wanted.add(controller)
+    if (told !== undefined && !isCurrent) this.#forget(told)
+    else if (!isBack) return
     this.onChange()
+    this.recheck()
+  }
+
+  /** A channel to a controller opens, which is about to say at which version its presence is. */
+  connecting(controller: ControllerId): void {
+    if (!this.isLiving(controller)) this.#doubted.add(controller)
   }
 
   /** The channel to a controller closed. */
   parted(controller: ControllerId): void {
     this.#alive.delete(controller)
+    this.#doubted.delete(controller)
   }
 
   /** Whether `takeWanted` has something. */
@@ -330,7 +340,8 @@ export class Presence {
   /** Admitted and within reach, or this controller itself. */
   isLiving(controller: ControllerId): boolean {
     const { id, isAdmitted, isReachable } = this.#init
-    return controller === id || (isAdmitted(controller) && isReachable(controller))
+    if (controller === id) return true
+    return isAdmitted(controller) && isReachable(controller) && !this.#doubted.has(controller)
   }
 
   /** What living controllers told, this one among them. */

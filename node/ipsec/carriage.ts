@@ -39,6 +39,8 @@ export interface CarriageInit {
 
 /** ms between two looks at what follows from time alone. */
 const LOOK_MS = 1000
+/** ms for which a controller that has just started waits to hear from the others, one of which may carry what it would dial. */
+const LISTEN_MS = 5000
 /** Problems and SAs in one report. */
 const MAX_PROBLEMS = 256
 const MAX_SAS = 16
@@ -79,12 +81,15 @@ export class Carriage implements AttachmentsLive {
   /** What the daemon was told last, without secrets, to see changes. */
   #told = ''
   #started = false
+  #settled = false
+  readonly #begunAt: number
   #stopped = false
   #timer: NodeJS.Timeout | undefined
 
   constructor(init: CarriageInit) {
     this.#init = init
     this.#dialling = new Dialling(init.home.id)
+    this.#begunAt = this.#now()
     const { engine } = init
     engine.onState = () => this.#engineChanged()
     engine.onUp = id => this.#cameUp(id)
@@ -264,12 +269,17 @@ export class Carriage implements AttachmentsLive {
     const present = this.#present()
     const now = this.#now()
     const own = credentials()
+    const isSettled = this.#isSettled(now)
     const tunnels: Tunnel[] = []
     for (const [id, { value }] of enabled) {
       // A controller that drains takes nobody new.
       if (isDraining() && !this.#up.has(id)) continue
-      const { dial } = this.#dialling.decide(electiveOf(id, value), this.#terminators(id, present), now)
-      const tunnel = tunnelOf(home, own, id, value, dial)
+      const { dial: isElected } = this.#dialling.decide(
+        electiveOf(id, value),
+        this.#terminators(id, present),
+        now,
+      )
+      const tunnel = tunnelOf(home, own, id, value, isElected && isSettled)
       if (tunnel) tunnels.push(tunnel)
       else
         this.#wentWrong(id, 'its secret cannot be opened here: it was sealed by another mesh; give it again')
@@ -305,6 +315,14 @@ export class Carriage implements AttachmentsLive {
   #hasOthers(): boolean {
     const { home } = this.#init
     return this.#present().some(({ id, ipsec, draining }) => id !== home.id && ipsec && !draining)
+  }
+
+  /** Every other controller was heard of, or there was time to. */
+  #isSettled(now: number): boolean {
+    const { home, others } = this.#init
+    this.#settled ||= now >= this.#begunAt + LISTEN_MS
+    this.#settled ||= [...others()].length >= home.views.controllers().length - 1
+    return this.#settled
   }
 
   #end(id: string): void {

@@ -9,6 +9,8 @@ import {
   encodeFrame,
   encodeStatement,
   type Frame,
+  MAX_ANSWER,
+  MAX_ATTACHMENTS,
   MAX_FAILING,
   MAX_PARTS,
   PART_SESSIONS,
@@ -71,6 +73,8 @@ const frames: fc.Arbitrary<Frame> = fc.oneof(
   record({ type: fc.constant('records' as const), records }),
   record({ type: fc.constant('stored' as const), incarnation, ranges }),
   record({ type: fc.constant('link' as const), payload: bytes(4096) }),
+  record({ type: fc.constant('ask' as const), number: count, about: shortText }),
+  record({ type: fc.constant('told' as const), number: count, text: fc.string() }),
   record({
     type: fc.constant('signed' as const),
     author: controller,
@@ -159,7 +163,7 @@ test('types that are not there, and those of every object, are unknown', () => {
     assert.equal(decodeStatement(encode([type, {}])), undefined)
   }
 })
-const FACTS = ['1', 0, false, false, '00'.repeat(32), 0, true, []] as const
+const FACTS = ['1', 0, false, false, '00'.repeat(32), 0, true, [], true, []] as const
 const update = (change: Record<string, unknown>) =>
   decodeStatement(
     encode([
@@ -206,9 +210,23 @@ test('everything has a limit', () => {
   assert.equal(update({ base: 2, version: 1 }), undefined)
   assert.equal(update({ base: 1, version: 2, parts: 2 }), undefined)
   assert.equal(update({ facts: ['x'.repeat(81), ...FACTS.slice(1)] }), undefined)
-  const failing = (length: number) => update({ facts: [...FACTS.slice(0, -1), Array(length).fill('x')] })
+  const failing = (length: number) =>
+    update({ facts: [...FACTS.slice(0, 7), Array(length).fill('x'), ...FACTS.slice(8)] })
   assert.ok(failing(MAX_FAILING))
   assert.equal(failing(MAX_FAILING + 1), undefined)
+  const attached = (...all: unknown[]) => update({ facts: [...FACTS.slice(0, 9), all] })
+  const one = ['0'.repeat(16), 1, false]
+  assert.ok(attached(...Array(MAX_ATTACHMENTS).fill(one)))
+  assert.equal(attached(...Array(MAX_ATTACHMENTS + 1).fill(one)), undefined)
+  for (const bad of [
+    ['x', 1, false],
+    ['0'.repeat(16), -1, false],
+    ['0'.repeat(16), 1],
+  ])
+    assert.equal(attached(bad), undefined)
+  assert.equal(decodeFrame(encode(['ask', { number: 1, about: 'x'.repeat(81) }])), undefined)
+  assert.ok(decodeFrame(encode(['told', { number: 1, text: 'x'.repeat(MAX_ANSWER) }])))
+  assert.equal(decodeFrame(encode(['told', { number: 1, text: 'x'.repeat(MAX_ANSWER + 1) }])), undefined)
   assert.equal(update({ links: null }), undefined)
   assert.ok(update({ base: 1, version: 2, links: null }))
   assert.equal(update({ links: [['0'.repeat(20), true, -1, 0]] }), undefined)

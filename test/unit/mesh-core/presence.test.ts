@@ -334,3 +334,45 @@ test('nobody speaks for this controller but itself', () => {
   assert.equal(at(a, DB), undefined)
   assert.equal(at(a, WEB), a.id)
 })
+
+test('what a controller told before it was out of reach counts again once it is heard to be the same process', () => {
+  const [a, b] = [seat(0), seat(1)]
+  a.presence.sessionUp(WEB, 'x')
+  tellAll(a, b)
+  b.unreachable.add(a.id)
+  assert.equal(at(b, WEB), undefined)
+  b.presence.connecting(a.id)
+  b.unreachable.delete(a.id)
+  // It may have started anew, and know nothing of it.
+  assert.equal(at(b, WEB), undefined)
+  const before = b.changes
+  heartbeat(a, b)
+  assert.equal(at(b, WEB), a.id)
+  assert.ok(b.changes > before)
+
+  b.unreachable.add(a.id)
+  b.presence.connecting(a.id)
+  b.unreachable.delete(a.id)
+  heartbeat(seat(0, START + 1), b)
+  assert.equal(at(b, WEB), undefined)
+})
+
+test('a channel beside a link that is up casts no doubt', () => {
+  const [a, b] = [seat(0), seat(1)]
+  a.presence.sessionUp(WEB, 'x')
+  tellAll(a, b)
+  b.presence.connecting(a.id)
+  assert.equal(at(b, WEB), a.id)
+})
+
+test('attachments are told with all else', () => {
+  const [a, b] = [seat(0), seat(1)]
+  tellAll(a, b)
+  const before = b.changes
+  a.attachments = [{ id: '00000000000000aa', since: START, several: true }]
+  a.presence.refresh()
+  tell(a, b)
+  assert.deepEqual(b.presence.of(a.id)?.facts.attachments, a.attachments)
+  assert.equal(b.presence.of(a.id)?.facts.ipsec, true)
+  assert.ok(b.changes > before)
+})
