@@ -87,7 +87,11 @@ export class Beyond {
       const { subnet, value } = home.mesh
       const overlay = { subnet, subnet6: value.subnet6 }
       const kernel = routes.kernel()
-      const attached = { ...kernel.attached, device: this.#init.device(), source: home.controller.address }
+      const attached = {
+        prefixes: kernel.attached,
+        device: this.#init.device(),
+        source: home.controller.address,
+      }
       this.#gateway.update({ tunName: network.tun.name, ...overlay, ...kernel, attached })
     }
     this.#probes = routes.probes()
@@ -112,6 +116,11 @@ export class Beyond {
     this.#watch.look(now, vias)
     this.#review()
     return now + LOOK_MS
+  }
+
+  /** Resolves when the kernel is as the routes want it. */
+  settled(): Promise<void> {
+    return this.#gateway?.settled() ?? Promise.resolve()
   }
 
   async stop(): Promise<void> {

@@ -363,6 +363,10 @@ export class Controller {
         credentials: () => this.#certificates.ike(),
         others: () => this.#mesh?.terminating() ?? [],
         isDraining: () => this.#draining,
+        ready: async () => {
+          this.#beyond?.routesChanged()
+          await this.#beyond?.settled()
+        },
         ask: (controller, about) =>
           this.#mesh?.core.inquiries.ask(controller, about) ?? Promise.resolve(undefined),
       },

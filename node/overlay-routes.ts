@@ -35,8 +35,8 @@ export interface KernelReach {
   readonly kernelRoutes: readonly Cidr[]
   readonly forwarded: readonly Cidr[]
   readonly masqueraded: readonly Cidr[]
-  /** Remote subnets of attachments that this controller carries, and of those that are up here. */
-  readonly attached: { readonly carried: readonly Cidr[]; readonly up: readonly Cidr[] }
+  /** Remote subnets of attachments that are up here. */
+  readonly attached: readonly Cidr[]
   /** Addresses that controllers are dialled at. */
   readonly underlay: readonly OverlayAddress[]
 }
@@ -190,10 +190,8 @@ export class OverlayRoutes {
   kernel(): KernelReach {
     const { views, id: self } = this.#home
     const routes = views.prefixes().filter(({ source }) => source !== 'address')
-    const attached = routes.filter(
-      ({ via }) => via.kind === 'attachment' && this.#where.carrier(via.id) === self,
-    )
-    const up = routes.filter(({ via }) => via.kind === 'attachment' && this.#where.isUpHere(via.id))
+    // Also while another controller carries it: packets may still be on their way here.
+    const attached = routes.filter(({ via }) => via.kind === 'attachment' && this.#where.isUpHere(via.id))
     const own = routes.filter(({ via }) => isAt(via, self))
     const isMasqueraded = ({ via, nat }: RouteEntry) => via.kind === 'internet' || nat === true
     const names = new Set([...own, ...attached].map(({ cidr }) => formatCidr(cidr)))
@@ -201,7 +199,7 @@ export class OverlayRoutes {
       kernelRoutes: this.beyond().filter(cidr => !names.has(formatCidr(cidr))),
       forwarded: own.filter(route => !isMasqueraded(route)).map(({ cidr }) => cidr),
       masqueraded: own.filter(isMasqueraded).map(({ cidr }) => cidr),
-      attached: { carried: attached.map(({ cidr }) => cidr), up: up.map(({ cidr }) => cidr) },
+      attached: attached.map(({ cidr }) => cidr),
       underlay: views
         .controllers()
         .filter(({ id }) => id !== self)

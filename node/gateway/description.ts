@@ -23,9 +23,8 @@ export interface GatewayDescription {
    */
   readonly forwarded: readonly Cidr[]
   /**
-   * Remote subnets of attachments: those that this kernel sends to their sites, and those that are up here, from which packets may
-   * come, though another controller may carry them. They pass by IPsec or not at all. `device` is the interface that ESP is done behind;
-   * undefined where the kernel does ESP itself.
+   * Remote subnets of attachments that are up here. Packets to and from them pass by IPsec or not at all. `device` is the interface
+   * that ESP is done behind; undefined where the kernel does ESP itself.
    */
   readonly attached?: AttachedSites
   /**
@@ -44,8 +43,7 @@ export interface GatewayDescription {
 }
 
 export interface AttachedSites {
-  readonly carried: readonly Cidr[]
-  readonly up: readonly Cidr[]
+  readonly prefixes: readonly Cidr[]
   readonly device: string | undefined
   /** What this machine's own packets come from: its overlay address, in text. */
   readonly source: string

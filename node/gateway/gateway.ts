@@ -50,6 +50,9 @@ export class Gateway implements GatewayHandle {
   #wanted: GatewayDescription | undefined
   /** `#wanted` as text, and the ruleset that is in force: to see changes. */
   #wantedText = ''
+  /** The description of the latest turn, as text, and who waits for the next. */
+  #madeText = ''
+  readonly #waiting: (() => void)[] = []
   #rulesText = ''
   #wasOff = false
   /** Chains of others when forwarding was switched on, or when this one came; see `Chains`. */
@@ -104,10 +107,17 @@ export class Gateway implements GatewayHandle {
     this.#schedule(this.#grainMs)
   }
 
+  /** Resolves when what was described last is in force, or cannot be. */
+  settled(): Promise<void> {
+    if (this.#stopping || this.#wantedText === this.#madeText) return Promise.resolve()
+    return new Promise(resolve => this.#waiting.push(resolve))
+  }
+
   /** Undoes everything. */
   async stop(): Promise<void> {
     if (this.#stopping) return this.#turn
     this.#stopping = true
+    for (const resolve of this.#waiting.splice(0)) resolve()
     clearTimeout(this.#timer)
     this.#turn = this.#turn.then(() => this.#undo())
     await this.#turn
@@ -138,6 +148,8 @@ export class Gateway implements GatewayHandle {
       problems.unshift(`this controller is no gateway between the overlay and its networks: ${reason}`)
     }
     this.#tell(problems)
+    this.#madeText = text
+    if (text === this.#wantedText) for (const resolve of this.#waiting.splice(0)) resolve()
     this.#lastTurn = performance.now()
     this.#busy = false
     this.#schedule(text === this.#wantedText ? this.#lookMs : this.#grainMs)

@@ -54,7 +54,7 @@ export function changeRoutes(description: GatewayDescription, present: readonly 
   const foreign = present.filter(route => !devices.includes(route.device))
   const problems: string[] = []
   const wanted = new Map<string, { cidr: Cidr; device: string }>()
-  for (const cidr of attached?.device === undefined ? [] : attached.carried) {
+  for (const cidr of attached?.device === undefined ? [] : attached.prefixes) {
     const text = formatCidr(cidr)
     const problem = whyNot(cidr, foreign, underlay)
     if (problem === undefined) wanted.set(text, { cidr, device: attached!.device! })

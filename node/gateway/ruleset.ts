@@ -32,7 +32,7 @@ export function rulesetOf(table: string, description: GatewayDescription, wasOff
     ...set('overlay', [formatCidr(subnet)]),
     ...set('forwarded', reach.forwarded.map(formatRange)),
     ...set('masqueraded', reach.masqueraded.map(formatRange)),
-    ...(attached?.sets ?? []),
+    ...(attached?.set ?? []),
     ...(forwards ? [`chain ${FORWARDS_MARK} { }`] : []),
     ...(wasOff ? [`chain ${WAS_OFF_MARK} { }`] : []),
     // The machine's other addresses are closed like its other networks.
@@ -57,7 +57,7 @@ export function rulesetOf(table: string, description: GatewayDescription, wasOff
       ? []
       : chain('postrouting', 'type nat hook postrouting priority srcnat', [
           `oifname ${tun} accept`,
-          ...(attached === undefined ? [] : ['ip daddr @attached accept']),
+          ...(attached === undefined ? [] : ['ip daddr @sites accept']),
           // Before Linux 5.7 the first does not match here; the second does without.
           `iifname ${tun} ip daddr @masqueraded masquerade`,
           'ip saddr @overlay ip daddr @masqueraded masquerade',
@@ -73,31 +73,28 @@ export function removalOf(table: string): string {
 }
 
 interface Attached {
-  readonly sets: string[]
+  readonly set: string[]
   /** Nothing from a site comes in, and nothing to it goes out, in clear or under another site's addresses. */
   sealing(tun: string): string[]
   passing(tun: string): string[]
 }
 
 function attachedOf({ attached }: GatewayDescription): Attached | undefined {
-  if (attached === undefined || attached.up.length + attached.carried.length === 0) return undefined
+  if (attached === undefined || attached.prefixes.length === 0) return undefined
   const { device } = attached
   const [from, notFrom] =
     device === undefined ? ['meta ipsec exists', 'meta ipsec missing'] : matches('iifname', device)
   const [to, notTo] =
     device === undefined ? ['rt ipsec exists', 'rt ipsec missing'] : matches('oifname', device)
   return {
-    sets: [
-      ...set('attached', merged(attached.carried).map(formatCidr)),
-      ...set('sites', merged([...attached.up, ...attached.carried]).map(formatCidr)),
-    ],
+    set: set('sites', merged(attached.prefixes).map(formatCidr)),
     sealing: tun => [
       `oifname ${tun} ip saddr @sites ${notFrom} counter drop`,
       `oifname ${tun} ${from} ip saddr != @sites counter drop`,
-      `iifname ${tun} ip daddr @attached ${notTo} counter drop`,
+      `iifname ${tun} ip daddr @sites ${notTo} counter drop`,
     ],
     passing: tun => [
-      `iifname ${tun} ip daddr @attached ${to} accept`,
+      `iifname ${tun} ip daddr @sites ${to} accept`,
       `oifname ${tun} ip saddr @sites ${from} accept`,
     ],
   }

@@ -30,6 +30,8 @@ export interface CarriageInit {
   /** The other controllers within reach. */
   others: () => Iterable<PresentTerminator>
   isDraining: () => boolean
+  /** Resolves when the kernel sends packets to the sites that are up here. */
+  ready: () => Promise<void>
   /** Asks another controller; undefined when it does not answer. */
   ask: (controller: ControllerId, about: string) => Promise<string | undefined>
   /** Monotonic ms, and ms since 1970. */
@@ -72,6 +74,8 @@ export class Carriage implements AttachmentsLive {
   readonly #init: CarriageInit
   readonly #dialling: Dialling
   readonly #surpluses = new Surpluses()
+  /** Installed here, though the kernel may not send packets there yet. */
+  readonly #installed = new Set<string>()
   /** Up here, since when: ms since 1970. */
   readonly #up = new Map<string, number>()
   readonly #known = new Map<string, Known>()
@@ -128,7 +132,7 @@ export class Carriage implements AttachmentsLive {
   }
 
   isUpHere(id: string): boolean {
-    return this.#up.has(id)
+    return this.#installed.has(id)
   }
 
   get engine(): AttachmentsLive['engine'] {
@@ -372,18 +376,27 @@ export class Carriage implements AttachmentsLive {
   }
 
   #engineChanged(): void {
-    if (this.#init.engine.state !== 'running') this.#up.clear()
+    if (this.#init.engine.state !== 'running') {
+      this.#installed.clear()
+      this.#up.clear()
+    }
     this.#changedHere()
   }
 
   #cameUp(id: string): void {
-    this.#up.set(id, this.#wallClock())
-    this.#surpluses.cameUp(id, this.#now())
-    this.#problems.delete(id)
-    this.#changedHere()
+    this.#installed.add(id)
+    // Nobody sends packets here before the kernel knows where they go.
+    void this.#init.ready().then(() => {
+      if (!this.#installed.has(id) || this.#up.has(id)) return
+      this.#up.set(id, this.#wallClock())
+      this.#surpluses.cameUp(id, this.#now())
+      this.#problems.delete(id)
+      this.#changedHere()
+    })
   }
 
   #wentDown(id: string): void {
+    this.#installed.delete(id)
     if (this.#up.delete(id)) this.#changedHere()
   }
 

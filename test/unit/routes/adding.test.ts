@@ -34,7 +34,12 @@ const REFUSED: [what: string, request: AddRoute, code: string, reason: RegExp][]
   ['a revoked client', { cidr: '192.168.5.0/24', via: 'client:gone' }, 'refused', /was revoked/],
   ['an unknown controller', { cidr: '192.168.5.0/24', via: 'controller:beta' }, 'not-found', /no controller/],
   ['an unknown exit', { cidr: '0.0.0.0/0', via: 'internet:beta' }, 'not-found', /no controller/],
-  ['an attachment', { cidr: '192.168.5.0/24', via: 'attachment:x' }, 'refused', /not offered/],
+  [
+    'an unknown attachment',
+    { cidr: '192.168.5.0/24', via: 'attachment:x' },
+    'not-found',
+    /no attachment is named/,
+  ],
   ['no via', { cidr: '192.168.5.0/24', via: 'site' }, 'invalid', /nothing to route through/],
   ['NAT at a client', { cidr: '192.168.5.0/24', ...SITE, nat: true }, 'invalid', /--nat is for controllers/],
   ['no NAT to the Internet', { cidr: '0.0.0.0/0', via: 'internet', nat: false }, 'invalid', /always/],

@@ -1,0 +1,234 @@
+// Attachments as an operator handles them, without a controller that runs: everything that can be wrong is refused with a reason.
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { withSecret } from '../../../node/ipsec/export.ts'
+import type { AddAttachment, ChangeAttachment } from '../../../node/service-ipsec.ts'
+import type { AttachmentValue } from '../../../state/kinds.ts'
+import { newMesh, withService } from '../controller/home.ts'
+
+const SECRET = 'a pre-shared key that nobody guesses'
+const base64 = (text: string) => Buffer.from(text).toString('base64')
+
+function request(change: Partial<AddAttachment> = {}): AddAttachment {
+  return {
+    name: 'paris',
+    remote: '198.51.100.7',
+    secret: base64(`${SECRET}\n`),
+    localSubnets: ['10.77.0.0/24'],
+    remoteSubnets: ['192.168.20.0/24'],
+    ...change,
+  }
+}
+
+const REFUSED: [what: string, change: Partial<AddAttachment>, code: string, reason: RegExp][] = [
+  ['the overlay as its address', { remote: '10.77.0.9' }, 'invalid', /in the overlay itself/],
+  ['no address', { remote: '198.51.100' }, 'invalid', /neither an address nor a host name/],
+  ['no host name', { remote: 'no host!' }, 'invalid', /neither an address nor a host name/],
+  ['nothing to dial', { remote: 'any', initiate: true }, 'invalid', /nothing to dial/],
+  ['no secret', { secret: undefined }, 'invalid', /--psk-file FILE, or --ca-file/],
+  ['an empty secret', { secret: base64('\n') }, 'invalid', /is empty/],
+  ['two lines', { secret: base64('one\ntwo\n') }, 'invalid', /one line/],
+  ['a secret without end', { secret: base64('x'.repeat(513)) }, 'invalid', /at most 512/],
+  ['both', { authority: 'x' }, 'invalid', /not by both/],
+  ['no certificate', { secret: undefined, authority: 'x' }, 'invalid', /no certificate in PEM/],
+  ['host bits there', { remoteSubnets: ['192.168.20.1/24'] }, 'invalid', /the prefix is 192\.168\.20\.0\/24/],
+  ['host bits here', { localSubnets: ['10.77.0.1/24'] }, 'invalid', /the prefix is 10\.77\.0\.0\/24/],
+  ['nothing there', { remoteSubnets: [] }, 'invalid', /--remote-ts names no prefix/],
+  ['nothing here', { localSubnets: [] }, 'invalid', /--local-ts names no prefix/],
+  ['the overlay there', { remoteSubnets: ['10.77.0.0/24'] }, 'invalid', /overlay's own subnet/],
+  ['everything there', { remoteSubnets: ['0.0.0.0/0'] }, 'invalid', /all traffic of every client/],
+  ['half of everything', { remoteSubnets: ['128.0.0.0/1'] }, 'invalid', /all traffic of every client/],
+  ['multicast', { remoteSubnets: ['239.0.0.0/8'] }, 'invalid', /multicast/],
+  ['one twice', { remoteSubnets: ['192.168.20.0/24', '192.168.20.0/24'] }, 'invalid', /twice/],
+  ['IPv6 there', { remoteSubnets: ['fd00:5::/64'] }, 'invalid', /IPv6/],
+  ['an identity with quotes', { remoteId: 'a"b' }, 'invalid', /--remote-id/],
+  ['an unknown algorithm', { ikeProposals: ['aes256-banana'] }, 'invalid', /"banana" is no algorithm/],
+  ['an unknown algorithm of ESP', { espProposals: ['rot13'] }, 'invalid', /--esp-proposal/],
+  ['lifetimes the wrong way', { childLifetimeSeconds: 7200, ikeLifetimeSeconds: 3600 }, 'invalid', /longer/],
+  ['an unknown controller', { controllers: ['beta'] }, 'not-found', /no controller is named beta/],
+]
+
+test('what is wrong is refused with a reason, and nothing is written', async t => {
+  const dataDir = await newMesh(t)
+  await withService(dataDir, async service => {
+    for (const [what, change, code, message] of REFUSED)
+      await assert.rejects(service.addAttachment(request(change)), { code, message }, what)
+    assert.deepEqual(await service.records('attachment'), [])
+  })
+})
+
+test('an attachment is kept with sound defaults, and its secret nowhere in clear', async t => {
+  const dataDir = await newMesh(t)
+  const added = await withService(dataDir, service =>
+    service.addAttachment(request({ controllers: ['alpha'] })),
+  )
+  assert.partialDeepStrictEqual(added, {
+    name: 'paris',
+    enabled: true,
+    remote: '198.51.100.7',
+    initiate: false,
+    authentication: 'psk',
+    localId: 'prod',
+    remoteId: 'paris',
+    ikeVersion: 2,
+    dpdSeconds: 10,
+    controllers: ['alpha'],
+    state: 'down',
+    notes: [],
+  })
+  await withService(dataDir, async service => {
+    const told = JSON.stringify([
+      await service.attachments(),
+      await service.attachment('paris'),
+      await service.records(),
+      await service.events(),
+      await service.exportAttachment('paris', 'strongswan'),
+      await service.exportAttachment('paris', 'sheet'),
+    ])
+    for (const text of [SECRET, base64(SECRET)]) assert.ok(!told.includes(text))
+  })
+  for (const entry of readdirSync(dataDir, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue
+    const bytes = readFileSync(join(entry.parentPath, entry.name))
+    for (const text of [SECRET, base64(SECRET)]) assert.ok(!bytes.includes(text), entry.name)
+  }
+})
+
+test('what comes of it is said', async t => {
+  const dataDir = await newMesh(t)
+  await withService(dataDir, async service => {
+    await service.addClient({ name: 'site', subnets: ['192.168.20.0/25'] })
+    const { notes = [] } = await service.addAttachment(
+      request({
+        secret: base64('short'),
+        ikeVersion: 1,
+        ikeProposals: ['3des-sha1-modp1024'],
+        remoteSubnets: ['192.168.20.0/24', '10.0.0.0/8'],
+      }),
+    )
+    const all = notes.join('\n')
+    for (const expected of [
+      /lies within 10\.0\.0\.0\/8 and stays/,
+      /overlaps 192\.168\.20\.0\/25/,
+      /3des, sha1, modp1024 can be broken/,
+      /IKE version 1/,
+      /is short/,
+    ])
+      assert.match(all, expected)
+  })
+})
+
+test('a name is given once, and a network belongs to one site', async t => {
+  const dataDir = await newMesh(t)
+  await withService(dataDir, async service => {
+    await service.addAttachment(request())
+    await assert.rejects(service.addAttachment(request({ remoteSubnets: ['192.168.30.0/24'] })), {
+      code: 'exists',
+    })
+    await assert.rejects(service.addAttachment(request({ name: 'berlin' })), {
+      code: 'refused',
+      message: /192\.168\.20\.0\/24 is at the site of attachment paris already/,
+    })
+    await service.addAttachment(request({ name: 'berlin', remoteSubnets: ['192.168.20.0/25'] }))
+    await assert.rejects(service.changeAttachment('berlin', { remoteSubnets: ['192.168.20.0/24'] }), {
+      code: 'refused',
+    })
+  })
+})
+
+test('a change changes what it names, and a new secret is another', async t => {
+  const dataDir = await newMesh(t)
+  await withService(dataDir, async service => {
+    await service.addAttachment(request({ dpdSeconds: 5 }))
+    const sealed = async () => {
+      const [{ value }] = await service.records('attachment')
+      return (value as AttachmentValue).authentication
+    }
+    const before = await sealed()
+    const change: ChangeAttachment = { remote: 'any', localSubnets: ['10.77.0.0/24', '172.16.0.0/16'] }
+    assert.partialDeepStrictEqual(await service.changeAttachment('paris', change), {
+      remote: 'any',
+      dpdSeconds: 5,
+      localSubnets: ['10.77.0.0/24', '172.16.0.0/16'],
+    })
+    assert.deepEqual(await sealed(), before)
+    await service.changeAttachment('paris', { secret: base64('another secret, as long as it takes') })
+    assert.notDeepEqual(await sealed(), before)
+    await assert.rejects(service.changeAttachment('paris', { initiate: true }), {
+      message: /nothing to dial/,
+    })
+    await assert.rejects(service.changeAttachment('lyon', {}), { code: 'not-found' })
+  })
+})
+
+test('down keeps it down until up; what was added through it goes with it', async t => {
+  const dataDir = await newMesh(t)
+  await withService(dataDir, async service => {
+    await service.addAttachment(request())
+    assert.equal((await service.attachmentDown('paris')).state, 'disabled')
+    const route = { cidr: '192.168.20.64/26', via: 'attachment:paris' }
+    assert.equal((await service.attachmentUp('paris')).enabled, true)
+    await service.addRoute(route)
+    await assert.rejects(service.addRoute({ ...route, cidr: '192.168.21.0/24' }), {
+      code: 'refused',
+      message: /not among the networks of paris/,
+    })
+    const routes = (await service.routes()).filter(({ via }) => via === 'attachment:paris')
+    assert.deepEqual(
+      routes.map(({ cidr, state, why }) => [cidr, state, why]),
+      [
+        ['192.168.20.0/24', 'down', 'no controller is running here'],
+        ['192.168.20.64/26', 'down', 'no controller is running here'],
+      ],
+    )
+    await service.removeAttachment('paris')
+    assert.deepEqual(await service.records('route'), [])
+    assert.deepEqual(await service.attachments(), [])
+    await assert.rejects(service.removeAttachment('paris'), { code: 'not-found' })
+  })
+})
+
+test('the export has what the other end needs, and a place for the secret', async t => {
+  const dataDir = await newMesh(t)
+  await withService(dataDir, async service => {
+    await service.addAttachment(request({ dpdSeconds: 2 }))
+    const { fileName, content } = await service.exportAttachment('paris', 'strongswan')
+    assert.equal(fileName, 'overmesh-paris.conf')
+    for (const line of [
+      /overmesh-paris-alpha \{/,
+      /remote_addrs = vpn\.example\.net\n/,
+      /local_ts = 192\.168\.20\.0\/24\n/,
+      /remote_ts = 10\.77\.0\.0\/24\n/,
+      /id = "paris"/,
+      /id = "prod"/,
+      /dpd_delay = 2s/,
+      /start_action = start/,
+      /secret = PUT-THE-PRE-SHARED-KEY-HERE/,
+      /retransmit_tries/,
+    ])
+      assert.match(content, line)
+    assert.match(withSecret(content, Buffer.from(SECRET)), new RegExp(`secret = 0s${base64(SECRET)}\n`))
+    const sheet = (await service.exportAttachment('paris', 'sheet')).content
+    for (const line of [
+      /vpn\.example\.net \(alpha\)/,
+      /UDP 500 and 4500/,
+      /192\.168\.20\.0\/24/,
+      /every 2 s/,
+    ])
+      assert.match(sheet, line)
+    // Whom a controller dials has nothing to dial.
+    await service.changeAttachment('paris', { initiate: true })
+    assert.match((await service.exportAttachment('paris', 'strongswan')).content, /start_action = none/)
+    // IKEv1 knows one pair of networks in each phase 2.
+    await service.changeAttachment('paris', {
+      ikeVersion: 1,
+      localSubnets: ['10.77.0.0/24', '172.16.0.0/16'],
+    })
+    assert.equal(
+      (await service.exportAttachment('paris', 'strongswan')).content.match(/local_ts/g)?.length,
+      2,
+    )
+  })
+})
