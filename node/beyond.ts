@@ -89,6 +89,7 @@ export class Beyond {
       const kernel = routes.kernel()
       const attached = {
         prefixes: kernel.attached,
+        expected: kernel.expected,
         device: this.#init.device(),
         source: home.controller.address,
       }

@@ -35,8 +35,9 @@ export interface KernelReach {
   readonly kernelRoutes: readonly Cidr[]
   readonly forwarded: readonly Cidr[]
   readonly masqueraded: readonly Cidr[]
-  /** Remote subnets of attachments that are up here. */
+  /** Remote subnets of attachments that are up here, and of all. */
   readonly attached: readonly Cidr[]
+  readonly expected: readonly Cidr[]
   /** Addresses that controllers are dialled at. */
   readonly underlay: readonly OverlayAddress[]
 }
@@ -191,7 +192,8 @@ export class OverlayRoutes {
     const { views, id: self } = this.#home
     const routes = views.prefixes().filter(({ source }) => source !== 'address')
     // Also while another controller carries it: packets may still be on their way here.
-    const attached = routes.filter(({ via }) => via.kind === 'attachment' && this.#where.isUpHere(via.id))
+    const sites = routes.filter(({ via }) => via.kind === 'attachment')
+    const attached = sites.filter(({ via }) => via.kind === 'attachment' && this.#where.isUpHere(via.id))
     const own = routes.filter(({ via }) => isAt(via, self))
     const isMasqueraded = ({ via, nat }: RouteEntry) => via.kind === 'internet' || nat === true
     const names = new Set([...own, ...attached].map(({ cidr }) => formatCidr(cidr)))
@@ -200,6 +202,7 @@ export class OverlayRoutes {
       forwarded: own.filter(route => !isMasqueraded(route)).map(({ cidr }) => cidr),
       masqueraded: own.filter(isMasqueraded).map(({ cidr }) => cidr),
       attached: attached.map(({ cidr }) => cidr),
+      expected: sites.map(({ cidr }) => cidr),
       underlay: views
         .controllers()
         .filter(({ id }) => id !== self)

@@ -132,9 +132,9 @@ function setCommand(ipsec: Command): void {
       .command('set')
       .description('change an attachment; what is not named stays')
       .argument('<name>', 'attachment')
-      .option('--remote <address>', 'address or host name of its device; any: it dials in from anywhere')
-      .option('--no-initiate', 'the site dials'),
+      .option('--remote <address>', 'address or host name of its device; any: it dials in from anywhere'),
   )
+    .option('--no-initiate', 'the site dials')
     .addHelpText('after', example('overmesh ipsec set paris --psk-file new.psk'))
     .action(async (name: string, _options: unknown, command: Command) => {
       const change = requestOf(command.opts<Options>())

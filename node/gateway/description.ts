@@ -23,8 +23,9 @@ export interface GatewayDescription {
    */
   readonly forwarded: readonly Cidr[]
   /**
-   * Remote subnets of attachments that are up here. Packets to and from them pass by IPsec or not at all. `device` is the interface
-   * that ESP is done behind; undefined where the kernel does ESP itself.
+   * Remote subnets of attachments that are up here: packets to and from them pass by IPsec or not at all. From those that are
+   * `expected` packets are taken as soon as an SA brings them. `device` is the interface that ESP is done behind; undefined where the
+   * kernel does ESP itself.
    */
   readonly attached?: AttachedSites
   /**
@@ -44,6 +45,8 @@ export interface GatewayDescription {
 
 export interface AttachedSites {
   readonly prefixes: readonly Cidr[]
+  /** All that may be up here, now or in a moment; it has those of `prefixes`, too. */
+  readonly expected: readonly Cidr[]
   readonly device: string | undefined
   /** What this machine's own packets come from: its overlay address, in text. */
   readonly source: string

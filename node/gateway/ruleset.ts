@@ -80,22 +80,25 @@ interface Attached {
 }
 
 function attachedOf({ attached }: GatewayDescription): Attached | undefined {
-  if (attached === undefined || attached.prefixes.length === 0) return undefined
+  if (attached === undefined || attached.expected.length === 0) return undefined
   const { device } = attached
   const [from, notFrom] =
     device === undefined ? ['meta ipsec exists', 'meta ipsec missing'] : matches('iifname', device)
   const [to, notTo] =
     device === undefined ? ['rt ipsec exists', 'rt ipsec missing'] : matches('oifname', device)
   return {
-    set: set('sites', merged(attached.prefixes).map(formatCidr)),
+    set: [
+      ...set('sites', merged(attached.prefixes).map(formatCidr)),
+      ...set('expected', merged(attached.expected).map(formatCidr)),
+    ],
     sealing: tun => [
       `oifname ${tun} ip saddr @sites ${notFrom} counter drop`,
-      `oifname ${tun} ${from} ip saddr != @sites counter drop`,
+      `oifname ${tun} ${from} ip saddr != @expected counter drop`,
       `iifname ${tun} ip daddr @sites ${notTo} counter drop`,
     ],
     passing: tun => [
       `iifname ${tun} ip daddr @sites ${to} accept`,
-      `oifname ${tun} ip saddr @sites ${from} accept`,
+      `oifname ${tun} ip saddr @expected ${from} accept`,
     ],
   }
 }

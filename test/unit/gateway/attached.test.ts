@@ -13,7 +13,13 @@ const describe = (attached: Partial<AttachedSites>, kernelRoutes: string[] = [])
   kernelRoutes: kernelRoutes.map(cidr),
   forwarded: [],
   masqueraded: [],
-  attached: { prefixes: [], device: 'ipsec0', source: '10.77.0.2', ...attached },
+  attached: {
+    prefixes: [],
+    expected: attached.prefixes ?? [],
+    device: 'ipsec0',
+    source: '10.77.0.2',
+    ...attached,
+  },
 })
 const PARIS = cidr('192.168.20.0/24')
 const route = (dst: string, dev: string, protocol = '172') => ({
@@ -73,13 +79,13 @@ test('packets to and from a site pass by IPsec or not at all; those checks come 
   }
   const sealing = [
     'oifname "overmesh0" ip saddr @sites iifname != "ipsec0" counter drop',
-    'oifname "overmesh0" iifname "ipsec0" ip saddr != @sites counter drop',
+    'oifname "overmesh0" iifname "ipsec0" ip saddr != @expected counter drop',
     'iifname "overmesh0" ip daddr @sites oifname != "ipsec0" counter drop',
   ].map(at)
   const accepting = [
     'ct direction reply ct state established,related accept',
     'iifname "overmesh0" ip daddr @sites oifname "ipsec0" accept',
-    'oifname "overmesh0" ip saddr @sites iifname "ipsec0" accept',
+    'oifname "overmesh0" ip saddr @expected iifname "ipsec0" accept',
   ].map(at)
   assert.ok(Math.max(...sealing) < Math.min(...accepting))
 })
@@ -88,6 +94,13 @@ test('where the kernel does ESP, the packet itself says whether it came or goes 
   const { text } = rules({ prefixes: [PARIS], device: undefined })
   assert.match(text, /oifname "overmesh0" ip saddr @sites meta ipsec missing counter drop/)
   assert.match(text, /iifname "overmesh0" ip daddr @sites rt ipsec exists accept/)
+})
+
+test('from a site that is not up yet, packets are taken, and none go there', () => {
+  const { text, forwards } = rules({ expected: [PARIS] })
+  assert.ok(forwards)
+  assert.match(text, /set sites \{\n\s+type ipv4_addr\n\s+flags interval\n\s+\}/)
+  assert.match(text, /set expected \{[^}]*elements = \{ 192\.168\.20\.0\/24 \}/)
 })
 
 test('networks that lie in others, and the same twice, are one', () => {

@@ -1,0 +1,129 @@
+// Commands about attachments: what they ask the controller for, and what they print.
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { fakeAttachment } from '../api/fake-attachment.ts'
+import { FakeService } from '../api/fake-service.ts'
+import { Served } from './run.ts'
+
+const SECRET = 'a pre-shared key that nobody guesses'
+
+test('ipsec add hands over what was said, with the secret from its file alone', async t => {
+  const directory = mkdtempSync(join(tmpdir(), 'overmesh-test-'))
+  t.after(() => rmSync(directory, { recursive: true }))
+  const file = join(directory, 'psk')
+  writeFileSync(file, `${SECRET}\n`)
+  const service = new FakeService()
+  await using served = await Served.open(service)
+  const all = [
+    'ipsec',
+    'add',
+    'paris',
+    '--remote',
+    '198.51.100.7',
+    '--psk-file',
+    file,
+    '--remote-ts',
+    '192.168.20.0/24',
+  ]
+  const { code, stdout, stderr } = await served.run(...all)
+  assert.equal(code, 0, stderr)
+  assert.match(stdout, /^paris added.*2 of 3.*`overmesh ipsec export`/)
+  await served.run(
+    ...all.with(2, 'berlin'),
+    ...[
+      '--local-ts',
+      '10.77.0.0/16',
+      '--local-ts',
+      '192.168.20.0/24',
+      '--initiate',
+      '--controllers',
+      'alpha,beta',
+    ],
+    ...['--local-id', 'hub', '--remote-id', 'spoke', '--ike', '1', '--ike-proposal', 'aes256-sha256-ecp256'],
+    ...['--esp-proposal', 'aes256gcm16', '--dpd', '2', '--ike-lifetime', '7200', '--lifetime', '1800'],
+  )
+  const secret = Buffer.from(SECRET).toString('base64')
+  const common = { remote: '198.51.100.7', secret, remoteSubnets: ['192.168.20.0/24'] }
+  assert.deepEqual(service.calls, [
+    ['addAttachment', { ...common, name: 'paris', localSubnets: [(await service.status()).mesh.subnet] }],
+    [
+      'addAttachment',
+      {
+        ...common,
+        name: 'berlin',
+        localSubnets: ['10.77.0.0/16', '192.168.20.0/24'],
+        localId: 'hub',
+        remoteId: 'spoke',
+        ikeVersion: 1,
+        ikeProposals: ['aes256-sha256-ecp256'],
+        espProposals: ['aes256gcm16'],
+        dpdSeconds: 2,
+        ikeLifetimeSeconds: 7200,
+        childLifetimeSeconds: 1800,
+        initiate: true,
+        controllers: ['alpha', 'beta'],
+      },
+    ],
+  ])
+  const out = join(directory, 'site.conf')
+  const exported = await served.run('ipsec', 'export', 'paris', '--psk-file', file, '--out', out)
+  assert.equal(exported.code, 0, exported.stderr)
+  assert.equal(readFileSync(out, 'utf8'), `secret = 0s${secret}\n`)
+  assert.equal(statSync(out).mode & 0o777, 0o600)
+  const again = await served.run('ipsec', 'export', 'paris', '--out', out)
+  assert.equal(again.code, 1)
+  assert.match(again.stderr, /exists/)
+})
+
+test('wrong usage is told before anything is asked', async () => {
+  const service = new FakeService()
+  await using served = await Served.open(service)
+  const base = ['ipsec', 'add', 'paris', '--remote', '198.51.100.7']
+  for (const [args, words] of [
+    [base, /--remote-ts/],
+    [[...base, '--remote-ts', '192.168.20.0/24'], /--psk-file FILE or --ca-file/],
+    [[...base, '--remote-ts', '192.168.20.1/24'], /did you mean 192\.168\.20\.0\/24/],
+    [
+      [...base, '--remote-ts', '192.168.20.0/24', '--psk-file', '/nowhere'],
+      /cannot read the pre-shared key \(ENOENT\)/,
+    ],
+    [[...base, '--remote-ts', '192.168.20.0/24', '--psk-file', '/dev/null'], /it is empty/],
+    [[...base, '--ike', '3'], /--ike/],
+    [['ipsec', 'add', 'Paris!', '--remote', 'x'], /not a name/],
+    [['ipsec', 'set', 'paris'], /name what is to change/],
+    [['ipsec', 'export', 'paris', '--format', 'pdf'], /no format/],
+  ] as const) {
+    const { code, stderr } = await served.run(...args)
+    assert.equal(code, 2, stderr)
+    assert.match(stderr, words)
+  }
+  assert.deepEqual(service.calls, [])
+})
+
+test('list and show say in words how it stands', async () => {
+  const service = new FakeService()
+  const site = fakeAttachment({
+    name: 'paris',
+    remote: 'any',
+    localSubnets: ['10.77.0.0/16'],
+    remoteSubnets: ['192.168.20.0/24'],
+  })
+  const at = '2026-01-02T03:04:05.678Z'
+  service.sites.set('paris', {
+    ...site,
+    problem: { at, text: 'no answer from the peer', controller: 'beta' },
+  })
+  service.sites.set('berlin', { ...site, name: 'berlin', state: 'up', controller: 'beta', since: at })
+  await using served = await Served.open(service)
+  const { stdout } = await served.run('ipsec', 'list')
+  assert.match(stdout, /paris +any +192\.168\.20\.0\/24 +site .*down: no answer from the peer/)
+  assert.match(stdout, /berlin .*up on beta/)
+  const shown = await served.run('ipsec', 'show', 'paris')
+  assert.match(shown.stdout, /last problem +no answer from the peer \(.* seen by beta\)/)
+  assert.equal((await served.run('ipsec', 'show', 'lyon')).code, 1)
+  assert.match((await served.run('ipsec', 'down', 'paris')).stdout, /paris: disabled/)
+  assert.match((await served.run('ipsec', 'remove', 'paris')).stdout, /paris removed/)
+})
