@@ -28,6 +28,8 @@ invite() {
   say "invited ${request%.*}"
 }
 
+ask_config() { sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p" "$data/config.json"; }
+
 mesh_size() { overmesh controller list --json | node -e '
   let text = ""
   process.stdin.on("data", part => { text += part }).on("end", () => console.log(JSON.parse(text).length))'; }
@@ -39,7 +41,7 @@ hand_out() {
   if [ -f "$pack" ]; then return 0; fi
   if [ "$(mesh_size)" -lt "${OVERMESH_CONTROLLERS:-1}" ]; then return 0; fi
   rm -f "$packs/.$client"
-  if ! overmesh client show "$client" >/dev/null 2>&1; then overmesh client add "$client" --out "$packs/.$client"
+  if ! overmesh client show "$client" >/dev/null 2>&1; then overmesh client add "$client" --prefer "$(ask_config controller)" --out "$packs/.$client"
   else overmesh client pack "$client" --out "$packs/.$client" || overmesh client rekey "$client" --out "$packs/.$client"; fi
   mv "$packs/.$client" "$pack"
   say "wrote $pack"

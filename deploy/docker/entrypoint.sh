@@ -25,7 +25,9 @@ if [ "$(id -u)" = 0 ]; then
     chmod 0700 "$directory"
   done
   if [ -c /dev/net/tun ]; then chmod a+rw /dev/net/tun || say 'no access to /dev/net/tun'; fi
-  exec overmesh-as-user "$0" "$@"
+  exec overmesh-as-user tini -- "$0" "$@"
+elif [ $$ = 1 ]; then
+  exec tini -- "$0" "$@"
 fi
 
 if [ "${1:-up}" != up ]; then exec overmesh "$@"; fi
