@@ -4,11 +4,13 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   closeSync,
+  copyFileSync,
   cpSync,
   mkdirSync,
   mkdtempSync,
   openSync,
   readFileSync,
+  realpathSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -145,7 +147,7 @@ export class Engine {
       const bin = join(context, 'usr/local/bin')
       mkdirSync(bin, { recursive: true })
       mkdirSync(modules, { recursive: true })
-      cpSync(NODE, join(bin, 'node'), { dereference: true })
+      copyFileSync(realpathSync(NODE), join(bin, 'node'))
       const npm = (await run(['npm', 'root', '--global'])).trim()
       cpSync(join(npm, 'npm'), join(modules, 'npm'), { recursive: true, dereference: true })
       for (const each of ['npm', 'npx'])
