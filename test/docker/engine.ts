@@ -148,8 +148,9 @@ export class Engine {
       mkdirSync(bin, { recursive: true })
       mkdirSync(modules, { recursive: true })
       copyFileSync(realpathSync(NODE), join(bin, 'node'))
-      const npm = (await run(['npm', 'root', '--global'])).trim()
-      cpSync(join(npm, 'npm'), join(modules, 'npm'), { recursive: true, dereference: true })
+      // …/npm/bin/npm-cli.js; `npm run` says where.
+      const cli = realpathSync(process.env.npm_execpath ?? (await run(['sh', '-c', 'command -v npm'])).trim())
+      cpSync(dirname(dirname(cli)), join(modules, 'npm'), { recursive: true, dereference: true })
       for (const each of ['npm', 'npx'])
         symlinkSync(`../lib/node_modules/npm/bin/${each}-cli.js`, join(bin, each))
       const dockerfile = [
