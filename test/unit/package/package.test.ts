@@ -59,7 +59,7 @@ test('holds what runs, and nothing else of the checkout', context => {
   )
   assert.deepEqual(others, [
     ...['LICENSE', 'README.md', 'deploy/README.md', 'deploy/install.sh', 'deploy/overmesh.service'],
-    ...['node/cli/overmesh.js', 'package.json'],
+    ...['dist/package.json', 'node/cli/overmesh.js', 'package.json'],
   ])
   assert.ok(own.includes('dist/node/cli/main.js'))
   assert.ok(pack.size < MAX_SIZE, `${pack.size} bytes`)
@@ -75,7 +75,7 @@ test('founds a mesh, runs it, and carries a client', async () => {
   await once(socket, 'listening')
   const listen = `127.0.0.1:${socket.address().port}`
   socket.close()
-  const addresses = ['--listen', listen, '--mesh-listen', '127.0.0.1:0']
+  const addresses = ['--listen', listen, '--mesh-listen', listen]
   const made = await cli('init', '--name', 'packed', '--subnet', '10.77.0.0/16', ...addresses)
   assert.equal(made.code, 0, made.stderr)
   const controller = spawn(overmesh, ['up', '--no-tun'], { env, stdio: ['ignore', 'pipe', 'pipe'] })
