@@ -1,10 +1,14 @@
 // docker-compose.mesh.yml as the README has it, and what happens to containers after that.
 import assert from 'node:assert/strict'
+import { copyFileSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import type { Status } from '../../node/service.ts'
-import { attempt } from '../lab/command.ts'
+import { attempt, run } from '../lab/command.ts'
+import { NODE } from '../lab/controller.ts'
 import { until } from '../lab/lab.ts'
-import { Engine } from './engine.ts'
+import { Engine, TOP } from './engine.ts'
 
 const CONTROLLERS = ['eu', 'us', 'asia']
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
@@ -88,6 +92,39 @@ describe('the mesh of docker-compose.mesh.yml', () => {
       result.stderr,
       /is empty; set OVERMESH_MESH and OVERMESH_SUBNET to found a mesh, or OVERMESH_JOIN/,
     )
+  })
+
+  test('install.sh: once, again, with another version, and away', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'overmesh-install-'))
+    try {
+      await run(['npm', 'pack', '--silent', '--pack-destination', directory], { cwd: TOP, timeout: 200_000 })
+      copyFileSync(realpathSync(NODE), join(directory, 'node'))
+      const out = await engine.inDebian(
+        `mkdir /tmp/pack && cp /pack/* /tmp/pack && chmod +x /tmp/pack/node
+        install() { /deploy/install.sh --package /tmp/pack/overmesh-*.tgz --node /tmp/pack/node; }
+        install
+        overmesh init --name prod --subnet 10.77.0.0/16 --public 192.0.2.1 >/dev/null
+        first=$(readlink /opt/overmesh/current)
+        install
+        test "$(readlink /opt/overmesh/current)" = "$first" && echo same
+        cd /tmp/pack && mkdir app && tar -xzf overmesh-*.tgz -C app && touch app/package/newer && rm overmesh-*.tgz
+        tar -czf overmesh-next.tgz -C app package && cd /
+        install
+        test "$(readlink /opt/overmesh/current)" != "$first" && test -d /opt/overmesh/$first && echo other
+        test -L /etc/systemd/system/multi-user.target.wants/overmesh.service
+        overmesh --version
+        /deploy/install.sh --uninstall
+        ls /opt /usr/local/bin
+        test -f /var/lib/overmesh/config.json
+        /deploy/install.sh --uninstall --purge
+        test ! -e /var/lib/overmesh`,
+        { [join(TOP, 'deploy')]: '/deploy', [directory]: '/pack' },
+      )
+      assert.match(out, /\nsame\n.*\nother\n\d+\.\d+\.\d+\nremoved; its data stays/s)
+      assert.doesNotMatch(out, /^overmesh$/m)
+    } finally {
+      rmSync(directory, { recursive: true, force: true })
+    }
   })
 
   test('all are stopped and started: the same controllers, records and packs', async () => {

@@ -33,7 +33,7 @@ const DEBIAN = 'overmesh-test/debian'
 const NODE_IMAGE = 'overmesh-test/node'
 /** What Dockerfile names. */
 const BASE_IMAGES = ['debian:bookworm-slim', 'node:24-bookworm-slim']
-const TOP = join(import.meta.dirname, '../..')
+export const TOP = join(import.meta.dirname, '../..')
 const CERTIFICATES = '/etc/ssl/certs/ca-certificates.crt'
 
 /** There is no engine and none can be started; the message says what is missing. */
@@ -45,11 +45,15 @@ export class Engine {
   readonly env: NodeJS.ProcessEnv
   readonly #directory: string | undefined
   readonly #daemon: ChildProcess | undefined
+  /** An engine without a bridge fetches by the machine's own network. */
+  readonly #network: string[]
+  #debian = BASE_IMAGES[0]
 
   private constructor(env: NodeJS.ProcessEnv, directory?: string, daemon?: ChildProcess) {
     this.env = env
     this.#directory = directory
     this.#daemon = daemon
+    this.#network = daemon ? ['--network', 'host'] : []
   }
 
   /** @throws NoEngine */
@@ -101,6 +105,15 @@ export class Engine {
       await engine.close()
       throw new NoEngine(`${(error as Error).message}; dockerd said:\n${words}`)
     }
+  }
+
+  /** Runs commands in a new Debian that reaches the package registries; what is at `mounts` on this machine is there, too. */
+  async inDebian(script: string, mounts: Record<string, string>): Promise<string> {
+    const volumes = Object.entries(mounts).flatMap(([from, to]) => ['--volume', `${from}:${to}:ro`])
+    const argv = ['docker', 'run', '--rm', ...this.#network, ...volumes, this.#debian, 'sh', '-euc', script]
+    const { code, stdout, stderr } = await this.attempt(argv, 300_000)
+    if (code !== 0) throw new Error(`exit ${code}\n${stdout}${stderr}`)
+    return stdout
   }
 
   /** Builds what docker-compose.mesh.yml runs; returns how long that took, in seconds. */
@@ -161,6 +174,7 @@ export class Engine {
       ]
       writeFileSync(join(context, 'Dockerfile'), dockerfile.join('\n'))
       await this.#build(context, NODE_IMAGE)
+      this.#debian = DEBIAN
       return ['--build-arg', `BASE_IMAGE=${DEBIAN}`, '--build-arg', `NODE_IMAGE=${NODE_IMAGE}`]
     } finally {
       rmSync(directory, { recursive: true, force: true })
@@ -168,9 +182,7 @@ export class Engine {
   }
 
   async #build(context: string, image: string, ...args: string[]): Promise<void> {
-    // An engine without a bridge builds in the machine's own network.
-    const network = this.#daemon ? ['--network', 'host'] : []
-    const argv = ['docker', 'build', ...network, '--tag', image, ...args, context]
+    const argv = ['docker', 'build', ...this.#network, '--tag', image, ...args, context]
     const { code, stdout, stderr } = await this.attempt(argv, 600_000)
     if (code !== 0) throw new Error(`docker build ${image}:\n${`${stdout}${stderr}`.slice(-4000)}`)
   }
