@@ -23,12 +23,15 @@ invite() {
   if [ ! -f "$data/authority/root.key" ]; then
     overmesh authority import "$shared/root.pem" --passphrase-file "$shared/passphrase" >/dev/null
   fi
+  # What nobody came for is over, too.
+  find "$shared/wanted" "$shared/invited" -type f -mmin +10 -delete
   overmesh invite --ttl 5m 2>/dev/null | tail -n 1 > "$shared/.token.$request"
-  if [ -s "$shared/.token.$request" ]; then mv "$shared/.token.$request" "$shared/invited/$request"; fi
+  if [ ! -s "$shared/.token.$request" ]; then return 1; fi
+  mv "$shared/.token.$request" "$shared/invited/$request"
   say "invited ${request%.*}"
 }
 
-ask_config() { sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p" "$data/config.json"; }
+own_name() { sed -n 's/.*"controller": *"\([^"]*\)".*/\1/p' "$data/config.json"; }
 
 mesh_size() { overmesh controller list --json | node -e '
   let text = ""
@@ -39,12 +42,11 @@ hand_out() {
   client=$1
   pack=$packs/$client.ovpn
   if [ -f "$pack" ]; then return 0; fi
-  if [ "$(mesh_size)" -lt "${OVERMESH_CONTROLLERS:-1}" ]; then return 0; fi
+  if ! [ "$(mesh_size)" -ge "${OVERMESH_CONTROLLERS:-1}" ]; then return 0; fi
   rm -f "$packs/.$client"
-  if ! overmesh client show "$client" >/dev/null 2>&1; then overmesh client add "$client" --prefer "$(ask_config controller)" --out "$packs/.$client"
+  if ! overmesh client show "$client" >/dev/null 2>&1; then overmesh client add "$client" --prefer "$(own_name)" --out "$packs/.$client"
   else overmesh client pack "$client" --out "$packs/.$client" || overmesh client rekey "$client" --out "$packs/.$client"; fi
-  mv "$packs/.$client" "$pack"
-  say "wrote $pack"
+  mv "$packs/.$client" "$pack" && say "wrote $pack"
 }
 
 while :; do
