@@ -42,6 +42,27 @@ export function hasCommand(command: string): boolean {
 
 const isRoot = (): boolean => process.getuid?.() === 0
 
+export interface Package {
+  readonly name: string
+  /** By which to tell that it is there. */
+  readonly command: string
+  readonly use: string
+}
+
+export const missingPackages = <T extends Package>(packages: readonly T[]): T[] =>
+  packages.filter(({ command }) => !hasCommand(command))
+
+/** As root. @throws Error that says what to do */
+export function installPackages(packages: readonly Package[], say: (line: string) => void): void {
+  if (packages.length === 0) return
+  const names = packages.map(({ name }) => name)
+  if (!hasCommand('apt-get'))
+    throw new Error(`missing: ${names.join(' ')}; install them, this is not a Debian or Ubuntu`)
+  say(`installing ${names.join(' ')}`)
+  aptGet('update')
+  aptGet('install', '-y', '--no-install-recommends', ...names)
+}
+
 function aptGet(...args: string[]): void {
   const run = spawnSync(
     'apt-get',
@@ -62,7 +83,7 @@ function aptGet(...args: string[]): void {
  * Returns the reasons why it cannot, none when it can.
  */
 export function prepareForLab(say: (line: string) => void): string[] {
-  const missing = PACKAGES.filter(entry => !hasCommand(entry.command))
+  const missing = missingPackages(PACKAGES)
   const names = missing.map(entry => entry.name).join(' ')
   if (!isRoot()) {
     const reasons = ['the lab needs root, for network namespaces: run as root (sudo npm test)']
@@ -75,15 +96,10 @@ export function prepareForLab(say: (line: string) => void): string[] {
     reasons.push('without root, `npm run test:unit` runs everything but the lab')
     return reasons
   }
-  if (missing.length > 0) {
-    if (!hasCommand('apt-get')) return [`missing: ${names}; install them, this is not a Debian or Ubuntu`]
-    say(`installing ${names}`)
-    try {
-      aptGet('update')
-      aptGet('install', '-y', '--no-install-recommends', ...missing.map(entry => entry.name))
-    } catch (error) {
-      return [(error as Error).message, `the lab needs these packages: ${names}; install them and run again`]
-    }
+  try {
+    installPackages(missing, say)
+  } catch (error) {
+    return [(error as Error).message, `the lab needs these packages: ${names}; install them and run again`]
   }
   return kernelReasons()
 }

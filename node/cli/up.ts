@@ -45,12 +45,14 @@ async function runController(context: Context, options: UpOptions): Promise<void
   if (await context.running()) {
     throw new CommandError(`a controller is already running on ${context.dataDir}; see \`overmesh status\``)
   }
-  const [{ createLog }, { Controller }, { startApi }, { apiSocketPath }] = await Promise.all([
-    import('./log.ts'),
-    import('../controller.ts'),
-    import('../api/server.ts'),
-    import('../api/socket.ts'),
-  ])
+  const [{ createLog }, { findSupervisor }, { Controller }, { startApi }, { apiSocketPath }] =
+    await Promise.all([
+      import('./log.ts'),
+      import('../supervisor.ts'),
+      import('../controller.ts'),
+      import('../api/server.ts'),
+      import('../api/socket.ts'),
+    ])
   const readable = process.stderr.isTTY === true
   const log = createLog({
     level: options.logLevel,
@@ -59,6 +61,9 @@ async function runController(context: Context, options: UpOptions): Promise<void
   })
   const { logger } = log
   const signals = new StopSignals(log.flush)
+  const supervisor = await findSupervisor(process.env, error =>
+    logger.warn({ err: error }, 'systemd was not told'),
+  )
   // Undone in reverse order, however far the start got.
   const undo: (() => Promise<unknown>)[] = []
   try {
@@ -71,16 +76,22 @@ async function runController(context: Context, options: UpOptions): Promise<void
       logger: logger.child({ part: 'api' }),
     })
     undo.push(() => api.close())
-    if (!signals.received) announce()
+    if (!signals.received) {
+      announce()
+      supervisor.ready('clients can connect')
+    }
     const end = await Promise.race([signals.first, controller.failed])
     if (end instanceof Error) throw new CommandError(end.message)
-    logger.info({ signal: end }, end === 'SIGTERM' ? 'draining, then stopping' : 'stopping')
+    const doing = end === 'SIGTERM' ? 'draining, then stopping' : 'stopping'
+    logger.info({ signal: end }, doing)
+    supervisor.stopping(doing)
     if (end === 'SIGTERM') await controller.drain()
   } finally {
     for (const step of undo.toReversed()) await step()
     if (undo.length > 0) logger.info('stopped')
     log.flush()
     signals.release()
+    supervisor.close()
   }
 }
 

@@ -41,6 +41,7 @@ export class Controller {
   readonly #init: ControllerInit
   #process: LabProcess | undefined
   #starts = 0
+  #overmesh = OVERMESH
 
   private constructor(host: Host, dataDir: string, init: ControllerInit) {
     this.host = host
@@ -104,10 +105,19 @@ export class Controller {
    */
   async up(seconds = 30, under: string[] = []): Promise<void> {
     const { nodeArgs = [], upArgs = [] } = this.#init
-    const [node, launcher] = OVERMESH
+    const [node, launcher] = this.#overmesh
     const argv = [...under, node, ...nodeArgs, launcher, '--data', this.dataDir, 'up', ...upArgs]
     this.#process = await this.host.spawn(`overmesh up ${this.host.name} ${++this.#starts}`, argv)
     await this.#process.waitFor(/^ready$/m, seconds)
+  }
+
+  /** Sends the clients away, stops, and goes on with another build. @param launcher its overmesh.js */
+  async upgrade(launcher: string): Promise<void> {
+    await this.cli('drain')
+    const { code } = await this.process.stop('SIGTERM')
+    if (code !== 0) throw new Error(`${this.name} ended with status ${code}`)
+    this.#overmesh = [NODE, launcher]
+    await this.up()
   }
 
   get name(): string {
@@ -121,7 +131,7 @@ export class Controller {
 
   /** The command line of a command on this controller's host and data directory. */
   commandLine(...args: string[]): string[] {
-    return this.host.command(...OVERMESH, ...args, '--data', this.dataDir)
+    return this.host.command(...this.#overmesh, ...args, '--data', this.dataDir)
   }
 
   /** Runs a command on this controller's host and data directory, and returns how it ended. */
