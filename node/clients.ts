@@ -18,15 +18,10 @@ import {
   siteProblem6,
 } from '../state/address6.ts'
 import { checkAddress, nextAddress } from '../state/allocator.ts'
-import {
-  type ClientId,
-  type ClientValue,
-  type ControllerId,
-  newClientId,
-  type Serial,
-} from '../state/kinds.ts'
+import { type ClientId, type ClientValue, newClientId, type Serial } from '../state/kinds.ts'
 import type { ClientView } from '../state/views.ts'
 import type { Op } from '../state/writing.ts'
+import { controllerIds } from './controller-names.ts'
 import type { Home } from './home.ts'
 import { isPackStale, packedFor, packSetting } from './pack-list.ts'
 import { issueClientCertificate } from './pki/client.ts'
@@ -89,7 +84,7 @@ export class Clients {
     }
     const subnets = this.#subnets(request.subnets ?? [])
     const tags = checkTags(request.tags ?? {})
-    const prefer = this.#controllers(request.prefer ?? [])
+    const prefer = controllerIds(this.#home, request.prefer ?? [])
     const id = newClientId(randomBytes)
     // The certificate names the address, so both are settled in the batch's own turn; the key is made before.
     const privateKey = newPrivateKey()
@@ -177,7 +172,7 @@ export class Clients {
   async prefer(name: string, names: readonly string[] | undefined): Promise<ClientView> {
     const client = this.get(name)
     if (names === undefined) return client
-    const prefer = this.#controllers(names)
+    const prefer = controllerIds(this.#home, names)
     if (prefer.join() === (client.value.prefer ?? []).join()) return client
     await this.#home.replica.write(() => {
       const { prefer: _, ...value } = this.#live(name, client.id).value
@@ -290,16 +285,6 @@ export class Clients {
   async #forgetSecret(serial: Serial): Promise<void> {
     const { directory } = this.#home
     await directory.remove(directory.clientSecret(serial))
-  }
-
-  #controllers(names: readonly string[]): ControllerId[] {
-    const known = new Map(this.#home.views.controllers().map(({ id, value }) => [value.name, id]))
-    const ids = names.map(name => {
-      const id = known.get(name)
-      if (id) return id
-      throw new ServiceError('not-found', `no controller is named ${name}; see \`overmesh controller list\``)
-    })
-    return [...new Set(ids)]
   }
 
   #subnets(texts: readonly string[]): string[] {

@@ -175,7 +175,11 @@ export class Controller {
           ...this.#dns?.counters,
         }),
         dns: () => this.#dns?.serves ?? [],
-        warnings: () => [...this.#warnings.values(), ...(this.#beyond?.problems() ?? [])],
+        warnings: () => [
+          ...this.#warnings.values(),
+          ...(this.#beyond?.problems() ?? []),
+          ...(this.#carriage?.warnings() ?? []),
+        ],
       },
     })
   }

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { cidrCovers, cidrOverlaps, formatCidr, parseCidr } from '../../state/address.ts'
 import { type AttachmentValue, type ControllerId, newClientId } from '../../state/kinds.ts'
+import { controllerIds } from '../controller-names.ts'
 import type { Home } from '../home.ts'
 import { ServiceError } from '../service-error.ts'
 import type {
@@ -108,7 +109,7 @@ export class Attachments {
   /** @throws ServiceError */
   async add(request: AddAttachment): Promise<Written> {
     const id = newClientId(randomBytes)
-    const value = this.#complete(id, {
+    const value = this.#complete({
       name: request.name,
       ...DEFAULTS,
       ...this.#checked(id, request),
@@ -132,7 +133,7 @@ export class Attachments {
     const { id } = this.get(name)
     await this.#home.replica.write(() => {
       const before = this.get(name).value
-      const value = this.#complete(id, { ...before, ...this.#checked(id, change) })
+      const value = this.#complete({ ...before, ...this.#checked(id, change) })
       this.#checkRivals(id, value)
       return [{ kind: 'attachment', id, value }]
     })
@@ -246,7 +247,7 @@ export class Attachments {
     if (request.remoteId !== undefined) value.remoteId = readIdentity(request.remoteId, '--remote-id')
     if (request.ikeProposals) value.ikeProposals = readProposals(request.ikeProposals, '--ike-proposal')
     if (request.espProposals) value.espProposals = readProposals(request.espProposals, '--esp-proposal')
-    if (request.controllers) value.controllers = this.#controllers(request.controllers)
+    if (request.controllers) value.controllers = controllerIds(this.#home, request.controllers)
     for (const key of [
       'ikeVersion',
       'dpdSeconds',
@@ -270,7 +271,7 @@ export class Attachments {
   }
 
   /** @throws ServiceError when something is missing, or does not go together */
-  #complete(_id: string, value: Partial<AttachmentValue>): AttachmentValue {
+  #complete(value: Partial<AttachmentValue>): AttachmentValue {
     if (value.authentication === undefined)
       throw new ServiceError(
         'invalid',
@@ -324,16 +325,6 @@ export class Attachments {
         'the pre-shared key is short: one of 32 random characters cannot be guessed (openssl rand -base64 24)',
       )
     return notes
-  }
-
-  #controllers(names: readonly string[]): ControllerId[] {
-    const known = new Map(this.#home.views.controllers().map(({ id, value }) => [value.name, id]))
-    const ids = names.map(name => {
-      const id = known.get(name)
-      if (id) return id
-      throw new ServiceError('not-found', `no controller is named ${name}; see \`overmesh controller list\``)
-    })
-    return [...new Set(ids)]
   }
 }
 

@@ -5,13 +5,13 @@ import type { PresentAttachment, PresentFacts } from '../../mesh/presence-types.
 import type { AttachmentValue, ControllerId } from '../../state/kinds.ts'
 import type { EventLog } from '../events.ts'
 import type { Home } from '../home.ts'
-import { carrierOf, Dialling, Surpluses, type Terminator } from './election.ts'
+import { carrierOf, Dialling, type Elective, Surpluses, type Terminator } from './election.ts'
 import { type IpsecEngine, IpsecError, type Tunnel } from './engine.ts'
 import type { AttachmentProblem, AttachmentState, AttachmentsLive } from './live.ts'
 import { NoEngine } from './no-engine.ts'
 import { type Report, readReport, reportQuestion } from './report.ts'
 import { StrongSwan } from './strongswan/strongswan.ts'
-import { electiveOf, type IkeCredentials, tunnelOf } from './tunnel.ts'
+import { type IkeCredentials, tunnelOf } from './tunnel.ts'
 
 export type Terminating = Pick<PresentFacts, 'ipsec' | 'attachments'>
 
@@ -47,6 +47,9 @@ const LISTEN_MS = 5000
 const MAX_PROBLEMS = 256
 const MAX_SAS = 16
 const COMES_UP_LOOK_MS = 50
+/** ms between two questions to the others why it is not. */
+const QUESTION_MS = 1000
+const SILENT = /no answer/
 /** ms that an operator waits for a tunnel to come up. */
 const DIAL_MS = 20_000
 /** A word about a site that keeps several controllers connected comes this often at most, ms. */
@@ -109,11 +112,11 @@ export class Carriage implements AttachmentsLive {
   }
 
   carrier(id: string): { controller: ControllerId; since: number } | undefined {
-    const known = this.#known.get(id)
-    if (known?.carrier === undefined) return undefined
-    const since = this.#present().find(each => each.id === known.carrier)
-    const up = this.#terminators(id, since ? [since] : [])[0]?.since
-    return up === undefined ? undefined : { controller: known.carrier, since: up }
+    const controller = this.carrierOf(id)
+    if (controller === undefined) return undefined
+    const { attachments = [] } = this.#present().find(each => each.id === controller) ?? {}
+    const since = attachments.find(each => each.id === id)?.since
+    return since === undefined ? undefined : { controller, since }
   }
 
   /** The same, for the routes. */
@@ -151,6 +154,11 @@ export class Carriage implements AttachmentsLive {
   async report(id: string | undefined): Promise<Report> {
     const sas = id === undefined ? [] : await this.#init.engine.sas().catch(() => [])
     const problems = Object.fromEntries([...this.#problems].slice(0, MAX_PROBLEMS))
+    const nobodyCan = !this.#present().some(({ ipsec }) => ipsec)
+    if (nobodyCan && this.engine.problem !== undefined) {
+      const text = `no controller in reach can carry it; here: ${this.engine.problem}`
+      for (const each of this.#known.keys()) problems[each] ??= { at: this.#wallClock(), text }
+    }
     return { problems, sas: sas.filter(({ tunnel }) => tunnel === id).slice(0, MAX_SAS) }
   }
 
@@ -168,21 +176,37 @@ export class Carriage implements AttachmentsLive {
   }
 
   async comesUp(id: string): Promise<void> {
+    const begun = this.#wallClock()
     const until = this.#now() + DIAL_MS
+    let nextQuestion = this.#now() + QUESTION_MS
     this.review()
     while (this.carrierOf(id) === undefined) {
-      const { engine } = this
-      if (engine.state === 'off' && !this.#hasOthers())
-        throw new IpsecError(engine.problem ?? 'no IKE daemon')
-      if (this.#now() >= until) throw new IpsecError(await this.#whyDown(id))
+      const { state, problem: missing } = this.engine
+      if (state === 'off' && missing !== undefined && !this.#hasOthers()) throw new IpsecError(missing)
+      const now = this.#now()
+      if (now >= nextQuestion) {
+        nextQuestion = now + QUESTION_MS
+        const problem = await this.#latestProblem(id)
+        // A device that is silent may answer yet; whatever else is wrong stays wrong.
+        if (problem && problem.at >= begun && !SILENT.test(problem.text)) throw new IpsecError(problem.text)
+        if (now >= until) throw new IpsecError(problem?.text ?? `nobody has it up after ${DIAL_MS / 1000} s`)
+      }
       await new Promise(resolve => setTimeout(resolve, COMES_UP_LOOK_MS))
     }
   }
 
-  async #whyDown(id: string): Promise<string> {
+  async #latestProblem(id: string): Promise<AttachmentProblem | undefined> {
     const told = (await this.reports()).flatMap(({ report }) => report.problems[id] ?? [])
-    const [latest] = told.sort((a, b) => b.at - a.at)
-    return latest?.text ?? this.engine.problem ?? `no controller has it up after ${DIAL_MS / 1000} s`
+    return told.sort((a, b) => b.at - a.at).at(0)
+  }
+
+  /** For `status`: why this controller, which could, carries nothing. */
+  warnings(): string[] {
+    const { engine } = this.#init
+    const { state, problem } = engine
+    const isAsked = [...this.#known.values()].some(({ value }) => value.enabled)
+    if (!isAsked || engine instanceof NoEngine || state === 'running' || problem === undefined) return []
+    return [`this controller carries no attachments: ${problem}`]
   }
 
   // --- What happens
@@ -202,7 +226,7 @@ export class Carriage implements AttachmentsLive {
     for (const { id, value } of home.replica.all('attachment')) {
       ids.add(id)
       const carrier = value.enabled
-        ? carrierOf(electiveOf(id, value), this.#terminators(id, present))
+        ? carrierOf(this.#electiveOf(id, value), this.#terminators(id, present))
         : undefined
       const before = this.#known.get(id)
       if (before?.carrier !== carrier) {
@@ -264,7 +288,9 @@ export class Carriage implements AttachmentsLive {
   /** Tells the daemon what there is, and which of it to dial. */
   async #apply(): Promise<void> {
     const { home, engine, credentials, isDraining } = this.#init
-    const enabled = [...this.#known].filter(([, { value }]) => value.enabled)
+    // Whoever was removed carries nothing any more.
+    const isMember = home.views.isAdmitted(home.id)
+    const enabled = [...this.#known].filter(([, { value }]) => isMember && value.enabled)
     if (!this.#started) {
       if (enabled.length === 0) return
       this.#started = true
@@ -279,7 +305,7 @@ export class Carriage implements AttachmentsLive {
       // A controller that drains takes nobody new.
       if (isDraining() && !this.#up.has(id)) continue
       const { dial: isElected } = this.#dialling.decide(
-        electiveOf(id, value),
+        this.#electiveOf(id, value),
         this.#terminators(id, present),
         now,
       )
@@ -319,6 +345,12 @@ export class Carriage implements AttachmentsLive {
   #hasOthers(): boolean {
     const { home } = this.#init
     return this.#present().some(({ id, ipsec, draining }) => id !== home.id && ipsec && !draining)
+  }
+
+  /** Controllers that were removed prefer nothing: where no other is preferred, all may dial. */
+  #electiveOf(id: string, { initiate, controllers }: AttachmentValue): Elective {
+    const { views } = this.#init.home
+    return { id, initiate, controllers: controllers.filter(each => views.isAdmitted(each)) }
   }
 
   /** Every other controller was heard of, or there was time to. */

@@ -1,5 +1,5 @@
 // An attachment's record as the IKE daemon of a controller is told of it.
-import type { AttachmentValue, ControllerId } from '../../state/kinds.ts'
+import type { AttachmentValue } from '../../state/kinds.ts'
 import type { Home } from '../home.ts'
 import type { Tunnel } from './engine.ts'
 import { openSecret } from './seal.ts'
@@ -50,12 +50,4 @@ export function tunnelOf(
         ? { method: 'psk', secret: secret! }
         : { method: 'certificate', ...own, remoteAuthority: authentication.remoteAuthority },
   }
-}
-
-/** What decides who carries it; see election.ts. */
-export function electiveOf(
-  id: string,
-  value: AttachmentValue,
-): { id: string; initiate: boolean; controllers: readonly ControllerId[] } {
-  return { id, initiate: value.initiate, controllers: value.controllers }
 }

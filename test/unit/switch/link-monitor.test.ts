@@ -86,9 +86,9 @@ test('answers twice, from the future, from long ago, or to nothing at all change
       const monitor = new LinkMonitor()
       for (let i = 0; i < sent; i++) monitor.sent(i * PROBE_INTERVAL)
       const now = sent * PROBE_INTERVAL
-      for (const sequence of sequences) {
+      for (const [index, sequence] of sequences.entries()) {
         const valid = sequence < sent && sequence >= sent - 64
-        assert.equal(monitor.answered(sequence, now), valid && sequences.indexOf(sequence) >= 0)
+        assert.equal(monitor.answered(sequence, now), valid && sequences.indexOf(sequence) === index)
         assert.equal(monitor.answered(sequence, now), false)
       }
     }),

@@ -1,0 +1,224 @@
+// Attachments on a running controller, with an IKE daemon that only notes what it is told.
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import pino from 'pino'
+import { Certificates } from '../../../node/certificates.ts'
+import { EventLog } from '../../../node/events.ts'
+import { Home } from '../../../node/home.ts'
+import { Carriage, type PresentTerminator } from '../../../node/ipsec/carriage.ts'
+import type { EngineState, IkeSa, IpsecEngine, Tunnel } from '../../../node/ipsec/engine.ts'
+import { LocalService } from '../../../node/local-service.ts'
+import type { AddAttachment } from '../../../node/service-ipsec.ts'
+import { newMesh } from '../controller/home.ts'
+import { identity } from '../state/samples.ts'
+
+const OTHER = identity(7).id
+const SECRET = 'a pre-shared key that nobody guesses'
+
+class FakeEngine implements IpsecEngine {
+  state: EngineState = 'running'
+  problem: string | undefined
+  esp = 'user' as const
+  device = 'ipsec0'
+  onState = () => {}
+  onUp: (id: string) => void = () => {}
+  onDown: (id: string) => void = () => {}
+  onProblem: (id: string, problem: string) => void = () => {}
+  tunnels: readonly Tunnel[] = []
+  readonly ended: string[] = []
+  started = 0
+  start = async () => void this.started++
+  stop = async () => {}
+  set = async (tunnels: readonly Tunnel[]): Promise<void> => {
+    this.tunnels = tunnels
+  }
+  initiate = async () => {}
+  terminate = async (id: string) => void this.ended.push(id)
+  sas = async (): Promise<IkeSa[]> => []
+}
+
+/** A controller of a mesh; another is there as the test says. */
+async function bench(t: TestContext) {
+  const home = await Home.open(await newMesh(t))
+  const events = new EventLog({ now: Date.now })
+  const service = new LocalService({ home, certificates: await Certificates.open(home), events })
+  const engine = new FakeEngine()
+  const live = { others: [] as PresentTerminator[], draining: false, now: 0 }
+  const carriage = new Carriage({
+    ...{ home, engine, events, logger: pino({ level: 'silent' }) },
+    credentials: () => ({ certificate: '', chain: [], key: '' }),
+    others: () => live.others,
+    isDraining: () => live.draining,
+    ready: async () => {},
+    ask: async () => undefined,
+    now: () => live.now,
+  })
+  t.after(async () => {
+    await carriage.stop()
+    await home.close()
+  })
+  const add = async (change: Partial<AddAttachment> = {}) => {
+    await service.addAttachment({
+      ...{ name: 'paris', remote: '198.51.100.7', secret: Buffer.from(SECRET).toString('base64') },
+      ...{ localSubnets: ['10.77.0.0/24'], remoteSubnets: ['192.168.20.0/24'] },
+      ...change,
+    })
+    await review()
+    return home.replica.all('attachment')[Symbol.iterator]().next().value!.id
+  }
+  const review = async () => {
+    carriage.review()
+    await new Promise(resolve => setImmediate(resolve))
+  }
+  const up = async (id: string) => {
+    engine.onUp(id)
+    await review()
+  }
+  const other = (change: Partial<PresentTerminator> = {}): PresentTerminator => ({
+    ...{ id: OTHER, draining: false, ipsec: true, attachments: [] },
+    ...change,
+  })
+  const types = () => events.recent().map(({ type }) => type)
+  return { home, service, engine, live, carriage, add, review, up, other, types }
+}
+
+test('the daemon is started once there is something for it to do', async t => {
+  const { engine, add, review } = await bench(t)
+  await review()
+  assert.equal(engine.started, 0)
+  await add()
+  assert.equal(engine.started, 1)
+  assert.equal(
+    Buffer.from((engine.tunnels[0].authentication as { secret: Uint8Array }).secret).toString(),
+    SECRET,
+  )
+  assert.partialDeepStrictEqual(engine.tunnels[0], {
+    name: 'paris',
+    localId: 'prod',
+    remoteId: 'paris',
+    initiate: false,
+  })
+})
+
+test('what is up is told, carried, and shown; what goes down is not', async t => {
+  const { home, carriage, engine, add, up, types } = await bench(t)
+  const id = await add({ initiate: true })
+  assert.equal(carriage.state(id), 'connecting')
+  assert.equal(engine.tunnels[0].initiate, true)
+  await up(id)
+  assert.deepEqual([carriage.state(id), carriage.carrierOf(id), carriage.isUpHere(id)], ['up', home.id, true])
+  assert.equal(carriage.facts.attachments[0].id, id)
+  engine.onDown(id)
+  assert.deepEqual([carriage.carrierOf(id), carriage.isUpHere(id)], [undefined, false])
+  assert.deepEqual(types().slice(-2), ['attachment-up', 'attachment-down'])
+})
+
+test('nobody is told before the kernel is ready', async t => {
+  const made = await bench(t)
+  const id = await made.add()
+  made.engine.onUp(id)
+  assert.equal(made.carriage.isUpHere(id), true)
+  assert.deepEqual(made.carriage.facts.attachments, [])
+  await made.review()
+  assert.equal(made.carriage.facts.attachments.length, 1)
+})
+
+test('one that is down for good is taken from the daemon, and a new secret is given to it', async t => {
+  const { service, engine, add, review } = await bench(t)
+  await add()
+  await service.changeAttachment('paris', {
+    secret: Buffer.from('another secret that is long').toString('base64'),
+  })
+  await review()
+  assert.equal(
+    Buffer.from((engine.tunnels[0].authentication as { secret: Uint8Array }).secret).toString(),
+    'another secret that is long',
+  )
+  await service.attachmentDown('paris')
+  await review()
+  assert.deepEqual(engine.tunnels, [])
+})
+
+test('while another carries it nobody dials here; when that one is gone, this one does', async t => {
+  const { engine, live, add, review, other, types } = await bench(t)
+  live.others = [other()]
+  const id = await add({ initiate: true })
+  live.others = [other({ attachments: [{ id, since: 5, several: false }] })]
+  await review()
+  // Whoever is the better candidate: a minute has not passed.
+  assert.equal(engine.tunnels[0].initiate, false)
+  live.others = []
+  await review()
+  assert.equal(engine.tunnels[0].initiate, true)
+  assert.ok(types().includes('attachment-down'))
+})
+
+test('what another carries later is ended here, once a moment has passed', async t => {
+  const { engine, live, add, review, up, other } = await bench(t)
+  const id = await add()
+  await up(id)
+  live.others = [other({ attachments: [{ id, since: Date.now() + 60_000, several: false }] })]
+  await review()
+  assert.deepEqual(engine.ended, [])
+  live.now += 1500
+  await review()
+  assert.deepEqual(engine.ended, [id])
+})
+
+test('a site that keeps several controllers connected is let be, and that is told once', async t => {
+  const { engine, live, add, review, up, other, types } = await bench(t)
+  const id = await add()
+  await up(id)
+  live.others = [other({ attachments: [{ id, since: Date.now() + 60_000, several: true }] })]
+  for (let i = 0; i < 3; i++) {
+    live.now += 10_000
+    await review()
+  }
+  assert.deepEqual(engine.ended, [])
+  assert.equal(types().filter(type => type === 'attachment-standby').length, 1)
+})
+
+test('one that drains sends away what dials, takes nothing new, and keeps what nobody else could carry', async t => {
+  const { engine, live, carriage, add, review, up, other } = await bench(t)
+  const id = await add()
+  await up(id)
+  live.draining = true
+  await review()
+  assert.deepEqual([engine.ended, carriage.isHandingOver], [[], false])
+  live.others = [other()]
+  await review()
+  assert.deepEqual([engine.ended, carriage.isHandingOver], [[id], true])
+  engine.onDown(id)
+  await review()
+  assert.deepEqual([engine.tunnels, carriage.isHandingOver], [[], false])
+})
+
+test('a problem is kept until it is up, told once, and never a reason to stop', async t => {
+  const { engine, carriage, add, up, types } = await bench(t)
+  const id = await add({ initiate: true })
+  engine.onProblem(id, 'authentication failed')
+  engine.onProblem(id, 'authentication failed')
+  assert.equal((await carriage.report(undefined)).problems[id].text, 'authentication failed')
+  assert.equal(types().filter(type => type === 'attachment-problem').length, 1)
+  await up(id)
+  assert.deepEqual((await carriage.report(undefined)).problems, {})
+})
+
+test('where nobody can carry it, that is the problem, and a warning where it could be', async t => {
+  const { engine, carriage, add } = await bench(t)
+  engine.state = 'off'
+  engine.problem = 'strongSwan is not installed'
+  const id = await add()
+  assert.match((await carriage.report(undefined)).problems[id].text, /no controller in reach.*not installed/)
+  assert.match(carriage.warnings()[0], /carries no attachments: strongSwan is not installed/)
+  await assert.rejects(carriage.comesUp(id), { message: /not installed/ })
+})
+
+test('after the daemon died nothing is up here', async t => {
+  const { engine, carriage, add, up } = await bench(t)
+  const id = await add()
+  await up(id)
+  engine.state = 'starting'
+  engine.onState()
+  assert.deepEqual([carriage.carrierOf(id), carriage.facts.ipsec], [undefined, false])
+})
