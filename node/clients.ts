@@ -55,7 +55,7 @@ export class Clients {
   }
 
   isRevoked(client: ClientView): boolean {
-    return this.#home.replica.get('revocation', client.value.serial) !== undefined
+    return this.#home.replica.has('revocation', client.value.serial)
   }
 
   /** The secret half of a client's credential. @throws ServiceError refused when it is not here */

@@ -50,7 +50,7 @@ import {
 import type { DnsState } from './service-dns.ts'
 import type { AttachmentService } from './service-ipsec.ts'
 import type { ControllerEntry, Invitation, Removal } from './service-membership.ts'
-import { listConflicts, listRecords } from './state-view.ts'
+import { foreignNotice, listConflicts, listRecords } from './state-view.ts'
 
 /** The running part of a controller, as its service sees it. */
 export interface Live {
@@ -156,7 +156,7 @@ export class LocalService implements ControllerService {
       stalePacks: views.clients().flatMap(client => (this.#isPackStale(client) ? [client.name] : [])),
       certificates: await this.#certificates.status(),
       counters: live?.counters() ?? {},
-      warnings: [...problems, ...this.#removal(), ...(live?.warnings() ?? [])],
+      warnings: [...problems, ...this.#removal(), ...this.#foreign(), ...(live?.warnings() ?? [])],
     }
   }
 
@@ -421,6 +421,11 @@ export class LocalService implements ControllerService {
 
   #isPackStale(client: ClientView): boolean {
     return !this.#clients.isRevoked(client) && isPackStale(this.#home, client)
+  }
+
+  #foreign(): string[] {
+    const notice = foreignNotice(this.#home)
+    return notice === undefined ? [] : [notice]
   }
 
   /** A controller that runs says so itself. */

@@ -111,9 +111,7 @@ export class Membership {
     const { views, replica } = this.#home
     return views
       .clients()
-      .filter(
-        ({ value }) => value.issuer === controller && replica.get('revocation', value.serial) === undefined,
-      )
+      .filter(({ value }) => value.issuer === controller && !replica.has('revocation', value.serial))
       .map(({ name }) => name)
   }
 

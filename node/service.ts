@@ -274,7 +274,10 @@ export interface Pack {
 export const StateRecord = Type.Object({
   kind: Type.String(),
   id: Type.String(),
-  value: Type.Unknown({ description: 'null for a tombstone' }),
+  value: Type.Unknown({ description: 'as its author wrote it' }),
+  understood: Type.Union([Type.Literal('whole'), Type.Literal('part'), Type.Literal('nothing')], {
+    description: 'by this version: of what it does not understand it keeps all and acts on nothing',
+  }),
   stamp: Text('hybrid logical clock, wall-clock part as ISO 8601 with its counter'),
   author: Text('controller that wrote it'),
   incarnation: Type.String(),

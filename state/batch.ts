@@ -5,6 +5,7 @@ import { isRemoval, mergeRecords } from './merge.ts'
 import {
   digestOf,
   encodeRecord,
+  isForeign,
   type Origin,
   originOf,
   type RecordOf,
@@ -23,6 +24,12 @@ export interface Change {
   readonly after: StateRecord | undefined
 }
 
+/**
+ * Bytes of records of one author of which this version understands nothing. What is over that is turned away and asked for
+ * again and again, until this controller is upgraded.
+ */
+export const MAX_FOREIGN_BYTES = 32 * 2 ** 20
+
 interface Pending {
   readonly kind: Kind
   readonly id: string
@@ -37,6 +44,7 @@ export class Batch {
   readonly #pending = new Map<string, Pending>()
   readonly #known: Knowledge = new Map()
   readonly #forgotten = new Set<Origin>()
+  readonly #foreignBytes = new Map<ControllerId, number>()
   #forgets = false
   /** Bytes to store, by key. */
   readonly put = new Map<string, Uint8Array>()
@@ -69,10 +77,21 @@ export class Batch {
     const current = this.get(record.kind, record.id) as StateRecord | undefined
     if (current !== undefined && mergeRecords(record, current) === current) return false
     const key = recordKey(record.kind, record.id)
+    if (isForeign(record)) {
+      this.#foreignBytes.set(record.author, (this.#foreignBytes.get(record.author) ?? 0) + bytes.length)
+    }
     this.#pending.set(key, { kind: record.kind, id: record.id, held: { record, digest: digestOf(bytes) } })
     this.put.set(key, bytes)
     this.remove.delete(key)
     return true
+  }
+
+  /** Whether there is room for a record of which nothing is understood; see `MAX_FOREIGN_BYTES`. */
+  hasRoomFor(record: StateRecord, bytes: Uint8Array): boolean {
+    if (!isForeign(record)) return true
+    const { author } = record
+    const held = this.#table.foreignBytes(author) + (this.#foreignBytes.get(author) ?? 0)
+    return held + bytes.length <= MAX_FOREIGN_BYTES
   }
 
   /** The highest stamp that the clock must stay above. */

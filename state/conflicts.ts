@@ -44,7 +44,7 @@ function addressConflicts(views: Views, records: Records): Conflict[] {
   }
   for (const { id, value } of records.all('client')) {
     // Whose certificate was revoked has given its address up.
-    if (records.get('revocation', value.serial) !== undefined) continue
+    if (records.has('revocation', value.serial)) continue
     if (records.get('lease', value.address)?.holder !== id) {
       note(value.address, { id: id as ClientId, name: views.client(id)!.name })
     }

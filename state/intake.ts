@@ -134,6 +134,7 @@ export class Intake {
         batch.know(record)
         return { outcome: 'void' }
       case 'good':
+        if (!batch.hasRoomFor(record, bytes)) return { outcome: 'refused', reason: NO_ROOM }
         batch.know(record)
         if (!isEarly) batch.witness(record.stamp)
         return batch.merge(record, bytes) ? { outcome: 'merged', record } : { outcome: 'stale' }
@@ -171,6 +172,9 @@ export class Intake {
     }
   }
 }
+
+const NO_ROOM =
+  'it wrote more than is kept here of what only newer versions understand; upgrade this controller'
 
 function voidAfter(batch: Batch, removal: RecordOf<'controller'>): void {
   const voided = [...batch.ofAuthor(removal.id as ControllerId)].filter(record =>

@@ -1,12 +1,12 @@
 // Which of two records of one key stays. Each rule is a total order and the higher record stays, which makes merging
 // commutative, associative and idempotent whatever the network does.
 import type { ControllerValue } from './kinds.ts'
-import type { StateRecord } from './record.ts'
+import { isTombstone, type StateRecord } from './record.ts'
 
 /**
  * Positive when `a` stays over `b`, negative when `b` does, 0 only for the same record. Both have the same kind and id.
  *
- * - By default the last writer wins, by (stamp, author).
+ * - By default the last writer wins, by (stamp, author): so do kinds that only newer versions know.
  * - A revocation is never replaced by anything but another of the same serial, and it makes no difference which: the
  *   one with the lower author stays, so that no clock has a say.
  * - A lease belongs to the first writer of its term. A release ends the term it knew of; a lease taken after a release
@@ -54,9 +54,9 @@ function rank(a: StateRecord, b: StateRecord): number {
 function compareLeases(a: StateRecord, b: StateRecord): number {
   const term = a.term - b.term
   if (term !== 0) return term
-  const released = Number(a.value === null) - Number(b.value === null)
+  const released = Number(isTombstone(a)) - Number(isTombstone(b))
   if (released !== 0) return released
-  return a.value === null ? compareWritten(a, b) : compareWritten(b, a)
+  return isTombstone(a) ? compareWritten(a, b) : compareWritten(b, a)
 }
 
 /** One author's records of one stamp: the same write, issued again in a later incarnation. That one stays. */

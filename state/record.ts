@@ -3,7 +3,8 @@
 import { createPublicKey, hash, type KeyObject, sign, verify } from 'node:crypto'
 import { decode, encode } from '@ipld/dag-cbor'
 import { isStamp, type Stamp } from './clock.ts'
-import { type ControllerId, idProblem, isKind, type Kind, type Values, valueProblem } from './kinds.ts'
+import { type ControllerId, idProblem, type Kind, type Values } from './kinds.ts'
+import { isAnyId, isKindName, isRawValue, isStrict, type RawValue, understand } from './understanding.ts'
 
 declare const incarnationBrand: unique symbol
 
@@ -19,8 +20,10 @@ export type Origin = `${string}/${string}`
 export interface RecordOf<K extends Kind> {
   readonly kind: K
   readonly id: string
-  /** null: a tombstone. */
+  /** What this version understands of it. null: a tombstone, or nothing is understood; see `isTombstone`. */
   readonly value: Values[K] | null
+  /** What its author wrote, where that is more than `value`. */
+  readonly raw?: RawValue
   readonly stamp: Stamp
   readonly author: ControllerId
   readonly incarnation: Incarnation
@@ -31,7 +34,7 @@ export interface RecordOf<K extends Kind> {
   readonly signature: Uint8Array
 }
 
-/** Any record; `kind` tells which. */
+/** Any record; `kind` tells which. One of a kind that only newer versions know has its name there, and no value. */
 export type StateRecord = { [K in Kind]: RecordOf<K> }[Kind]
 
 /** A record before its author signed it. */
@@ -52,6 +55,21 @@ export function recordKey(kind: Kind, id: string): string {
   return `${kind}/${id}`
 }
 
+/** Whether a record says that there is none. */
+export function isTombstone(record: Pick<UnsignedRecord, 'value' | 'raw'>): boolean {
+  return record.value === null && record.raw === undefined
+}
+
+/** Whether this version can make nothing of what a record says. */
+export function isForeign(record: Pick<UnsignedRecord, 'value' | 'raw'>): boolean {
+  return record.value === null && record.raw !== undefined
+}
+
+/** The value as its author wrote it; null for a tombstone. */
+export function rawValueOf(record: Pick<UnsignedRecord, 'value' | 'raw'>): RawValue | null {
+  return record.raw ?? record.value
+}
+
 export function originOf(record: Pick<UnsignedRecord, 'author' | 'incarnation'>): Origin {
   return `${record.author}/${record.incarnation}`
 }
@@ -70,8 +88,8 @@ export function parseOrigin(text: string): { author: ControllerId; incarnation: 
 
 /** The bytes that are signed. One record has exactly one such form. */
 function encodeBody(record: UnsignedRecord): Uint8Array {
-  const { kind, id, value, stamp, author, incarnation, sequence, term } = record
-  return encode([FORMAT, kind, id, value, stamp, author, incarnation, sequence, term])
+  const { kind, id, stamp, author, incarnation, sequence, term } = record
+  return encode([FORMAT, kind, id, rawValueOf(record), stamp, author, incarnation, sequence, term])
 }
 
 /** Signs a record. @param privateKey Ed25519 private key of the author */
@@ -112,8 +130,8 @@ export function digestOf(bytes: Uint8Array): string {
 export type Decoded = { ok: true; record: StateRecord } | { ok: false; reason: string }
 
 /**
- * Reads a record from bytes that nobody vouches for: bounds, canonical form, schema. The signature is not checked here,
- * since that needs the author's key. Never throws.
+ * Reads a record from bytes that nobody vouches for: bounds, canonical form, and what of its value is understood here. The
+ * signature is not checked here, since that needs the author's key. Never throws.
  * @param isVouchedFor true for bytes that went through here before and lay under a checksum since: saves half the time
  */
 export function decodeRecord(bytes: Uint8Array, isVouchedFor = false): Decoded {
@@ -131,27 +149,57 @@ export function decodeRecord(bytes: Uint8Array, isVouchedFor = false): Decoded {
   if (!Array.isArray(fields) || fields.length !== FIELDS) return refuse('not a record')
   const [format, kind, id, value, stamp, author, incarnation, sequence, term] = fields
   if (format !== FORMAT) return refuse(`record format ${String(format).slice(0, 20)} is not known here`)
-  if (!isKind(kind)) return refuse(`kind ${JSON.stringify(String(kind).slice(0, 40))} is not known here`)
-  if (typeof id !== 'string') return refuse('id is no text')
+  if (!isKindName(kind)) return refuse('kind is malformed')
+  if (!isAnyId(id)) return refuse('id is malformed')
   if (!isStamp(stamp)) return refuse('stamp is malformed')
   if (typeof author !== 'string' || !AUTHOR.test(author)) return refuse('author is malformed')
   if (!isIncarnation(incarnation)) return refuse('incarnation is malformed')
   if (!isCount(sequence) || sequence === 0) return refuse('sequence is malformed')
   if (!isCount(term) || (term !== 0 && kind !== 'lease')) return refuse('term is malformed')
-  const problem = value === null ? tombstoneProblem(kind, id) : valueProblem(kind, id, value)
-  if (problem !== undefined) return refuse(problem)
+  const content = contentOf(kind, id, value)
+  if ('problem' in content) return refuse(content.problem)
   // Copied, so that a record never keeps a whole network buffer alive.
   const signature = Uint8Array.from(bytes.subarray(0, SIGNATURE_BYTES))
-  const record = { kind, id, value, stamp, author, incarnation, sequence, term, signature } as StateRecord
+  const record = {
+    kind,
+    id,
+    ...content,
+    stamp,
+    author,
+    incarnation,
+    sequence,
+    term,
+    signature,
+  } as StateRecord
   return { ok: true, record }
 }
 
-/** Kinds that are never deleted: what they say is only ever replaced or stays. */
+type Content = { value: RawValue | null; raw?: RawValue } | { problem: string }
+
+function contentOf(kind: string, id: string, value: unknown): Content {
+  if (value === null) {
+    const problem = deletionProblem(kind)
+    return problem === undefined ? { value } : { problem }
+  }
+  if (!isRawValue(value)) return { problem: 'value is no map' }
+  const understood = understand(kind, id, value)
+  if (understood.is === 'whole') return { value }
+  if (understood.is === 'part') return { value: understood.value, raw: value }
+  return understood.is === 'malformed' || isStrict(kind)
+    ? { problem: understood.problem }
+    : { value: null, raw: value }
+}
+
+/** Why a record of this kind and id is not to be deleted here; undefined when it may be. */
 export function tombstoneProblem(kind: Kind, id: string): string | undefined {
+  return deletionProblem(kind) ?? idProblem(kind, id)
+}
+
+/** Kinds that are never deleted: what they say is only ever replaced or stays. */
+function deletionProblem(kind: string): string | undefined {
   if (kind === 'revocation') return 'a revocation is never taken back'
   if (kind === 'controller') return 'a controller is removed by marking its record, not by deleting it'
-  if (kind === 'mesh') return 'the record of the mesh is never deleted'
-  return idProblem(kind, id)
+  return kind === 'mesh' ? 'the record of the mesh is never deleted' : undefined
 }
 
 /** @param raw raw Ed25519 public key, 32 bytes */

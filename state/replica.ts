@@ -13,6 +13,7 @@ import {
   decodeRecord,
   encodeRecord,
   type Incarnation,
+  isTombstone,
   type Origin,
   type RecordOf,
   type StateRecord,
@@ -175,6 +176,22 @@ export class Replica {
   /** All records of a kind, in no order. */
   *all<K extends Kind>(kind: K): Iterable<LiveRecord<K>> {
     for (const { record } of this.#table.all(kind)) if (record.value !== null) yield record as LiveRecord<K>
+  }
+
+  /** Whether there is such a record, understood or not. */
+  has(kind: Kind, id: string): boolean {
+    const held = this.#table.get(kind, id)
+    return held !== undefined && !isTombstone(held.record)
+  }
+
+  /** Ids of all records of a kind, understood or not. */
+  *ids(kind: Kind): Iterable<string> {
+    for (const { record } of this.#table.all(kind)) if (!isTombstone(record)) yield record.id
+  }
+
+  /** Records of which this version understands nothing, in no order: they are kept and passed on, and not acted on. */
+  *foreign(): Iterable<StateRecord> {
+    for (const { record } of this.#table.foreign) yield record
   }
 
   /** Calls back after every batch that changed something, when it is on disk. Returns how to stop that. */

@@ -1,7 +1,16 @@
 // The records of one replica in memory, and the ways in which they are looked up.
 import type { ControllerId, Kind } from './kinds.ts'
-import { KINDS } from './kinds.ts'
-import { type Origin, originOf, type RecordOf, recordKey, type StateRecord } from './record.ts'
+import { isKind, KINDS } from './kinds.ts'
+import {
+  encodeRecord,
+  isForeign,
+  isTombstone,
+  type Origin,
+  originOf,
+  type RecordOf,
+  recordKey,
+  type StateRecord,
+} from './record.ts'
 import { RecordHash } from './record-hash.ts'
 
 /** A record as held: with the SHA-256 (hex) of its bytes. */
@@ -13,9 +22,12 @@ export interface Held {
 const SUM_MODULUS = 2 ** 48
 
 export class RecordTable {
-  readonly #kinds = new Map<Kind, Map<string, Held>>(KINDS.map(kind => [kind, new Map()]))
+  /** Of newer versions, too. */
+  readonly #kinds = new Map<string, Map<string, Held>>(KINDS.map(kind => [kind, new Map()]))
   readonly #origins = new Map<Origin, Map<number, Held>>()
   readonly #tombstones = new Map<string, StateRecord>()
+  readonly #foreign = new Map<string, Held>()
+  readonly #foreignBytes = new Map<ControllerId, number>()
   readonly #hash = new RecordHash()
   #size = 0
   #sum = 0
@@ -39,17 +51,27 @@ export class RecordTable {
     return this.#tombstones.values()
   }
 
+  /** Records of which nothing is understood here. */
+  get foreign(): Iterable<Held> {
+    return this.#foreign.values()
+  }
+
+  /** Bytes of those by one author. */
+  foreignBytes(author: ControllerId): number {
+    return this.#foreignBytes.get(author) ?? 0
+  }
+
   get origins(): Iterable<Origin> {
     return this.#origins.keys()
   }
 
   get<K extends Kind>(kind: K, id: string): (Held & { record: RecordOf<K> }) | undefined {
-    return this.#kinds.get(kind)!.get(id) as (Held & { record: RecordOf<K> }) | undefined
+    return this.#kinds.get(kind)?.get(id) as (Held & { record: RecordOf<K> }) | undefined
   }
 
   /** All of a kind, tombstones included, in no order. */
   all(kind: Kind): Iterable<Held> {
-    return this.#kinds.get(kind)!.values()
+    return this.#kinds.get(kind)?.values() ?? []
   }
 
   *everything(): Iterable<Held> {
@@ -70,7 +92,12 @@ export class RecordTable {
   put(held: Held): void {
     const { record, digest } = held
     this.delete(record.kind, record.id)
-    this.#kinds.get(record.kind)!.set(record.id, held)
+    let kind = this.#kinds.get(record.kind)
+    if (kind === undefined) {
+      kind = new Map()
+      this.#kinds.set(record.kind, kind)
+    }
+    kind.set(record.id, held)
     const origin = originOf(record)
     let bySequence = this.#origins.get(origin)
     if (bySequence === undefined) {
@@ -79,8 +106,12 @@ export class RecordTable {
     }
     bySequence.set(record.sequence, held)
     const key = recordKey(record.kind, record.id)
-    if (record.value === null) this.#tombstones.set(key, record)
+    if (isTombstone(record)) this.#tombstones.set(key, record)
     else this.#hash.set(key, digest)
+    if (isForeign(record)) {
+      this.#foreign.set(key, held)
+      this.#countForeign(record, 1)
+    }
     this.#size++
     this.#sum = addDigest(this.#sum, digest, undefined)
   }
@@ -89,7 +120,9 @@ export class RecordTable {
     const held = this.get(kind, id)
     if (held === undefined) return
     const { record, digest } = held as Held
-    this.#kinds.get(kind)!.delete(id)
+    const ofKind = this.#kinds.get(kind)!
+    ofKind.delete(id)
+    if (ofKind.size === 0 && !isKind(kind)) this.#kinds.delete(kind)
     const origin = originOf(record)
     const bySequence = this.#origins.get(origin)!
     if (bySequence.get(record.sequence) === held) bySequence.delete(record.sequence)
@@ -97,6 +130,7 @@ export class RecordTable {
     const key = recordKey(kind, id)
     this.#tombstones.delete(key)
     this.#hash.delete(key)
+    if (this.#foreign.delete(key)) this.#countForeign(record, -1)
     this.#size--
     this.#sum = addDigest(this.#sum, undefined, digest)
   }
@@ -112,6 +146,12 @@ export class RecordTable {
   /** The hashes that `hash` is made of, for finding where two replicas differ. */
   bucketHashes(): string[] {
     return this.#hash.buckets()
+  }
+
+  #countForeign(record: StateRecord, sign: 1 | -1): void {
+    const bytes = this.foreignBytes(record.author) + sign * encodeRecord(record).length
+    if (bytes > 0) this.#foreignBytes.set(record.author, bytes)
+    else this.#foreignBytes.delete(record.author)
   }
 }
 

@@ -16,6 +16,7 @@ import type {
   Serial,
   Values,
 } from './kinds.ts'
+import { isTombstone } from './record.ts'
 import type { ChangeSet, LiveRecord } from './replica.ts'
 import { derivePrefixes, deriveRoutes, type RouteEntry, serialiseRoutes } from './routing-table.ts'
 import { deriveSubnets6, type Subnet6, serialiseSubnets6 } from './subnets6.ts'
@@ -24,6 +25,8 @@ import { deriveSubnets6, type Subnet6, serialiseSubnets6 } from './subnets6.ts'
 export interface Records {
   get<K extends Kind>(kind: K, id: string): Values[K] | undefined
   all<K extends Kind>(kind: K): Iterable<LiveRecord<K>>
+  has(kind: Kind, id: string): boolean
+  ids(kind: Kind): Iterable<string>
   onChange(listener: (set: ChangeSet) => void): () => void
 }
 
@@ -77,7 +80,7 @@ export class Views {
   constructor(records: Records) {
     this.#records = records
     for (const { id, value } of records.all('client')) this.#index(id as ClientId, value)
-    for (const { id } of records.all('lease')) this.#leased.add(parseIpv4(id)!)
+    for (const id of records.ids('lease')) this.#lease(id, true)
     this.#stop = records.onChange(({ changes }) => this.#follow(changes))
   }
 
@@ -152,9 +155,10 @@ export class Views {
   credential(serial: Serial): Credential {
     const revocation = this.#records.get('revocation', serial)
     const client = this.#oldest(this.#bySerial.get(serial))
-    if (revocation !== undefined) {
-      const known = client ?? this.client(revocation.client)
-      if (revocation.reason === 'superseded')
+    // One that only newer versions understand is one all the same.
+    if (this.#records.has('revocation', serial)) {
+      const known = client ?? (revocation && this.client(revocation.client))
+      if (revocation?.reason === 'superseded')
         return refuse('superseded', 'was replaced by a newer one', known)
       return refuse('revoked', 'was revoked', known)
     }
@@ -253,8 +257,7 @@ export class Views {
       if (kind === 'setting') continue
       if (kind === 'mesh') this.#mesh = undefined
       if (kind === 'lease') {
-        if (after === undefined || after.value === null) this.#leased.delete(parseIpv4(id)!)
-        else this.#leased.add(parseIpv4(id)!)
+        this.#lease(id, after !== undefined && !isTombstone(after))
       }
       if (kind === 'client') {
         this.#unindex(id as ClientId, before?.value as ClientValue | null | undefined)
@@ -265,6 +268,14 @@ export class Views {
       this.#subnets6 = undefined
       this.#conflicts = undefined
     }
+  }
+
+  /** An address is taken also by a lease that only newer versions understand. */
+  #lease(id: string, isTaken: boolean): void {
+    const address = parseIpv4(id)
+    if (address === undefined) return
+    if (isTaken) this.#leased.add(address)
+    else this.#leased.delete(address)
   }
 
   #index(id: ClientId, value: ClientValue | null | undefined): void {

@@ -5,7 +5,8 @@ import { FIRST_STAMP } from './clock.ts'
 import { StateError } from './errors.ts'
 import { type ControllerId, isKind, type Kind, type Values, valueProblem } from './kinds.ts'
 import { isRemoval } from './merge.ts'
-import { type RecordOf, tombstoneProblem } from './record.ts'
+import { isTombstone, MAX_RECORD_BYTES, type RecordOf, rawValueOf, tombstoneProblem } from './record.ts'
+import { carryOver, type RawValue } from './understanding.ts'
 
 /** One record to write; `value: null` deletes. For a lease that releases the address. */
 export type Op = {
@@ -45,6 +46,7 @@ export function draftRecords(ops: readonly Op[], batch: Batch, writer: Writer): 
 
 interface Current {
   readonly value: Values[Kind] | null
+  readonly raw?: RawValue
   readonly term: number
 }
 
@@ -92,7 +94,7 @@ function checkStanding(ops: readonly Op[], view: DraftView, writer: Writer): voi
 /** True when the operation would change nothing, so that it costs no record. */
 function isSo(op: Op, view: DraftView): boolean {
   const current = view.get(op.kind, op.id)
-  if (op.value === null) return current === undefined || current.value === null
+  if (op.value === null) return current === undefined || isTombstone(current)
   if (op.kind === 'revocation') return current !== undefined
   if (op.kind === 'lease') return holderOf(current) === op.value.holder
   return false
@@ -100,7 +102,8 @@ function isSo(op: Op, view: DraftView): boolean {
 
 function draftOf(op: Op, view: DraftView, writer: Writer): Draft {
   const current = view.get(op.kind, op.id)
-  const draft = { kind: op.kind, id: op.id, value: op.value, author: writer.id, term: 0 } as Draft
+  const value = contentOf(op, current)
+  const draft = { kind: op.kind, id: op.id, value, author: writer.id, term: 0 } as Draft
   const forbidden = writer.authority.contentProblem({ ...draft, ...UNWRITTEN } as never)
   if (forbidden !== undefined)
     throw new StateError('FORBIDDEN', `${op.kind} ${op.id} cannot be written: ${forbidden}`)
@@ -108,16 +111,25 @@ function draftOf(op: Op, view: DraftView, writer: Writer): Draft {
     throw new StateError('FORBIDDEN', `controller ${op.id} was removed for good`)
   }
   if (op.kind !== 'lease') return draft
-  const holder = holderOf(current)
-  if (op.value !== null && holder !== undefined) {
+  if (op.value !== null && current !== undefined && !isTombstone(current)) {
+    const holder = holderOf(current) ?? 'something that only newer versions know'
     throw new StateError('ADDRESS_TAKEN', `${op.id} is leased to ${holder}; release it first or take another`)
   }
   const term = current === undefined ? 0 : current.term + (op.value === null ? 0 : 1)
   return { ...draft, term } as Draft
 }
 
+/** What is written: with what a newer version wrote there, where this one does not understand it. */
+function contentOf(op: Op, current: Current | undefined): Op['value'] {
+  const before = current === undefined ? null : rawValueOf(current)
+  if (op.value === null || before === null) return op.value
+  return carryOver(op.kind, op.value, before, MAX_RECORD_BYTES - ENVELOPE_BYTES) as Op['value']
+}
+
 function holderOf(lease: Current | undefined): string | undefined {
   return (lease?.value as Values['lease'] | null | undefined)?.holder
 }
 
+/** All of a record but its value, at most. */
+const ENVELOPE_BYTES = 512
 const UNWRITTEN = { stamp: FIRST_STAMP, incarnation: '', sequence: 0 }

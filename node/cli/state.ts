@@ -59,7 +59,10 @@ const COLUMNS: Column<StateRecord>[] = [
   },
   {
     title: 'VALUE',
-    value: record => (record.value === null ? 'gone' : shortened(JSON.stringify(record.value))),
+    value: record => {
+      const text = shortened(JSON.stringify(record.value))
+      return record.understood === 'nothing' ? `of a newer version, not acted on: ${text}` : text
+    },
   },
 ]
 

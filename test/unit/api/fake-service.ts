@@ -225,6 +225,7 @@ export class FakeService implements ControllerService {
         value: { nested: [1, { deep: true }] },
         stamp: '2026-01-02T03:04:05.678Z#0',
         author: 'alpha',
+        understood: 'whole' as const,
         incarnation: '000000000001',
         sequence: 4,
       }))
