@@ -5,6 +5,7 @@ import type { MeshTiming } from './core-types.ts'
 const FAREWELL = 500
 
 export class ChannelState {
+  readonly protocol: number
   heardAt: number
   gossipAt: number
   comparedAt: number
@@ -15,7 +16,9 @@ export class ChannelState {
   #sentAt: number
   #removeAt = Number.POSITIVE_INFINITY
 
-  constructor(now: number) {
+  /** @param protocol the version that is spoken on it */
+  constructor(now: number, protocol: number) {
+    this.protocol = protocol
     this.heardAt = now
     this.gossipAt = now
     this.comparedAt = now

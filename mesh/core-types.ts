@@ -62,6 +62,8 @@ export interface MeshCoreInit {
 export interface PeerState {
   readonly id: ControllerId
   readonly connected: boolean
+  /** Version of the protocol that is spoken with it; 0 while it is not connected. */
+  readonly protocol: number
   /** Round trip of the last heartbeat, ms. */
   readonly rttMs: number
   readonly stateHash: string
@@ -77,6 +79,8 @@ export type MeshEvent =
 
 export interface MeshCounters {
   badFrames: number
+  /** Of types that only newer versions know. */
+  unknownFrames: number
   badSignatures: number
   refusedRecords: number
   heldRecords: number

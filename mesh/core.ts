@@ -33,6 +33,7 @@ export class MeshCore implements TransportHandler {
   readonly presence: Presence
   readonly counters: MeshCounters = {
     badFrames: 0,
+    unknownFrames: 0,
     badSignatures: 0,
     refusedRecords: 0,
     heldRecords: 0,
@@ -131,10 +132,10 @@ export class MeshCore implements TransportHandler {
 
   // --- From the transport
 
-  connected(id: ControllerId): void {
+  connected(id: ControllerId, protocol: number): void {
     const now = this.#init.now()
     this.presence.connecting(id)
-    this.#peers.set(id, new ChannelState(now))
+    this.#peers.set(id, new ChannelState(now, protocol))
     this.#heartbeat(id, now)
     this.#replication.connected(id)
     this.#exchange.tellAll(id)
@@ -161,7 +162,8 @@ export class MeshCore implements TransportHandler {
       this.onEvent({ type: 'refused', peer: id, reason: 'a malformed frame' })
       return
     }
-    if (frame.type === 'heartbeat') this.#heard(id, peer, frame)
+    if (frame.type === 'foreign') this.counters.unknownFrames++
+    else if (frame.type === 'heartbeat') this.#heard(id, peer, frame)
     else if (frame.type === 'link') this.onLink(id, frame.payload)
     else if (frame.type === 'ask' || frame.type === 'told') this.inquiries.receive(id, frame)
     else if (frame.type === 'signed') this.#statement(frame)
@@ -178,6 +180,11 @@ export class MeshCore implements TransportHandler {
     if (frame?.type === 'records') {
       if (this.#replication.gossiped(frame.records)) return 'accept'
       this.counters.droppedWork++
+      return 'ignore'
+    }
+    if (frame?.type === 'foreign') {
+      // Nobody can tell here who said it: those that know may pass it on.
+      this.counters.unknownFrames++
       return 'ignore'
     }
     this.counters.badFrames++
@@ -218,6 +225,7 @@ export class MeshCore implements TransportHandler {
       return {
         id,
         connected: peer !== undefined,
+        protocol: peer?.protocol ?? 0,
         rttMs: peer?.rtt ?? 0,
         stateHash,
         records: known?.records || (facts?.records ?? 0),
@@ -355,6 +363,10 @@ export class MeshCore implements TransportHandler {
       case 'unknown':
         this.counters.unknownSenders++
         return 'ignore'
+      case 'foreign':
+        // Others may know what to make of it.
+        this.counters.unknownFrames++
+        return 'accept'
       case 'bad': {
         this.counters.badSignatures++
         const reason = 'a statement that is not its own, or malformed'

@@ -1,5 +1,6 @@
 // What controllers say to each other: dag-cbor arrays, the type first. Everything is hostile until read: bounds, then
-// meaning; what is malformed yields undefined and nothing is thrown.
+// meaning; what is malformed yields undefined and nothing is thrown. Types, fields, and items at the end of lists that only
+// newer versions know are passed over: see versions.ts.
 import { decode, encode } from '@ipld/dag-cbor'
 import { type ClientId, type ControllerId, isControllerId } from '../state/kinds.ts'
 import { type Incarnation, isIncarnation, MAX_RECORD_BYTES } from '../state/record.ts'
@@ -38,6 +39,11 @@ export type Statement =
   | { type: 'want'; controller: ControllerId; at: number }
   /** An operator asks the controller to end the session of a client. */
   | { type: 'kick'; controller: ControllerId; client: ClientId; at: number }
+
+/** Of a type that only newer versions know. */
+export interface Foreign {
+  type: 'foreign'
+}
 
 /** A change of one controller's presence from version `base` to `version`; in full, in parts, when `base` is 0. */
 export interface PresenceUpdate {
@@ -82,17 +88,18 @@ const MAX_TIME = 2 ** 53 - 1
 
 const CLIENT_ID = /^[0-9a-f]{16}$/
 const HASH = /^[0-9a-f]{64}$/
+const TYPE = /^[a-z][a-z0-9-]{0,31}$/
 
 export function encodeFrame(frame: Frame): Uint8Array {
   const { type, ...fields } = frame
   return encode([type, fields])
 }
 
-export function decodeFrame(bytes: Uint8Array): Frame | undefined {
+export function decodeFrame(bytes: Uint8Array): Frame | Foreign | undefined {
   if (bytes.length > MAX_FRAME_BYTES) return undefined
   const [type, fields] = pair(bytes)
   if (fields === undefined) return undefined
-  return Object.hasOwn(FRAMES, type) ? FRAMES[type as Frame['type']](fields) : undefined
+  return Object.hasOwn(FRAMES, type) ? FRAMES[type as Frame['type']](fields) : foreign(type)
 }
 
 export function encodeStatement(statement: Statement): Uint8Array {
@@ -100,10 +107,14 @@ export function encodeStatement(statement: Statement): Uint8Array {
   return encode([type, fields])
 }
 
-export function decodeStatement(bytes: Uint8Array): Statement | undefined {
+export function decodeStatement(bytes: Uint8Array): Statement | Foreign | undefined {
   const [type, fields] = pair(bytes)
   if (fields === undefined) return undefined
-  return Object.hasOwn(STATEMENTS, type) ? STATEMENTS[type as Statement['type']](fields) : undefined
+  return Object.hasOwn(STATEMENTS, type) ? STATEMENTS[type as Statement['type']](fields) : foreign(type)
+}
+
+function foreign(type: string): Foreign | undefined {
+  return TYPE.test(type) ? { type: 'foreign' } : undefined
 }
 
 type Fields = Record<string, unknown>
@@ -206,7 +217,7 @@ type Link = NonNullable<PresenceUpdate['links']>[number]
 type Session = PresenceUpdate['up'][number]
 
 function areFacts(value: unknown): value is Facts {
-  if (!Array.isArray(value) || value.length !== 10) return false
+  if (!Array.isArray(value) || value.length < 10) return false
   const [
     version,
     startedAt,
@@ -234,18 +245,18 @@ function areFacts(value: unknown): value is Facts {
 }
 
 function isAttachment(value: unknown): value is Facts[9][number] {
-  if (!Array.isArray(value) || value.length !== 3) return false
+  if (!Array.isArray(value) || value.length < 3) return false
   return isClientId(value[0]) && isCount(value[1]) && isFlag(value[2])
 }
 
 function isLink(value: unknown): value is Link {
-  if (!Array.isArray(value) || value.length !== 4) return false
+  if (!Array.isArray(value) || value.length < 4) return false
   const [peer, up, rtt, loss] = value
   return isControllerId(peer) && isFlag(up) && isTime(rtt) && isTime(loss) && loss <= 100
 }
 
 function isSession(value: unknown): value is Session {
-  if (!Array.isArray(value) || value.length !== 3) return false
+  if (!Array.isArray(value) || value.length < 3) return false
   const [client, since, remote] = value
   return isClientId(client) && isCount(since) && isShortText(remote)
 }
@@ -264,7 +275,7 @@ function areRecords(value: unknown): value is Uint8Array[] {
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 const isTime = (value: unknown): value is number =>
-  typeof value === 'number' && value >= 0 && value <= MAX_TIME
+  typeof value === 'number' && value >= 0 && value <= MAX_TIME && !Object.is(value, -0)
 const isFlag = (value: unknown): value is boolean => typeof value === 'boolean'
 const isHash = (value: unknown): value is string => typeof value === 'string' && HASH.test(value)
 const isShortText = (value: unknown): value is string => typeof value === 'string' && value.length <= 80

@@ -21,6 +21,8 @@ export type Checked =
   | { is: 'own' }
   /** Not of the mesh, as far as is known here. */
   | { is: 'unknown' }
+  /** What its author said, in a way that only newer versions know. */
+  | { is: 'foreign' }
   /** Not what its author said, or nothing that can be said. */
   | { is: 'bad' }
 
@@ -47,7 +49,8 @@ export class Statements {
     if (!this.#init.isAdmitted(author)) return { is: 'unknown' }
     const key = this.#keyOf(author)
     const statement = key && verify(null, body, key, signature) ? decodeStatement(body) : undefined
-    return statement ? { is: 'good', statement } : { is: 'bad' }
+    if (statement === undefined) return { is: 'bad' }
+    return statement.type === 'foreign' ? { is: 'foreign' } : { is: 'good', statement }
   }
 
   #keyOf(id: ControllerId): KeyObject | undefined {

@@ -24,8 +24,11 @@ export type GossipVerdict = 'accept' | 'ignore' | 'reject'
 
 /** What a transport calls. Frames are the callee's to keep. */
 export interface TransportHandler {
-  /** A channel to an admitted, authenticated peer is open; at most one per peer at a time. */
-  connected(peer: ControllerId): void
+  /**
+   * A channel to an admitted, authenticated peer is open; at most one per peer at a time.
+   * @param protocol the version of the protocol that is spoken on it
+   */
+  connected(peer: ControllerId, protocol: number): void
   disconnected(peer: ControllerId): void
   frame(peer: ControllerId, frame: Uint8Array): void
   gossip(frame: Uint8Array): GossipVerdict

@@ -3,7 +3,6 @@ import { createPublicKey, type KeyObject, X509Certificate } from 'node:crypto'
 import {
   decodeJoinMessage,
   encodeJoinMessage,
-  JOIN_VERSION,
   type JoinMessage,
   type JoinRequest,
   MAX_NEWCOMER_FRAME_BYTES,
@@ -13,6 +12,8 @@ import {
 import { isInvited, possesses } from '../mesh/admission/proof.ts'
 import type { FrameStream } from '../mesh/libp2p/frame-stream.ts'
 import type { JoinHandler } from '../mesh/libp2p/transport.ts'
+import { formatRange, highestCommon, isOlder, JOINING } from '../mesh/versions.ts'
+import packageJson from '../package.json' with { type: 'json' }
 import { type ControllerId, controllerIdOf } from '../state/kinds.ts'
 import { decodeRecord, rawPublicKey } from '../state/record.ts'
 import type { Home } from './home.ts'
@@ -184,6 +185,7 @@ export class Admission implements JoinHandler {
       )
       return {
         type: 'admitted',
+        version: highestCommon({ lowest: request.version, highest: request.highest }, JOINING)!,
         meshId: mesh.id,
         rootCertificate,
         issuingCertificate: issued.pem,
@@ -246,9 +248,12 @@ async function hearRequest(stream: FrameStream): Promise<JoinRequest> {
   const message = decodeJoinMessage(await receive(stream, REQUEST_MS), MAX_REQUEST_BYTES)
   if (message?.type === 'join') return message
   if (message?.type !== 'foreign') throw new Refusal(STRANGE)
+  const { versions, software } = message
+  const newcomer = `the newcomer${software === '' ? '' : ` (Overmesh ${software})`}`
+  const older = isOlder(versions, JOINING) ? 'the newcomer' : 'the controller that invited'
   throw new Refusal(
-    `the two run versions of Overmesh that do not join each other (${message.version} there, ${JOIN_VERSION} here); ` +
-      'upgrade the older one',
+    `${newcomer} joins by ${formatRange(versions)} of the protocol and the controller that invited ` +
+      `(Overmesh ${packageJson.version}) by ${formatRange(JOINING)}; upgrade ${older}`,
   )
 }
 

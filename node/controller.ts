@@ -27,6 +27,7 @@ import { ROUTE_REFRESH, ROUTE_UPDATES, readRefresh, readRouteUpdates } from './r
 import { RouteUpdates } from './route-updates.ts'
 import type { ControllerService, Session } from './service.ts'
 import { listSessions } from './session-list.ts'
+import { foreignNotice } from './state-view.ts'
 import { SwitchError } from './switch/errors.ts'
 import type { Switch } from './switch/switch.ts'
 import { DATA_CIPHERS } from './vpn/data-keys.ts'
@@ -79,6 +80,7 @@ export class Controller {
   readonly #tun: boolean | string
   readonly #startedAt = Date.now()
   readonly #warnings = new Map<string, string>()
+  #toldForeign = false
   readonly #routes: OverlayRoutes
   readonly #clients: ClientSessions
   readonly #updates: RouteUpdates<ServerSession>
@@ -227,6 +229,7 @@ export class Controller {
     this.#listen(network, endpoint, this.#mesh)
     this.#dns = await this.#startDns(network)
     this.#stopFollowing = this.#home.replica.onChange(({ changes }) => this.#recordsChanged(changes))
+    this.#noticeForeign()
     this.#setRoutes()
     this.#schedule(0)
     const { config, mesh, controller } = this.#home
@@ -442,6 +445,7 @@ export class Controller {
     const endpoint = this.#endpoint
     if (!endpoint) return
     this.#noticeRemoval()
+    this.#noticeForeign()
     this.#clients.review(endpoint.sessions())
     this.#useCertificates()
     this.#dns?.review()
@@ -474,6 +478,16 @@ export class Controller {
   }
 
   /** Clients go to those controllers that are still part of the mesh. */
+  /** Records that only a newer version understands came, or went. */
+  #noticeForeign(): void {
+    const isToTell = !this.#home.replica.foreign().next().done
+    const notice = isToTell && !this.#toldForeign ? foreignNotice(this.#home) : undefined
+    this.#toldForeign = isToTell
+    if (notice === undefined) return
+    this.#logger.warn(notice)
+    this.#events.append({ type: 'newer-records', message: notice })
+  }
+
   #noticeRemoval(): void {
     const notice = this.#removed ? undefined : removalNotice(this.#home)
     if (notice === undefined) return

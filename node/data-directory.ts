@@ -19,26 +19,24 @@ import { dirname, join } from 'node:path'
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
 
+/** Of the whole directory but for the records. It rises with what an older version would read wrongly. */
 export const CONFIG_VERSION = 1
 
-/** What `init` and `join` settle for this machine. Durations are in seconds. */
-export const Config = Type.Object(
-  {
-    version: Type.Literal(CONFIG_VERSION),
-    controller: Type.String(),
-    controllerId: Type.String(),
-    listen: Type.Array(Type.String(), { minItems: 1, maxItems: 16 }),
-    meshListen: Type.String(),
-    lifetimes: Type.Object({
-      issuing: Type.Number({ minimum: 1 }),
-      server: Type.Number({ minimum: 1 }),
-      client: Type.Number({ minimum: 1 }),
-      /** Of the data-channel keys of a session, and of a backbone link: they are renewed by then. */
-      sessionKeys: Type.Number({ minimum: 4 }),
-    }),
-  },
-  { additionalProperties: false },
-)
+/** What `init` and `join` settle for this machine, with whatever newer versions add. Durations are in seconds. */
+export const Config = Type.Object({
+  version: Type.Literal(CONFIG_VERSION),
+  controller: Type.String(),
+  controllerId: Type.String(),
+  listen: Type.Array(Type.String(), { minItems: 1, maxItems: 16 }),
+  meshListen: Type.String(),
+  lifetimes: Type.Object({
+    issuing: Type.Number({ minimum: 1 }),
+    server: Type.Number({ minimum: 1 }),
+    client: Type.Number({ minimum: 1 }),
+    /** Of the data-channel keys of a session, and of a backbone link: they are renewed by then. */
+    sessionKeys: Type.Number({ minimum: 4 }),
+  }),
+})
 export type Config = Type.Static<typeof Config>
 
 export type DataDirectoryErrorCode = 'MISSING' | 'NOT_EMPTY' | 'INCOMPLETE' | 'DAMAGED' | 'DENIED' | 'NEWER'
@@ -155,7 +153,8 @@ export class DataDirectory {
       if (typeof version === 'number' && version > CONFIG_VERSION) {
         throw new DataDirectoryError(
           'NEWER',
-          `${this.configFile} was written by a newer Overmesh (format ${version}); upgrade this one`,
+          `${this.configFile} was written by a newer Overmesh (format ${version}, this version reads ${CONFIG_VERSION}); ` +
+            'run that version, or restore a backup that this one made',
         )
       }
     }

@@ -41,6 +41,7 @@ export type EventType =
   | 'controller-draining'
   | 'controller-serving'
   | 'clock-skew'
+  | 'newer-records'
 
 /** An event to be: its sequence number and time are the log's to give. Never holds a secret. */
 export interface NewEvent {

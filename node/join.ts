@@ -10,7 +10,6 @@ import { rm } from 'node:fs/promises'
 import {
   decodeJoinMessage,
   encodeJoinMessage,
-  JOIN_VERSION,
   type JoinMessage,
   type SpokenMessage,
 } from '../mesh/admission/messages.ts'
@@ -18,6 +17,8 @@ import { inviteKey, proveInvited, provePossession } from '../mesh/admission/proo
 import { type InviteToken, parseToken, TokenError } from '../mesh/admission/token.ts'
 import { DialJoinError, dialJoin, type JoinConnection } from '../mesh/libp2p/dial-join.ts'
 import type { FrameStream } from '../mesh/libp2p/frame-stream.ts'
+import { JOINING } from '../mesh/versions.ts'
+import packageJson from '../package.json' with { type: 'json' }
 import { formatIpv4 } from '../state/address.ts'
 import { gatewayOf, nextAddress } from '../state/allocator.ts'
 import { certificateTrust } from '../state/authority.ts'
@@ -105,7 +106,9 @@ async function join(parts: Join): Promise<JoinResult> {
   const issuingKey = newPrivateKey()
   const knock: SpokenMessage = {
     type: 'join',
-    version: JOIN_VERSION,
+    version: JOINING.lowest,
+    highest: JOINING.highest,
+    software: packageJson.version,
     inviteId: token.inviteId,
     proof: proveInvited(inviteKey(token.secret), publicKey, token.inviter),
     now: Date.now(),
@@ -115,6 +118,7 @@ async function join(parts: Join): Promise<JoinResult> {
   }
   say(stream, knock, closed)
   const admitted = await hear(stream, 'admitted', closed)
+  if (admitted.version < JOINING.lowest || admitted.version > JOINING.highest) throw strange()
   const issuing = check(token, admitted, id, issuingKey)
   await directory.write(directory.identityKey, pem(identity.privateKey))
   await directory.write(directory.rootCertificate, admitted.rootCertificate)
@@ -320,12 +324,18 @@ async function hear<T extends JoinMessage['type']>(
     if (frame === undefined) throw atEnd()
     const message = decodeJoinMessage(frame)
     if (message?.type === 'refused') throw new ServiceError('refused', message.reason)
-    if (message?.type !== type)
-      throw new ServiceError('failed', 'the controller that answered speaks another version')
+    if (message?.type !== type) throw strange()
     return message as JoinMessage & { type: T }
   } finally {
     clearTimeout(timer)
   }
+}
+
+function strange(): ServiceError {
+  return new ServiceError(
+    'failed',
+    'the controller that answered does not speak as this version does; run the same version of Overmesh on both',
+  )
 }
 
 /** The stream ended before anything was asked for or given. */

@@ -30,6 +30,7 @@ import {
   type AddClient,
   type AddRoute,
   type Client,
+  type ControllerLink,
   type ControllerService,
   type Drained,
   type Event,
@@ -51,6 +52,7 @@ import type { DnsState } from './service-dns.ts'
 import type { AttachmentService } from './service-ipsec.ts'
 import type { ControllerEntry, Invitation, Removal } from './service-membership.ts'
 import { foreignNotice, listConflicts, listRecords } from './state-view.ts'
+import { versionNotice } from './version-notices.ts'
 
 /** The running part of a controller, as its service sees it. */
 export interface Live {
@@ -128,6 +130,7 @@ export class LocalService implements ControllerService {
     const live = this.#live
     const stateHash = replica.hash()
     const gateway = addressesOf(mesh, formatIpv4(gatewayOf(mesh.subnet)))
+    const controllers = listControllers(this.#home, live?.mesh())
     return {
       mesh: { id: mesh.id, name: mesh.value.name, subnet: mesh.value.subnet, subnet6: mesh.value.subnet6 },
       controller: {
@@ -148,7 +151,7 @@ export class LocalService implements ControllerService {
       },
       stateHash,
       records: replica.count,
-      controllers: listControllers(this.#home, live?.mesh()),
+      controllers,
       sessions: await this.sessions(),
       routes: await this.routes(),
       attachments: this.#attachments.standings(),
@@ -156,7 +159,12 @@ export class LocalService implements ControllerService {
       stalePacks: views.clients().flatMap(client => (this.#isPackStale(client) ? [client.name] : [])),
       certificates: await this.#certificates.status(),
       counters: live?.counters() ?? {},
-      warnings: [...problems, ...this.#removal(), ...this.#foreign(), ...(live?.warnings() ?? [])],
+      warnings: [
+        ...problems,
+        ...this.#removal(),
+        ...this.#versions(controllers),
+        ...(live?.warnings() ?? []),
+      ],
     }
   }
 
@@ -423,9 +431,10 @@ export class LocalService implements ControllerService {
     return !this.#clients.isRevoked(client) && isPackStale(this.#home, client)
   }
 
-  #foreign(): string[] {
-    const notice = foreignNotice(this.#home)
-    return notice === undefined ? [] : [notice]
+  /** What comes of controllers of several versions. */
+  #versions(controllers: readonly ControllerLink[]): string[] {
+    const notices = [versionNotice(controllers), foreignNotice(this.#home)]
+    return [...(this.#live?.mesh()?.incompatible() ?? []), ...notices.filter(notice => notice !== undefined)]
   }
 
   /** A controller that runs says so itself. */

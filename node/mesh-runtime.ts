@@ -50,6 +50,8 @@ export class MeshRuntime {
   readonly #ports = new PeerIds(randomBytes, LINK_IDS)
   readonly #reports: Reports
   readonly #stopFollowing: () => void
+  /** Admitted controllers that no version of the protocol is shared with, and why. */
+  readonly #incompatible = new Map<ControllerId, string>()
   #transport: Libp2pTransport | undefined
   #timer: NodeJS.Timeout | undefined
   /** When `#timer` fires, ms since 1970. */
@@ -125,6 +127,14 @@ export class MeshRuntime {
     return this.#transport?.addresses().map(formatHostPort) ?? []
   }
 
+  /** Controllers that cannot be talked to until one of the two is upgraded, in words. */
+  incompatible(): string[] {
+    const { views } = this.#init.home
+    return [...this.#incompatible]
+      .filter(([peer]) => views.isAdmitted(peer))
+      .map(([peer, reason]) => `controller ${this.#nameOf(peer)} cannot be talked to: ${reason}`)
+  }
+
   links(): LinkFacts[] {
     return this.backbone.links()
   }
@@ -183,6 +193,7 @@ export class MeshRuntime {
     core.onDeadline = () => this.#schedule(0)
     core.onLink = (peer, payload) => backbone.receive(peer, payload)
     core.onPeer = (peer, connected) => {
+      if (connected) this.#incompatible.delete(peer)
       if (connected) backbone.connected(peer)
       else backbone.disconnected(peer)
       if (!this.#stopped) reports.peer(peer, connected)
@@ -227,6 +238,8 @@ export class MeshRuntime {
         await replica.receive([record])
       },
       onRefused: (peer, reason) => this.#reports.refused(peer, reason),
+      onIncompatible: (peer, reason) => this.#incompatible.set(peer, reason),
+      software: packageJson.version,
       onFarewell: records => {
         replica.receive(records).catch(error => this.#reports.failure(error))
       },

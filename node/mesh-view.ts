@@ -36,6 +36,7 @@ export function listControllers(
       draining: facts?.draining ?? false,
       holdsRootKey: facts?.holdsRootKey ?? false,
       version: facts?.version ?? '',
+      protocol: peer?.protocol ?? 0,
       stateHash: self ? replica.hash() : (peer?.stateHash ?? ''),
       behind: peer?.behind ?? 0,
     }

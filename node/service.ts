@@ -174,6 +174,9 @@ export const ControllerLink = Type.Object({
   draining: Type.Boolean({ description: 'it takes no clients now' }),
   holdsRootKey: Type.Boolean({ description: 'controllers can be invited there' }),
   version: Text('version of Overmesh it runs; empty when it is not reached'),
+  protocol: Type.Integer({
+    description: 'version of the mesh protocol spoken with it; 0 while not connected',
+  }),
   stateHash: Text('hash of its records'),
   behind: Type.Number({ description: 'records it is known to lack' }),
 })

@@ -9,7 +9,7 @@ export const NOTE_SELF = 'self'
 export const NOTE_HEAD = 'head'
 const KNOWN_PREFIX = 'known/'
 
-/** Version of the whole layout: keys, seals, notes and records. */
+/** Version of the whole layout: keys, seals, notes and records. It rises with what an older version would read wrongly. */
 export const STORE_FORMAT = 1
 
 /** Who writes here, and the last sequence number used. */

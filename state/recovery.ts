@@ -94,7 +94,8 @@ function refuseForeign(contents: StoreContents, id: ControllerId): void {
   if (format !== undefined && format !== STORE_FORMAT) {
     throw new StateError(
       'STORE_FORMAT',
-      `the state on disk has format ${format} and this version reads ${STORE_FORMAT}; start the version that wrote it`,
+      `the state on disk is of a${format > STORE_FORMAT ? ' newer' : 'n older'} Overmesh (format ${format}, this version ` +
+        `reads ${STORE_FORMAT}); start the version that wrote it, or restore a backup that this one made`,
     )
   }
   const self = decodeSelf(contents.notes.get(NOTE_SELF))

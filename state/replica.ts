@@ -190,7 +190,7 @@ export class Replica {
   }
 
   /** Records of which this version understands nothing, in no order: they are kept and passed on, and not acted on. */
-  *foreign(): Iterable<StateRecord> {
+  *foreign(): Generator<StateRecord> {
     for (const { record } of this.#table.foreign) yield record
   }
 

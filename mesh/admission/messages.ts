@@ -1,13 +1,12 @@
-// What a newcomer and the controller that invited it say to each other: dag-cbor arrays, strictly read. What is
-// malformed yields undefined and nothing is thrown.
+// What a newcomer and the controller that invited it say to each other: dag-cbor arrays, strictly read, but for fields that
+// only newer versions know, which are passed over. What is malformed yields undefined and nothing is thrown.
 import { decode, encode } from '@ipld/dag-cbor'
 import { isName } from '../../state/kinds.ts'
 import { MAX_RECORD_BYTES } from '../../state/record.ts'
 import { parseVector, type Vector } from '../../state/vector.ts'
 import { MAX_FRAME_BYTES } from '../transport.ts'
+import { highestCommon, JOINING, readRange, readSoftware, type VersionRange } from '../versions.ts'
 import { INVITE_ID_BYTES } from './token.ts'
-
-export const JOIN_VERSION = 1
 
 /** Seconds for which certificates of the mesh are good, and session keys. */
 export interface Lifetimes {
@@ -19,7 +18,11 @@ export interface Lifetimes {
 
 export interface JoinRequest {
   readonly type: 'join'
+  /** The lowest and the highest version of the join that the newcomer speaks. */
   readonly version: number
+  readonly highest: number
+  /** Version of Overmesh that the newcomer runs; empty when it does not say. */
+  readonly software: string
   readonly inviteId: Uint8Array
   /** See `proveInvited`. */
   readonly proof: Uint8Array
@@ -35,6 +38,8 @@ export interface JoinRequest {
 
 export interface Admission {
   readonly type: 'admitted'
+  /** The highest version of the join that both speak. */
+  readonly version: number
   readonly meshId: string
   /** PEM */
   readonly rootCertificate: string
@@ -47,8 +52,8 @@ export interface Admission {
 
 export type JoinMessage =
   | JoinRequest
-  /** A request in the words of another version of the protocol: all that is understood of it. */
-  | { type: 'foreign'; version: number }
+  /** A request in the words of versions that are not spoken here: all that is understood of it. */
+  | { type: 'foreign'; versions: VersionRange; software: string }
   | Admission
   | { type: 'refused'; reason: string }
   /** The newcomer has this; it is sent what it lacks. */
@@ -96,8 +101,12 @@ export function decodeJoinMessage(
   if (!Array.isArray(value) || value.length !== 2) return undefined
   const [type, fields] = value
   if (typeof type !== 'string' || !Object.hasOwn(READERS, type) || !isFields(fields)) return undefined
-  const { version } = fields
-  if (type === 'join' && isCount(version) && version !== JOIN_VERSION) return { type: 'foreign', version }
+  if (type === 'join') {
+    const versions = rangeOf(fields)
+    if (versions === undefined) return undefined
+    if (highestCommon(versions, JOINING) === undefined)
+      return { type: 'foreign', versions, software: readSoftware(fields.software) }
+  }
   return READERS[type as SpokenMessage['type']](fields)
 }
 
@@ -105,21 +114,26 @@ type Fields = Record<string, unknown>
 
 const READERS: { [T in SpokenMessage['type']]: (fields: Fields) => (JoinMessage & { type: T }) | undefined } =
   {
-    join({ version, inviteId, proof, now, name, publicKey, possession }) {
-      if (version !== JOIN_VERSION || !isBytes(inviteId, INVITE_ID_BYTES) || !isBytes(proof, 32))
-        return undefined
+    join(fields) {
+      const { version, highest, software, inviteId, proof, now, name, publicKey, possession } = fields
+      if (!isCount(version) || !isCount(highest) || readSoftware(software) !== software) return undefined
+      if (!isBytes(inviteId, INVITE_ID_BYTES) || !isBytes(proof, 32)) return undefined
       if (!isTime(now) || typeof name !== 'string' || !isName(name)) return undefined
       if (!isShort(publicKey) || !isShort(possession)) return undefined
-      return { type: 'join', version, inviteId, proof, now, name, publicKey, possession }
+      return { type: 'join', version, highest, software, inviteId, proof, now, name, publicKey, possession }
     },
-    admitted({ meshId, rootCertificate, issuingCertificate, tlsCryptKey, lifetimes }) {
-      if (!isText(meshId) || !isText(rootCertificate) || !isText(issuingCertificate)) return undefined
+    admitted({ version, meshId, rootCertificate, issuingCertificate, tlsCryptKey, lifetimes }) {
+      if (!isCount(version) || !isText(meshId) || !isText(rootCertificate) || !isText(issuingCertificate))
+        return undefined
       if (!isText(tlsCryptKey) || !isFields(lifetimes)) return undefined
       const { issuing, server, client, sessionKeys } = lifetimes
       if (!isSpan(issuing, 1) || !isSpan(server, 1) || !isSpan(client, 1)) return undefined
       if (!isSpan(sessionKeys, MIN_SESSION_KEYS)) return undefined
       const read = { issuing, server, client, sessionKeys }
-      return { type: 'admitted', meshId, rootCertificate, issuingCertificate, tlsCryptKey, lifetimes: read }
+      return {
+        ...{ type: 'admitted', version, meshId, rootCertificate, issuingCertificate, tlsCryptKey },
+        lifetimes: read,
+      }
     },
     refused({ reason }) {
       return isText(reason) ? { type: 'refused', reason: reason.slice(0, MAX_REASON) } : undefined
@@ -139,6 +153,11 @@ const READERS: { [T in SpokenMessage['type']]: (fields: Fields) => (JoinMessage 
       return { type: 'welcome' }
     },
   }
+
+/** Of a request that names one version: that one. */
+function rangeOf({ version, highest = version }: Fields): VersionRange | undefined {
+  return readRange(version, highest)
+}
 
 function isFields(value: unknown): value is Fields {
   return (

@@ -65,18 +65,22 @@ export function parseToken(text: string): InviteToken {
   const body = bytes.subarray(0, -CHECKSUM_BYTES)
   if (!checksum(body).equals(bytes.subarray(-CHECKSUM_BYTES))) throw damaged()
   const token = read(body)
+  if (token === 'newer') throw newer()
   if (token === undefined) throw damaged()
   return token
 }
 
-function read(body: Uint8Array): InviteToken | undefined {
+/** Later versions may say more at the end of one of this version. */
+function read(body: Uint8Array): InviteToken | 'newer' | undefined {
   let value: unknown
   try {
     value = decode(Uint8Array.from(body))
   } catch {
     return undefined
   }
-  if (!Array.isArray(value) || value.length !== 8 || value[0] !== VERSION) return undefined
+  if (!Array.isArray(value)) return undefined
+  if (Number.isSafeInteger(value[0]) && value[0] > VERSION) return 'newer'
+  if (value.length < 8 || value[0] !== VERSION) return undefined
   const [, meshId, endpoints, rootFingerprint, inviter, inviteId, secret, expiresAt] = value
   if (typeof meshId !== 'string' || !MESH_ID.test(meshId) || !areEndpoints(endpoints)) return undefined
   if (!isBytes(rootFingerprint, 32) || !isBytes(inviter, KEY_BYTES)) return undefined
@@ -104,11 +108,7 @@ function checksum(body: Uint8Array): Buffer {
 /** What was given in place of a token. */
 function foreign(text: string): TokenError {
   if (text === '') return new TokenError('the token is empty; paste the line that `overmesh invite` printed')
-  if (/^om\d+-/.test(text)) {
-    return new TokenError(
-      'the token is of another version of Overmesh; upgrade the older of the two, then ask for a new token',
-    )
-  }
+  if (/^om\d+-/.test(text)) return newer()
   if (/<(ca|cert|key|tls-crypt-v2)>|-----BEGIN |^client$/m.test(text) || /\.ovpn$/.test(text)) {
     return new TokenError(
       'that is a clientpack, which is for an OpenVPN client; a controller joins with a token of `overmesh invite`',
@@ -117,6 +117,11 @@ function foreign(text: string): TokenError {
   return new TokenError(
     'that is no token, which begins with "om1-"; paste the whole line that `overmesh invite` printed',
   )
+}
+
+/** There was no form before this one. */
+function newer(): TokenError {
+  return new TokenError('the token is of a newer version of Overmesh; upgrade this machine, then use it here')
 }
 
 function damaged(): TokenError {

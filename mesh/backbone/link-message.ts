@@ -39,7 +39,7 @@ export function encodeLinkMessage(message: LinkMessage): Uint8Array {
   }
 }
 
-/** Undefined when malformed. Never throws. */
+/** Undefined when malformed, or of a type that only newer versions know. More words at the end are theirs, too. Never throws. */
 export function decodeLinkMessage(bytes: Uint8Array): LinkMessage | undefined {
   let words: unknown
   try {
@@ -49,10 +49,10 @@ export function decodeLinkMessage(bytes: Uint8Array): LinkMessage | undefined {
   }
   if (!Array.isArray(words)) return undefined
   const [type, generation, publicKey, port, keyId, endpoints] = words
-  if (type === 'request') return words.length === 1 ? { type } : undefined
+  if (type === 'request') return { type }
   if (!isWhole(generation, Number.MAX_SAFE_INTEGER)) return undefined
-  if (type === 'confirm') return words.length === 2 ? { type, generation } : undefined
-  if ((type !== 'offer' && type !== 'answer') || words.length !== 6) return undefined
+  if (type === 'confirm') return { type, generation }
+  if ((type !== 'offer' && type !== 'answer') || words.length < 6) return undefined
   if (!(publicKey instanceof Uint8Array) || publicKey.length !== PUBLIC_KEY_BYTES) return undefined
   if (!isWhole(port, MAX_PORT) || !isWhole(keyId, 7)) return undefined
   if (!Array.isArray(endpoints) || endpoints.length > MAX_ENDPOINTS || !endpoints.every(isEndpoint))

@@ -7,6 +7,7 @@ import type { ControllerId } from '../../state/kinds.ts'
 import { decodeRecord } from '../../state/record.ts'
 import { MAX_NEWCOMER_FRAME_BYTES } from '../admission/messages.ts'
 import type { Transport, TransportHandler } from '../transport.ts'
+import type { VersionRange } from '../versions.ts'
 import { Dialer } from './dialer.ts'
 import { dialAddresses, formatEndpoint, type HostPort, readEndpoint } from './endpoints.ts'
 import { type FrameStream, Libp2pFrameStream } from './frame-stream.ts'
@@ -50,6 +51,12 @@ export interface Libp2pTransportInit {
   readonly onIntroduced: (record: Uint8Array) => Promise<void>
   /** Someone was turned away. */
   readonly onRefused: (peer: string, reason: string) => void
+  /** An admitted controller and this one share no version of the protocol. */
+  readonly onIncompatible?: (peer: ControllerId, reason: string) => void
+  /** Version of Overmesh that runs here. */
+  readonly software: string
+  /** Versions of the protocol that are spoken here. @default PROTOCOL */
+  readonly versions?: VersionRange
   /** A peer says that this controller was removed, and shows it. */
   readonly onFarewell: (records: Uint8Array[]) => void
   readonly now: () => number
@@ -62,6 +69,7 @@ export class MeshListenError extends Error {
   readonly code = 'MESH_LISTEN'
 }
 
+/** How a channel and a join begin, up to the versions that both ends tell: see mesh/versions.ts. */
 export const CHANNEL_PROTOCOL = '/overmesh/channel/1'
 export const JOIN_PROTOCOL = '/overmesh/join/1'
 /** ms between two looks at who is to be dialled. */
@@ -326,6 +334,7 @@ export class Libp2pTransport implements Transport {
     }
     if ('problem' in greeting) {
       this.#init.onRefused(id, greeting.problem)
+      if (greeting.isVersion) this.#init.onIncompatible?.(id, greeting.problem)
       cut(connection, greeting.problem)
       return
     }
@@ -348,7 +357,7 @@ export class Libp2pTransport implements Transport {
       if (!this.#stopped) this.peersChanged()
     }
     this.peersChanged()
-    handler.connected(id)
+    handler.connected(id, greeting.version)
     stream.handOver(frame => handler.frame(id, frame))
   }
 

@@ -139,6 +139,7 @@ const CONTROLLER_COLUMNS: Column<Status['controllers'][number]>[] = [
   },
   { title: 'RECORDS', value: peer => (peer.connected ? 'exchanged' : 'cut off') },
   { title: 'CLIENTS', value: peer => (peer.draining ? 'drained' : peer.version === '' ? '' : 'taken') },
+  { title: 'VERSION', value: peer => peer.version },
   { title: 'STATE', value: peer => peer.stateHash.slice(0, 16) },
   { title: 'BEHIND', value: peer => String(peer.behind), align: 'right' },
 ]

@@ -5,6 +5,7 @@ import { crc32 } from 'node:zlib'
 import { Dialer } from '../../mesh/libp2p/dialer.ts'
 import type { Standing } from '../../mesh/libp2p/transport.ts'
 import type { Transport, TransportHandler } from '../../mesh/transport.ts'
+import { PROTOCOL } from '../../mesh/versions.ts'
 import type { ControllerId } from '../../state/kinds.ts'
 import type { Appointment, Clockwork } from './clockwork.ts'
 
@@ -333,6 +334,6 @@ export class Port implements Transport {
     end.isOpen = true
     this.network.clockwork.note(`${this.id.slice(0, 4)} has ${end.peer.slice(0, 4)}`)
     this.peersChanged()
-    this.attendant.handler.connected(end.peer)
+    this.attendant.handler.connected(end.peer, PROTOCOL.highest)
   }
 }

@@ -80,6 +80,7 @@ export class FakeService implements ControllerService {
         draining: false,
         holdsRootKey: true,
         version: '0.1.0',
+        protocol: 0,
         stateHash: 'abc123',
         behind: 0,
       },

@@ -17,6 +17,8 @@ const SAMPLES: SpokenMessage[] = [
   {
     type: 'join',
     version: 1,
+    highest: 1,
+    software: '0.1.0',
     inviteId: new Uint8Array(8).fill(1),
     proof: new Uint8Array(32).fill(2),
     now: Date.UTC(2026, 0, 1),
@@ -26,6 +28,7 @@ const SAMPLES: SpokenMessage[] = [
   },
   {
     type: 'admitted',
+    version: 1,
     meshId: '00112233445566778899',
     rootCertificate: 'root',
     issuingCertificate: 'issuing',
@@ -82,9 +85,15 @@ test('bounds', () => {
 })
 
 test('a request of another version is told from nonsense', () => {
-  assert.deepEqual(decodeJoinMessage(encode(['join', { version: 7, something: 'else' }])), {
-    type: 'foreign',
-    version: 7,
+  const foreign = (fields: object) => decodeJoinMessage(encode(['join', fields]))
+  const seven = { lowest: 7, highest: 7 }
+  assert.deepEqual(foreign({ version: 7, x: 'else' }), { type: 'foreign', versions: seven, software: '' })
+  assert.deepEqual(foreign({ version: 7, highest: 9, software: '3.1.0' }), {
+    ...{ type: 'foreign', versions: { lowest: 7, highest: 9 }, software: '3.1.0' },
+  })
+  assert.equal(foreign({ version: 7, highest: 6 }), undefined)
+  assert.deepEqual(foreign({ version: 7, software: 'two\nlines' }), {
+    ...{ type: 'foreign', versions: seven, software: '' },
   })
   assert.equal(decodeJoinMessage(encode(['join', { version: 'x' }])), undefined)
   assert.equal(decodeJoinMessage(encode(['foreign', { version: 7 }])), undefined)

@@ -17,6 +17,7 @@ import {
   type PresenceUpdate,
   type Statement,
 } from '../../../mesh/messages.ts'
+import { factsOf, fromTuple, linksOf } from '../../../mesh/presence-update.ts'
 import { MAX_FRAME_BYTES } from '../../../mesh/transport.ts'
 import type { ClientId, ControllerId } from '../../../state/kinds.ts'
 import { type Incarnation, MAX_RECORD_BYTES } from '../../../state/record.ts'
@@ -158,10 +159,35 @@ test('a frame with one field of another kind, or missing, is none', () => {
 })
 
 test('types that are not there, and those of every object, are unknown', () => {
-  for (const type of ['', 'hello', 'constructor', '__proto__', 'toString', 'hasOwnProperty']) {
+  for (const type of ['', 'x'.repeat(33), 'Hello', '__proto__', 'toString', 'hasOwnProperty']) {
     assert.equal(decodeFrame(encode([type, {}])), undefined)
     assert.equal(decodeStatement(encode([type, {}])), undefined)
   }
+  for (const type of ['hello', 'constructor', 'foreign']) {
+    assert.deepEqual(decodeFrame(encode([type, {}])), { type: 'foreign' })
+    assert.deepEqual(decodeStatement(encode([type, {}])), { type: 'foreign' })
+  }
+})
+
+test('what newer versions add to what is said is passed over', () => {
+  const heartbeat = { sent: 1, echo: 2, held: 3, boot: 4, version: 5 }
+  assert.deepEqual(decodeFrame(encode(['heartbeat', { ...heartbeat, load: 0.5 }])), {
+    type: 'heartbeat',
+    ...heartbeat,
+  })
+  const id = 'ab'.repeat(10)
+  const told = update({
+    more: 1,
+    facts: [...FACTS.slice(0, 9), [['ab'.repeat(8), 1, true, 'more']], { more: true }],
+    links: [[id, true, 1, 0, 'more']],
+    up: [['cd'.repeat(8), 1, '192.0.2.1:1', 'more']],
+  })
+  assert.ok(told?.type === 'presence')
+  assert.deepEqual(factsOf(told.update).attachments, [{ id: 'ab'.repeat(8), since: 1, several: true }])
+  assert.deepEqual(linksOf(told.update), [{ peer: id, up: true, rtt: 1, loss: 0 }])
+  assert.deepEqual(told.update.up.map(fromTuple), [
+    { client: 'cd'.repeat(8), since: 1, remote: '192.0.2.1:1' },
+  ])
 })
 const FACTS = ['1', 0, false, false, '00'.repeat(32), 0, true, [], true, []] as const
 const update = (change: Record<string, unknown>) =>

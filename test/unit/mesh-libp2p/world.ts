@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { MeshCore, type MeshEvent } from '../../../mesh/core.ts'
 import type { MeshTiming } from '../../../mesh/core-types.ts'
 import { Libp2pTransport, type Standing } from '../../../mesh/libp2p/transport.ts'
+import type { VersionRange } from '../../../mesh/versions.ts'
 import type { ControllerId } from '../../../state/kinds.ts'
 import { MemoryStore } from '../../../state/memory-store.ts'
 import { encodeRecord } from '../../../state/record.ts'
@@ -19,6 +20,7 @@ export interface RealNode {
   readonly transport: Libp2pTransport
   readonly events: MeshEvent[]
   readonly refused: string[]
+  readonly incompatible: string[]
   readonly farewells: Uint8Array[][]
   readonly port: number
   stop(): Promise<void>
@@ -26,6 +28,8 @@ export interface RealNode {
 
 export interface NodeOptions {
   meshId?: string
+  software?: string
+  versions?: VersionRange
   port?: number
   store?: MemoryStore
   timing?: Partial<MeshTiming>
@@ -47,6 +51,7 @@ export async function startNode(index: number, options: NodeOptions = {}): Promi
   const views = new Views(replica)
   const events: MeshEvent[] = []
   const refused: string[] = []
+  const incompatible: string[] = []
   const farewells: Uint8Array[][] = []
   let transport: Libp2pTransport | undefined
   const core = new MeshCore({
@@ -117,6 +122,9 @@ export async function startNode(index: number, options: NodeOptions = {}): Promi
     },
     onRefused: (peer, reason) => refused.push(`${peer} ${reason}`),
     onFarewell: records => farewells.push(records),
+    onIncompatible: (peer, reason) => incompatible.push(`${peer} ${reason}`),
+    software: options.software ?? 'test',
+    versions: options.versions,
     now: Date.now,
     random: Math.random,
   })
@@ -131,6 +139,7 @@ export async function startNode(index: number, options: NodeOptions = {}): Promi
     transport: listening,
     events,
     refused,
+    incompatible,
     farewells,
     port,
     async stop() {
@@ -146,10 +155,15 @@ export async function startNode(index: number, options: NodeOptions = {}): Promi
 }
 
 /** Founds a mesh of so many controllers; each knows all others, nothing need be connected yet. */
-export async function startMesh(count: number, options: NodeOptions = {}): Promise<RealNode[]> {
+export async function startMesh(
+  count: number,
+  options: NodeOptions = {},
+  builds: readonly Pick<NodeOptions, 'software' | 'versions'>[] = [],
+): Promise<RealNode[]> {
   const ports = Array.from({ length: count }, () => nextPort++)
   const nodes: RealNode[] = []
-  for (const [index, port] of ports.entries()) nodes.push(await startNode(index, { ...options, port }))
+  for (const [index, port] of ports.entries())
+    nodes.push(await startNode(index, { ...options, ...builds[index], port }))
   const endpoints = (index: number) => ({ meshEndpoints: [`127.0.0.1:${ports[index]}`] })
   await nodes[0].replica.write([meshOp(), controllerOp(0, endpoints(0))])
   for (const [index, node] of nodes.entries()) {

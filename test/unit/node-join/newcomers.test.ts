@@ -6,7 +6,6 @@ import { encode } from '@ipld/dag-cbor'
 import {
   decodeJoinMessage,
   encodeJoinMessage,
-  JOIN_VERSION,
   type JoinMessage,
   type JoinRequest,
 } from '../../../mesh/admission/messages.ts'
@@ -32,7 +31,9 @@ async function knock(t: TestContext, token: string) {
   const issuing = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const request: JoinRequest = {
     type: 'join',
-    version: JOIN_VERSION,
+    version: 1,
+    highest: 1,
+    software: 'test',
     inviteId,
     proof: proveInvited(inviteKey(secret), publicKey, inviter),
     now: Date.now(),
@@ -109,7 +110,10 @@ test('requests that are none, or of another version, cost no invitation', async 
   const token = await inviter.token()
   const foreign = await knock(t, token)
   foreign.stream.send(encode(['join', { version: 9 }]))
-  assertRefused(await hear(foreign.stream), /versions of Overmesh .*\(9 there, 1 here\); upgrade the older/)
+  assertRefused(
+    await hear(foreign.stream),
+    /joins by version 9 of .*by version 1; upgrade the controller that invited/,
+  )
   const frames = [
     Uint8Array.of(),
     randomBytes(100),

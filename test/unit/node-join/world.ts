@@ -72,6 +72,7 @@ export async function startInviter(t: TestContext, controller = 'alpha'): Promis
     onIntroduced: async () => {},
     onRefused: (_peer, reason) => refused.push(reason),
     onFarewell() {},
+    software: 'test',
     now: Date.now,
     random: Math.random,
   })

@@ -9,6 +9,8 @@ import fc from 'fast-check'
 import { MAX_FOREIGN_BYTES } from '../../../state/batch.ts'
 import { StateError } from '../../../state/errors.ts'
 import { LevelStore } from '../../../state/level-store.ts'
+import { MemoryStore } from '../../../state/memory-store.ts'
+import { encodeNote, NOTE_FORMAT, STORE_FORMAT } from '../../../state/notes.ts'
 import {
   decodeRecord,
   encodeRecord,
@@ -342,4 +344,26 @@ test('whatever a newer version adds to a value, it stays with it through an olde
     }),
     { numRuns: 300 },
   )
+})
+
+test('a store of another format is refused with what to do, and not touched', async () => {
+  for (const [format, words] of [
+    [
+      STORE_FORMAT + 1,
+      /of a newer Overmesh \(format 2, this version reads 1\); start the version that wrote it/,
+    ],
+    [0, /of an older Overmesh/],
+  ] as const) {
+    const store = new MemoryStore()
+    await foundMesh(store)
+    const notes = new Map([[NOTE_FORMAT, encodeNote(format)]])
+    await store.commit({ number: 2, put: new Map(), remove: new Set(), notes, setAside: [] })
+    const before = await store.scan()
+    await assert.rejects(openReplica(0, store), (error: unknown) => {
+      assert.ok(error instanceof StateError && error.code === 'STORE_FORMAT')
+      assert.match(error.message, words)
+      return true
+    })
+    assert.deepEqual(await store.scan(), before)
+  }
 })
