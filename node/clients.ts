@@ -21,6 +21,7 @@ import { checkAddress, nextAddress } from '../state/allocator.ts'
 import { type ClientId, type ClientValue, newClientId, type Serial } from '../state/kinds.ts'
 import type { ClientView } from '../state/views.ts'
 import type { Op } from '../state/writing.ts'
+import { restoredNotice } from './backup/settling.ts'
 import { controllerIds } from './controller-names.ts'
 import type { Home } from './home.ts'
 import { isPackStale, packedFor, packSetting } from './pack-list.ts'
@@ -239,6 +240,9 @@ export class Clients {
   }
 
   #address(wanted: OverlayAddress | undefined): OverlayAddress {
+    // Which addresses were handed out since is not known here.
+    const notice = restoredNotice(this.#home)
+    if (notice !== undefined) throw new ServiceError('refused', notice)
     const view = this.#home.views.addresses()!
     if (wanted !== undefined) {
       const check = checkAddress(view, wanted)

@@ -4,6 +4,7 @@ import type { Logger } from 'pino'
 import type { Change } from '../state/batch.ts'
 import type { ClientId, ControllerId, SettingValue } from '../state/kinds.ts'
 import { Admission } from './admission.ts'
+import { isUnsettled, settle } from './backup/settling.ts'
 import { Beyond, type Reach } from './beyond.ts'
 import { nextBoot } from './boot.ts'
 import { CertificateKeeper } from './certificate-keeper.ts'
@@ -200,6 +201,10 @@ export class Controller {
         onProblem: error => logger.warn({ err: error }, 'an event could not be kept'),
       })
       for (const problem of home.problems) events.append({ type: 'state-damage', message: problem })
+      home.replica.onProblem = ({ code, message }) => {
+        logger.warn(message)
+        events.append({ type: code === 'cloned' ? 'controller-cloned' : 'state-damage', message })
+      }
       const certificates = await Certificates.open(home)
       const invites = await Invites.open(home.directory)
       return new Controller({ home, certificates, events, invites }, options)
@@ -232,6 +237,7 @@ export class Controller {
     this.#noticeForeign()
     this.#setRoutes()
     this.#schedule(0)
+    if (await isUnsettled(this.#home)) await this.#settle(endpoint)
     const { config, mesh, controller } = this.#home
     const listen = network.addresses.map(formatHostPort)
     const live = { listen, mesh: this.#mesh.listening(), tun: network.tun?.name ?? null }
@@ -240,6 +246,17 @@ export class Controller {
       { name: mesh.value.name, controller: config.controller, address: controller.address, ...live },
       'controller started',
     )
+  }
+
+  /** Restored from a backup: clients are taken when other controllers have told what changed since, or none answers. */
+  async #settle(endpoint: VpnEndpoint): Promise<void> {
+    this.#logger.info('restored from a backup: other controllers are waited for')
+    endpoint.drain()
+    const isSettled = await settle(this.#home)
+    this.#logger.info(
+      isSettled ? 'other controllers have told what changed since' : 'no other controller has answered',
+    )
+    if (!this.#draining) endpoint.serve()
   }
 
   /** Sends every client to its next controller and takes no new ones; resolves when they are gone. */

@@ -9,6 +9,7 @@
 //   clients/SERIAL.json    private half of a credential issued here
 //   invites/ID.json        an invitation that was not used yet; its secret is not there
 //   state/                 LevelDB: the replica
+//   restored.json          the directory was made from a backup, and the controller has not run since
 //   run/api.sock           socket of the running controller
 //   run/boot               number of its latest start
 //   run/gateway.json       what the running controller made in this machine's kernel
@@ -91,6 +92,9 @@ export class DataDirectory {
   get eventsFile(): string {
     return join(this.root, 'events.jsonl')
   }
+  get restoredFile(): string {
+    return join(this.root, 'restored.json')
+  }
   get bootFile(): string {
     return join(this.root, 'run', 'boot')
   }
@@ -141,6 +145,12 @@ export class DataDirectory {
       if (!isErrno(error, 'ENOENT')) throw this.#denied(error)
       const entries = await readdir(this.root)
       if (entries.length === 0) throw this.#missing()
+      if (await exists(this.restoredFile)) {
+        throw new DataDirectoryError(
+          'INCOMPLETE',
+          `a restore into ${this.root} was cut short, and what is there is of no use; run \`overmesh restore\` again, with the same --data`,
+        )
+      }
       throw new DataDirectoryError(
         'INCOMPLETE',
         `${this.root} has files but no config.json; if an init or join was cut short here, nothing in it was ever used: ` +

@@ -38,6 +38,7 @@ export type EventType =
   | 'controller-invited'
   | 'controller-joined'
   | 'controller-removed'
+  | 'controller-cloned'
   | 'controller-draining'
   | 'controller-serving'
   | 'clock-skew'

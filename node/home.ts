@@ -15,7 +15,9 @@ import { parseTlsCryptV2ServerKey } from './vpn/static-key.ts'
 /** ms between two tries for the lock. */
 const LOCK_RETRY_MS = 50
 
-type HomeParts = Omit<Home, 'mesh' | 'controller' | 'issuingCertificate' | 'close'>
+type HomeParts = Omit<Home, 'mesh' | 'controller' | 'issuingCertificate' | 'problems' | 'close'> & {
+  loose: readonly string[]
+}
 
 export class Home {
   readonly directory: DataDirectory
@@ -31,8 +33,7 @@ export class Home {
   readonly issuingKey: KeyObject
   /** tls-crypt-v2 server key of the mesh. */
   readonly tlsCryptKey: Uint8Array
-  /** What was found wrong at opening, for a person; none of it keeps the controller from working. */
-  readonly problems: readonly string[]
+  readonly #loose: readonly string[]
 
   private constructor(parts: HomeParts) {
     this.directory = parts.directory
@@ -44,7 +45,7 @@ export class Home {
     this.rootCertificate = parts.rootCertificate
     this.issuingKey = parts.issuingKey
     this.tlsCryptKey = parts.tlsCryptKey
-    this.problems = parts.problems
+    this.#loose = parts.loose
   }
 
   /**
@@ -84,12 +85,6 @@ export class Home {
           '(nothing was changed)',
       )
     }
-    const problems = [
-      ...replica.problems.map(problem => problem.message),
-      ...loose.map(
-        path => `${path} was open to other users and is closed now; keys in it may be known to them`,
-      ),
-    ]
     return new Home({
       directory,
       config,
@@ -100,8 +95,18 @@ export class Home {
       rootCertificate,
       issuingKey,
       tlsCryptKey,
-      problems,
+      loose,
     })
+  }
+
+  /** What was found wrong, at opening or since, for a person; none of it keeps the controller from working. */
+  get problems(): string[] {
+    return [
+      ...this.replica.problems.map(problem => problem.message),
+      ...this.#loose.map(
+        path => `${path} was open to other users and is closed now; keys in it may be known to them`,
+      ),
+    ]
   }
 
   get mesh(): MeshView {

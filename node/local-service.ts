@@ -6,6 +6,8 @@ import { StateError } from '../state/errors.ts'
 import type { ClientId, Serial } from '../state/kinds.ts'
 import type { ClientView } from '../state/views.ts'
 import { addressesOf } from './addresses.ts'
+import { makeBackup } from './backup/backup.ts'
+import { restoredNotice } from './backup/settling.ts'
 import type { Certificates } from './certificates.ts'
 import { Clients } from './clients.ts'
 import { formatForwarder } from './dns/forwarders.ts'
@@ -161,7 +163,7 @@ export class LocalService implements ControllerService {
       counters: live?.counters() ?? {},
       warnings: [
         ...problems,
-        ...this.#removal(),
+        ...this.#notices(),
         ...this.#versions(controllers),
         ...(live?.warnings() ?? []),
       ],
@@ -392,6 +394,10 @@ export class LocalService implements ControllerService {
     }
   }
 
+  backup(passphrase: string): Promise<AsyncIterable<Uint8Array>> {
+    return makeBackup(this.#home, passphrase)
+  }
+
   async events(limit?: number): Promise<Event[]> {
     return this.#events.recent(limit)
   }
@@ -437,10 +443,10 @@ export class LocalService implements ControllerService {
     return [...(this.#live?.mesh()?.incompatible() ?? []), ...notices.filter(notice => notice !== undefined)]
   }
 
-  /** A controller that runs says so itself. */
-  #removal(): string[] {
-    const notice = this.#live ? undefined : removalNotice(this.#home)
-    return notice === undefined ? [] : [notice]
+  #notices(): string[] {
+    // A controller that runs says itself that it was removed.
+    const removal = this.#live ? undefined : removalNotice(this.#home)
+    return [removal, restoredNotice(this.#home)].filter(notice => notice !== undefined)
   }
 
   #describe(client: ClientView, session: Session | undefined): Client {

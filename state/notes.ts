@@ -7,6 +7,8 @@ import { SequenceSet } from './sequence-set.ts'
 export const NOTE_FORMAT = 'format'
 export const NOTE_SELF = 'self'
 export const NOTE_HEAD = 'head'
+/** The store was filled from a copy; see restoring.ts. */
+export const NOTE_RESTORED = 'restored'
 const KNOWN_PREFIX = 'known/'
 
 /** Version of the whole layout: keys, seals, notes and records. It rises with what an older version would read wrongly. */
@@ -51,6 +53,12 @@ export function decodeHead(bytes: Uint8Array | undefined): HeadNote | undefined 
   if (note === undefined || !isCount(note.batch) || !isCount(note.records) || !isCount(note.sum))
     return undefined
   return { batch: note.batch, records: note.records, sum: note.sum }
+}
+
+/** When the copy was made that the store was filled from, ms since 1970; undefined when it was not. */
+export function decodeRestored(bytes: Uint8Array | undefined): number | undefined {
+  const note = decodeNote(bytes)
+  return note !== undefined && isCount(note.copiedAt) ? note.copiedAt : undefined
 }
 
 export function decodeKnown(bytes: Uint8Array): SequenceSet | undefined {

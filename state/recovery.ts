@@ -6,9 +6,11 @@ import {
   decodeFormat,
   decodeHead,
   decodeKnown,
+  decodeRestored,
   decodeSelf,
   NOTE_FORMAT,
   NOTE_HEAD,
+  NOTE_RESTORED,
   NOTE_SELF,
   originOfNote,
   STORE_FORMAT,
@@ -18,9 +20,9 @@ import type { Damage, RecordStore, StoreContents } from './store.ts'
 import { RecordTable } from './table.ts'
 import type { Knowledge } from './vector.ts'
 
-/** Something a person should hear of after a start. None of them stops it. */
+/** Something a person should hear of, after a start or since. None of them stops the replica. */
 export interface Problem {
-  readonly code: 'damaged' | 'records-lost' | 'clock-ahead' | 'set-aside' | 'amnesia'
+  readonly code: 'damaged' | 'records-lost' | 'clock-ahead' | 'set-aside' | 'amnesia' | 'cloned'
   readonly message: string
 }
 
@@ -38,6 +40,8 @@ export interface Recovered {
   readonly last: Stamp
   readonly damaged: Damage[]
   readonly problems: Problem[]
+  /** When the copy was made that the store was filled from, ms since 1970. */
+  readonly restoredFrom: number | undefined
 }
 
 /**
@@ -83,6 +87,7 @@ export async function recover(store: RecordStore, id: ControllerId, now: number)
     last,
     damaged,
     problems,
+    restoredFrom: decodeRestored(contents.notes.get(NOTE_RESTORED)),
   }
 }
 

@@ -2,8 +2,9 @@
 import type { KeyObject } from 'node:crypto'
 import { Authority, type MeshTrust, type SignatureCheck } from './authority.ts'
 import { Batch, type Change } from './batch.ts'
-import { HybridClock, makeStamp } from './clock.ts'
+import { HybridClock, stampTime } from './clock.ts'
 import { StateError } from './errors.ts'
+import { newIncarnation } from './incarnation.ts'
 import { Intake, type Outcome } from './intake.ts'
 import type { ControllerId, Kind, Values } from './kinds.ts'
 import { isRemoval } from './merge.ts'
@@ -25,6 +26,7 @@ import { StepQueue } from './step-queue.ts'
 import type { Damage, RecordStore } from './store.ts'
 import type { RecordTable } from './table.ts'
 import { collectable, TOMBSTONE_ROUND_MS } from './tombstones.ts'
+import { Unconfirmed } from './unconfirmed.ts'
 import { type Knowledge, parseVector, toVector, type Vector } from './vector.ts'
 import { type Verification, verifyStore } from './verification.ts'
 import { draftRecords, type Op } from './writing.ts'
@@ -67,9 +69,24 @@ export interface ChangeSet {
 export const DELTA_BYTES = 2 ** 20
 /** A peer that says it knows later writes of this replica is believed at most this often. */
 const RENEWAL_INTERVAL_MS = 60_000
+/**
+ * Stamps run ahead of this clock by up to as much when those of others do, so a record of this controller that is so much
+ * younger than its start was not written in an earlier life.
+ */
+const CLONE_MS = 60_000
+
+/** All records as they were at one moment. */
+export interface Snapshot {
+  readonly records: readonly StateRecord[]
+  readonly incarnation: Incarnation
+}
 
 export class Replica {
   readonly id: ControllerId
+  /** Something came up since the start that a person should hear of. */
+  onProblem: (problem: Problem) => void = () => {}
+  /** When the copy was made that this replica was restored from, ms since 1970; undefined when it was not. */
+  readonly restoredFrom: number | undefined
   readonly #store: RecordStore
   readonly #privateKey: KeyObject
   readonly #now: () => number
@@ -87,6 +104,8 @@ export class Replica {
   readonly #acknowledged = new Map<ControllerId, { incarnation: Incarnation; set: SequenceSet }>()
   readonly #listeners = new Set<(set: ChangeSet) => void>()
   readonly #problems: Problem[]
+  readonly #unconfirmed: Unconfirmed | undefined
+  readonly #openedAt: number
   #incarnation: Incarnation
   #sequence: number
   #batch: number
@@ -112,6 +131,10 @@ export class Replica {
       now: init.now,
     })
     this.#problems = [...recovered.problems]
+    this.restoredFrom = recovered.restoredFrom
+    if (recovered.restoredFrom !== undefined)
+      this.#unconfirmed = new Unconfirmed(recovered.table, recovered.knowledge)
+    this.#openedAt = init.now()
     this.#incarnation = recovered.incarnation
     this.#sequence = recovered.sequence
     this.#batch = recovered.batch
@@ -146,6 +169,19 @@ export class Replica {
   /** Records, tombstones not counted. */
   get count(): number {
     return this.#table.live
+  }
+
+  /** Records from a copy that no peer has confirmed yet: deleted since, perhaps. */
+  get unconfirmed(): number {
+    return this.#unconfirmed?.size ?? 0
+  }
+
+  /** For a copy to keep elsewhere; see restoring.ts. */
+  snapshot(): Promise<Snapshot> {
+    return this.#queue.run(async () => ({
+      records: Array.from(this.#table.everything(), ({ record }) => record),
+      incarnation: this.#incarnation,
+    }))
   }
 
   /** Rises with every change: for caches. */
@@ -388,7 +424,9 @@ export class Replica {
     const batch = this.#newBatch()
     const own = { origin: this.#origin, sequence: this.#sequence }
     const { outcomes, highest } = this.#intake.take(batch, records, { claims, base, own, again })
+    this.#unconfirmed?.settle(batch, records)
     await this.#commit(batch, 'received')
+    this.#noticeClone(outcomes)
     if ((highest.get(own.origin) ?? 0) > own.sequence) await this.#noticeAmnesia()
     return outcomes
   }
@@ -415,9 +453,28 @@ export class Replica {
     const message =
       'another controller knows later writes of this one than its own disk, which was set back to an older copy; ' +
       'its records are issued again and the lost ones fetched'
-    this.#problems.push({ code: 'amnesia', message })
-    if (this.#problems.length > MAX_PROBLEMS) this.#problems.shift()
+    this.#report({ code: 'amnesia', message })
     await this.#renew([])
+  }
+
+  /** Nobody else has this controller's key, but for a copy of it. */
+  #noticeClone(outcomes: readonly Outcome[]): void {
+    if (this.#problems.some(({ code }) => code === 'cloned')) return
+    const isOfClone = (record: StateRecord) =>
+      record.author === this.id &&
+      record.incarnation !== this.#incarnation &&
+      stampTime(record.stamp) > this.#openedAt + CLONE_MS
+    if (!outcomes.some(each => each.outcome === 'merged' && isOfClone(each.record))) return
+    const message =
+      'another copy of this controller is running and writes under its name: it was restored from a backup, or cloned, while ' +
+      'this one lives; stop one of them for good'
+    this.#report({ code: 'cloned', message })
+  }
+
+  #report(problem: Problem): void {
+    this.#problems.push(problem)
+    if (this.#problems.length > MAX_PROBLEMS) this.#problems.shift()
+    this.onProblem(problem)
   }
 
   /**
@@ -428,7 +485,7 @@ export class Replica {
     const batch = this.#newBatch()
     const own = [...this.#table.ofAuthor(this.id)].sort((a, b) => (a.stamp < b.stamp ? -1 : 1))
     const old = this.#origin
-    const incarnation = this.#newIncarnation()
+    const incarnation = newIncarnation(this.#now(), this.#random, this.#incarnation)
     let sequence = 0
     if (this.#knowledge.has(old)) batch.forgetOrigin(old)
     for (const record of own) {
@@ -437,15 +494,6 @@ export class Replica {
       batch.know(again.record)
     }
     await this.#commit(batch, 'written', { incarnation, sequence }, damaged)
-  }
-
-  /** Later incarnations sort above earlier ones. */
-  #newIncarnation(): Incarnation {
-    const time = makeStamp(this.#now(), 0).slice(0, 12)
-    const random = Buffer.from(this.#random(2)).toString('hex')
-    const fresh = `${time}${random}` as Incarnation
-    if (fresh > this.#incarnation) return fresh
-    return (BigInt(`0x${this.#incarnation}`) + 1n).toString(16).padStart(16, '0') as Incarnation
   }
 
   /** Signs a record, and reads it back as every other replica will: what it cannot read must not be written. */

@@ -96,6 +96,13 @@ export class RemoteController implements ControllerService {
   verify = () => this.#get<Verification>('/v1/state/verify')
   events = (limit?: number) => this.#get<Event[]>('/v1/events', { limit })
 
+  /** Ends with an error when the controller did not send all of it. */
+  async backup(passphrase: string): Promise<AsyncIterable<Uint8Array>> {
+    const response = await this.#open('POST', '/v1/backup', { passphrase }, new AbortController().signal)
+    if (response.statusCode !== 200) throw refused(response.statusCode, await readAll(response))
+    return whole(response)
+  }
+
   follow(callback: (event: Event) => void): () => void {
     const ended = new AbortController()
     this.feed(callback, { signal: ended.signal }).catch(() => {})
@@ -207,6 +214,15 @@ function withQuery(path: string, query: Record<string, string | number | undefin
 
 function pack(body: PackBody): Pack {
   return { ...body, content: new Uint8Array(Buffer.from(body.content, 'base64')) }
+}
+
+async function* whole(response: IncomingMessage): AsyncGenerator<Uint8Array> {
+  try {
+    yield* response
+  } catch (error) {
+    const message = `the controller ended the connection (${(error as Error).message}); its log may say why`
+    throw new ServiceError('failed', message, { cause: error })
+  }
 }
 
 async function readAll(response: IncomingMessage): Promise<string> {

@@ -6,6 +6,7 @@ import { type TypeBoxTypeProvider, TypeBoxValidatorCompiler } from '@fastify/typ
 import fastify, { type FastifyBaseLogger, LogController } from 'fastify'
 import { Type } from 'typebox'
 import type { ControllerService } from '../service.ts'
+import { backupRoutes } from './backup-routes.ts'
 import { clientRoutes } from './client-routes.ts'
 import { controllerRoutes } from './controller-routes.ts'
 import { dnsRoutes } from './dns-routes.ts'
@@ -80,6 +81,7 @@ export async function buildApi({ service, logger }: ApiInit): Promise<Api> {
   membershipRoutes(app, service)
   dnsRoutes(app, service)
   ipsecRoutes(app, service)
+  backupRoutes(app, service)
   app.get('/openapi.json', { schema: { hide: true, response: { 200: Type.Unknown() } } }, () => app.swagger())
   await app.ready()
   return app

@@ -2,15 +2,14 @@
 
 import type { Command } from 'commander'
 import { Context } from './context.ts'
-import { CommandError, UsageError } from './errors.ts'
+import { UsageError } from './errors.ts'
 import { example } from './help.ts'
 import { readInput } from './input.ts'
 import { intoFile } from './output-file.ts'
-import { askSecret, readSecret } from './secret.ts'
+import { PASSPHRASE_FILE, passphraseFrom } from './passphrase.ts'
 
 /** An encrypted EC key is under 1 kB. */
 const MAX_PEM = 64 * 1024
-const PASSPHRASE_FILE = 'its first line is the passphrase (- reads standard input); asked for if absent'
 
 export function authorityCommands(program: Command): void {
   const authority = program
@@ -64,13 +63,4 @@ export function authorityCommands(program: Command): void {
         context.output.line('the key of the mesh root is here again'),
       )
     })
-}
-
-async function passphraseFrom(file: string | undefined, twice: boolean): Promise<string> {
-  if (file !== undefined) return readSecret(file, 'the passphrase')
-  const passphrase = await askSecret('passphrase', '--passphrase-file')
-  if (twice && (await askSecret('the same again', '--passphrase-file')) !== passphrase) {
-    throw new CommandError('the two passphrases differ; nothing was written')
-  }
-  return passphrase
 }

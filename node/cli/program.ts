@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { authorityCommands } from './authority.ts'
+import { backupCommands } from './backup.ts'
 import { clientCommands } from './client.ts'
 import { controllerCommands } from './controller.ts'
 import { dnsCommands } from './dns.ts'
@@ -47,6 +48,7 @@ export function buildProgram(): Command {
   probeCommand(program)
   doctorCommand(program)
   authorityCommands(program)
+  backupCommands(program)
   helpCommand(program)
   explainMisuse(program)
   return program

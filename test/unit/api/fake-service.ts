@@ -37,6 +37,13 @@ export class FakeService implements ControllerService {
   updates: RouteUpdates = { over: 10 }
   #followers = new Set<(event: Event) => void>()
 
+  backup = async (passphrase: string): Promise<AsyncIterable<Uint8Array>> => {
+    this.calls.push(['backup', passphrase])
+    return (async function* () {
+      yield Buffer.from('a backup')
+    })()
+  }
+
   constructor(...names: string[]) {
     for (const name of names) this.all.set(name, fakeClient(name, `10.77.0.${this.all.size + 2}`))
   }

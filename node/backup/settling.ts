@@ -1,0 +1,49 @@
+// After a restore: what other controllers know better is waited for before clients are taken, since a copy may not know of
+// what was revoked, removed or handed out since it was made.
+import type { Home } from '../home.ts'
+
+/** ms within which peers that live have dialled: their longest pause between two tries, and the exchange. */
+const PATIENCE_MS = 10_000
+
+/** True until the controller has met the others, or waited for them. */
+export async function isUnsettled({ directory }: Home): Promise<boolean> {
+  return (await directory.readIfThere(directory.restoredFile)) !== undefined
+}
+
+/**
+ * Waits until the records of the copy are confirmed or corrected by another controller, but not for long: the mesh may have
+ * no other that lives. Returns whether they were.
+ */
+export async function settle(home: Home, patience = PATIENCE_MS): Promise<boolean> {
+  const { replica, directory } = home
+  if (replica.unconfirmed > 0) {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, patience)
+    const stop = replica.onChange(() => {
+      if (replica.unconfirmed === 0) resolve()
+    })
+    await promise
+    clearTimeout(timer)
+    stop()
+  }
+  const isSettled = replica.unconfirmed === 0
+  // As long as there are others that it did not meet, the next start waits for them, too.
+  if (isSettled || othersOf(home) === 0) await directory.remove(directory.restoredFile)
+  return isSettled
+}
+
+/** What an operator should know of; undefined when there is nothing, or nobody who could know better. */
+export function restoredNotice(home: Home): string | undefined {
+  const { replica } = home
+  if (replica.restoredFrom === undefined || replica.unconfirmed === 0 || othersOf(home) === 0)
+    return undefined
+  const when = `${new Date(replica.restoredFrom).toISOString().slice(0, 19)}Z`
+  return (
+    `this controller was restored from a backup of ${when}, and no other controller has told it yet what changed since; ` +
+    'take those that are gone for good out with `overmesh controller remove NAME`'
+  )
+}
+
+function othersOf({ views, id }: Home): number {
+  return views.controllers().filter(each => each.id !== id).length
+}
