@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import packageJson from '../../package.json' with { type: 'json' }
-import { encodeRecord } from '../../state/record.ts'
+import { encodeRecord, isTombstone } from '../../state/record.ts'
 import type { Snapshot } from '../../state/replica.ts'
 import type { Home } from '../home.ts'
 import { BATCH_BYTES, type Entry, encodeEntry, isSafePath, MAX_FILE_BYTES, type Manifest } from './archive.ts'
@@ -64,7 +64,7 @@ async function* entries(home: Home, snapshot: Snapshot): AsyncGenerator<Entry> {
 
 function manifestOf(home: Home, { records, incarnation }: Snapshot): Manifest {
   const { mesh, config, id, directory } = home
-  const live = records.filter(({ value }) => value !== null)
+  const live = records.filter(record => !isTombstone(record))
   return {
     createdAt: Date.now(),
     version: packageJson.version,
