@@ -8,7 +8,7 @@ import type { Transport } from './transport.ts'
 
 /** All in ms. */
 export interface MeshTiming {
-  /** Between two heartbeats to each peer. */
+  /** Between two heartbeats to each peer, in a small mesh. */
   readonly heartbeat: number
   /** Without a frame from a peer, after which its channel is closed and dialled anew. */
   readonly silence: number
@@ -22,13 +22,32 @@ export interface MeshTiming {
   readonly presence: number
 }
 
-/** ms between two tellings of one's facts for each controller that hears them, and at most: see `gossipSilence`. */
-const PRESENCE_SHARE = 100
-const MOST_PRESENCE = 5000
+/** ms for each peer between two tellings of one's facts, and at most: one that is lost must not look like silence. */
+const PRESENCE_SHARE = 200
+const MOST_PRESENCE = 7000
+/** ms for each peer between two heartbeats, and at most: `silence` spans two of them. */
+const HEARTBEAT_SHARE = 20
+const MOST_HEARTBEAT = 1000
+/** Unequal peers that are compared with at each heartbeat, at most; fewer where there are more peers than eight. */
+const MOST_COMPARISONS = 4
+const COMPARISONS_SHARE = 32
 
 /** ms between two tellings of one's facts: everyone hears everyone, so that each says less where there are many. */
 export function presenceInterval({ presence }: MeshTiming, peers: number): number {
   return Math.max(presence, Math.min(MOST_PRESENCE, PRESENCE_SHARE * peers))
+}
+
+/** ms between two heartbeats to each peer: backbone probes notice the dead sooner, wherever there are many. */
+export function heartbeatInterval({ heartbeat }: MeshTiming, peers: number): number {
+  return Math.max(heartbeat, Math.min(MOST_HEARTBEAT, HEARTBEAT_SHARE * peers))
+}
+
+/**
+ * Unequal peers to compare with at each heartbeat. While others write everyone differs from everyone by what is on its way
+ * by gossip: where there are many, what one learns from a few the others have from it soon.
+ */
+export function comparisons(peers: number): number {
+  return Math.max(1, Math.min(MOST_COMPARISONS, Math.floor(COMPARISONS_SHARE / peers)))
 }
 
 export const MESH_TIMING: MeshTiming = {
@@ -55,6 +74,8 @@ export interface MeshCoreInit {
   readonly facts: () => PresentFacts
   /** Whether the backbone leads to a controller, beside the channels that the core knows of itself. */
   readonly reaches: (id: ControllerId) => boolean
+  /** Peers up to which what is new goes straight to each: see fan-out.ts. */
+  readonly few?: number
   readonly timing?: Partial<MeshTiming>
 }
 

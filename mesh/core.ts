@@ -5,6 +5,8 @@ import { encodeRecord } from '../state/record.ts'
 import type { Receipt } from '../state/replica.ts'
 import { ChannelState } from './channel-state.ts'
 import {
+  comparisons,
+  heartbeatInterval,
   MESH_TIMING,
   type MeshCoreInit,
   type MeshCounters,
@@ -13,6 +15,7 @@ import {
   type PeerState,
   presenceInterval,
 } from './core-types.ts'
+import { FanOut } from './fan-out.ts'
 import { Inquiries } from './inquiries.ts'
 import { decodeFrame, encodeFrame, type Frame, type Statement } from './messages.ts'
 import { Presence } from './presence.ts'
@@ -23,8 +26,8 @@ import { type GossipVerdict, MAX_GOSSIP_BYTES, type TransportHandler } from './t
 
 export * from './core-types.ts'
 
-/** Unequal peers that are compared with at each heartbeat. */
-const COMPARISONS = 4
+/** Heartbeats within which a peer must have been heard for what is new to go straight to it. */
+const ATTENTION = 2.5
 /** ms for which an operator's request is good. */
 const REQUEST_LIFE = 60_000
 
@@ -56,6 +59,7 @@ export class MeshCore implements TransportHandler {
   readonly #peers = new Map<ControllerId, ChannelState>()
   readonly #statements: Statements
   readonly #exchange: PresenceExchange
+  readonly #fanOut: FanOut
   readonly #stop: () => void
   #nextHeartbeat: number
   #nextAntiEntropy: number
@@ -75,6 +79,14 @@ export class MeshCore implements TransportHandler {
     this.#nextPresence = now
     this.#nextReplica = now
     this.#polledAt = now
+    this.#fanOut = new FanOut({
+      transport: init.transport,
+      few: init.few,
+      now: init.now,
+      attention: ATTENTION * this.#timing.heartbeat,
+      others: () => this.#others(),
+      peers: this.#peers,
+    })
     this.#statements = new Statements({
       id: init.id,
       privateKey: init.privateKey,
@@ -96,7 +108,7 @@ export class MeshCore implements TransportHandler {
       now: init.now,
       sign: statement => this.#statements.sign(statement),
       send: (peer, frame) => this.#send(peer, frame),
-      publish: frame => this.#publish(frame),
+      publish: (frame, isRoutine) => (isRoutine ? this.#fanOut.gossip(frame) : this.#fanOut.publish(frame)),
       onDeadline: () => this.onDeadline(),
     })
     this.#replication = new Replication({
@@ -104,7 +116,7 @@ export class MeshCore implements TransportHandler {
       isAdmitted: id => init.views.isAdmitted(id),
       peers: () => this.#peers.keys(),
       send: (peer, frame) => this.#send(peer, frame),
-      publish: frame => this.#publish(frame),
+      publish: frame => this.#fanOut.publish(frame),
       onRefused: (peer, reason) => {
         this.counters.refusedRecords++
         this.onEvent({ type: 'refused', peer, reason })
@@ -167,7 +179,13 @@ export class MeshCore implements TransportHandler {
     else if (frame.type === 'link') this.onLink(id, frame.payload)
     else if (frame.type === 'ask' || frame.type === 'told') this.inquiries.receive(id, frame)
     else if (frame.type === 'signed') this.#statement(frame)
-    else if (!this.#replication.receive(id, frame)) this.counters.droppedWork++
+    else if (frame.type === 'records') {
+      if (!this.#replication.gossiped(frame.records, id)) this.counters.droppedWork++
+    } else {
+      // It compares: not both have to begin.
+      if (frame.type === 'summary') peer.comparedAt = peer.heardAt
+      if (!this.#replication.receive(id, frame)) this.counters.droppedWork++
+    }
   }
 
   gossip(bytes: Uint8Array): GossipVerdict {
@@ -178,7 +196,7 @@ export class MeshCore implements TransportHandler {
       return this.#statement(frame)
     }
     if (frame?.type === 'records') {
-      if (this.#replication.gossiped(frame.records)) return 'accept'
+      if (this.#replication.gossiped(frame.records, undefined)) return 'accept'
       this.counters.droppedWork++
       return 'ignore'
     }
@@ -201,7 +219,7 @@ export class MeshCore implements TransportHandler {
   /** Asks another controller to end the session of a client. */
   kick(controller: ControllerId, client: ClientId): void {
     const at = this.#init.now()
-    this.#publish(this.#statements.sign({ type: 'kick', controller, client, at }))
+    this.#fanOut.publish(this.#statements.sign({ type: 'kick', controller, client, at }))
   }
 
   /** How many other controllers have a write on their disks, once all that are connected do or `timeout` resolves. */
@@ -246,7 +264,7 @@ export class MeshCore implements TransportHandler {
     this.#polledAt = now
     if (lapse < 0 || lapse > this.#timing.silence / 2) this.#clockSet(now)
     if (now >= this.#nextHeartbeat) {
-      this.#nextHeartbeat = now + this.#timing.heartbeat
+      this.#nextHeartbeat = now + heartbeatInterval(this.#timing, this.#peers.size)
       for (const [id, peer] of [...this.#peers]) this.#watch(id, peer, now)
       this.#compareWithUnequal(now)
     }
@@ -256,7 +274,7 @@ export class MeshCore implements TransportHandler {
     }
     if (now >= this.#nextPresence) {
       this.#nextPresence = now + presenceInterval(this.#timing, this.#peers.size)
-      this.presence.refresh()
+      this.#exchange.refresh()
     }
     if (now >= this.#exchange.at) this.#exchange.tell()
     if (now >= this.#nextReplica && !this.#replicaBusy) this.#pollReplica()
@@ -304,7 +322,7 @@ export class MeshCore implements TransportHandler {
         now - comparedAt >= this.#timing.unequal && (this.#replication.of(id)?.behind ?? 0) > 0,
     )
     due.sort(([, a], [, b]) => a.comparedAt - b.comparedAt)
-    for (const [id, peer] of due.slice(0, COMPARISONS)) this.#compare(id, peer, now)
+    for (const [id, peer] of due.slice(0, comparisons(this.#peers.size))) this.#compare(id, peer, now)
   }
 
   #compareWithSomeone(now: number): void {
@@ -381,6 +399,7 @@ export class MeshCore implements TransportHandler {
     switch (statement.type) {
       case 'presence':
         this.#exchange.told(author, statement.update)
+        this.#replication.told(author, this.presence.of(author)?.facts.stateHash ?? '')
         return
       case 'want':
         this.#exchange.wanted(author, statement.controller)
@@ -404,13 +423,12 @@ export class MeshCore implements TransportHandler {
 
   // --- To the transport
 
-  #send(peer: ControllerId, frame: Frame): boolean {
-    return this.#peers.has(peer) && this.#init.transport.send(peer, encodeFrame(frame))
+  #others(): ControllerId[] {
+    const { id: self, views } = this.#init
+    return views.controllers().flatMap(({ id }) => (id === self ? [] : [id]))
   }
 
-  #publish(frame: Frame): void {
-    const bytes = encodeFrame(frame)
-    if (bytes.length <= MAX_GOSSIP_BYTES) this.#init.transport.publish(bytes)
-    else for (const peer of this.#peers.keys()) this.#init.transport.send(peer, bytes)
+  #send(peer: ControllerId, frame: Frame): boolean {
+    return this.#peers.has(peer) && this.#init.transport.send(peer, encodeFrame(frame))
   }
 }

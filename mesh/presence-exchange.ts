@@ -12,7 +12,8 @@ export interface PresenceExchangeInit {
   readonly sign: (statement: Statement) => Frame
   /** False when there is no channel to the peer. */
   readonly send: (peer: ControllerId, frame: Frame) => boolean
-  readonly publish: (frame: Frame) => void
+  /** @param isRoutine told anew whether or not anything changed, which shows peers that gossip works */
+  readonly publish: (frame: Frame, isRoutine: boolean) => void
   /** `at` has moved nearer. */
   readonly onDeadline: () => void
 }
@@ -30,6 +31,7 @@ export class PresenceExchange {
   /** When something was told last. */
   #toldAt = Number.NEGATIVE_INFINITY
   readonly #init: PresenceExchangeInit
+  #isRoutine = false
   /** When a controller was last asked for its presence, and when its asking was last answered. */
   readonly #asked = new Map<ControllerId, number>()
   readonly #answered = new Map<ControllerId, number>()
@@ -39,16 +41,27 @@ export class PresenceExchange {
     init.presence.onPending = () => this.#soon()
   }
 
+  /** It is time to tell the facts again. */
+  refresh(): void {
+    this.#isRoutine = true
+    this.#init.presence.refresh()
+  }
+
   /** Tells and asks what there is. */
   tell(): void {
     const { presence, publish, send, sign, now } = this.#init
     this.at = Number.POSITIVE_INFINITY
     this.#toldAt = now()
-    for (const update of presence.take()) publish(this.#told(update))
+    const updates = presence.take()
+    for (const [index, update] of updates.entries()) {
+      const isLast = index === updates.length - 1
+      publish(this.#told(update), isLast && this.#isRoutine)
+    }
+    this.#isRoutine = false
     for (const controller of presence.takeWanted()) {
       if (!this.#mayAgain(this.#asked, controller)) continue
       const want = sign({ type: 'want', controller, at: now() })
-      if (!send(controller, want)) publish(want)
+      if (!send(controller, want)) publish(want, false)
     }
   }
 
@@ -75,7 +88,7 @@ export class PresenceExchange {
     if (controller !== id || !this.#mayAgain(this.#answered, author)) return
     for (const update of presence.snapshot()) {
       const frame = this.#told(update)
-      if (!send(author, frame)) publish(frame)
+      if (!send(author, frame)) publish(frame, false)
     }
   }
 

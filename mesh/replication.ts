@@ -6,6 +6,7 @@ import type { Outcome } from '../state/intake.ts'
 import type { ControllerId } from '../state/kinds.ts'
 import { encodeRecord, originOf, parseOrigin } from '../state/record.ts'
 import type { ChangeSet, Replica } from '../state/replica.ts'
+import type { Vector } from '../state/vector.ts'
 import type { Frame } from './messages.ts'
 
 export interface ReplicationInit {
@@ -44,6 +45,8 @@ export class Replication {
   /** How far those that were connected once were behind when last heard, and are since. */
   readonly #behind = new Map<ControllerId, number>()
   #gossipWork = 0
+  /** Of the vector it was made of. */
+  #vectorHash: { vector: Vector; hash: string } | undefined
   /** Calls of `stored` that wait. */
   readonly #waiting = new Set<() => void>()
   readonly #stop: () => void
@@ -82,6 +85,14 @@ export class Replication {
     return this.#behind.get(peer)
   }
 
+  /** A peer has told the hash of its records. */
+  told(peer: ControllerId, stateHash: string): void {
+    const state = this.#peers.get(peer)
+    if (state === undefined || stateHash !== this.#init.replica.hash()) return
+    state.stateHash = stateHash
+    state.behind = 0
+  }
+
   /** Tells a peer the two hashes. @param answer asks for the peer's */
   compare(peer: ControllerId, answer: boolean): void {
     const { replica, send } = this.#init
@@ -103,11 +114,11 @@ export class Replication {
     return true
   }
 
-  /** Takes gossiped records; false when there is too much to do already. */
-  gossiped(records: readonly Uint8Array[]): boolean {
+  /** Takes records that are new, gossiped or straight from a peer; false when there is too much to do already. */
+  gossiped(records: readonly Uint8Array[], from: ControllerId | undefined): boolean {
     if (this.#gossipWork >= MAX_GOSSIP_WORK) return false
     this.#gossipWork++
-    this.#take(undefined, () => this.#init.replica.receive(records))
+    this.#take(from, () => this.#init.replica.receive(records))
       .catch(error => this.#init.onFailure(error))
       .finally(() => {
         this.#gossipWork--
@@ -183,9 +194,6 @@ export class Replication {
       case 'repair':
         await this.#take(peer, () => replica.repair(frame.records))
         return
-      case 'records':
-        await this.#take(peer, () => replica.receive(frame.records))
-        return
       case 'stored':
         replica.confirm(peer, frame.incarnation, frame.ranges)
         this.#wake()
@@ -243,6 +251,11 @@ export class Replication {
   }
 
   #hashOfVector(): string {
-    return createHash('sha256').update(encode(this.#init.replica.vector())).digest('hex')
+    const vector = this.#init.replica.vector()
+    if (this.#vectorHash?.vector !== vector) {
+      const hash = createHash('sha256').update(encode(vector)).digest('hex')
+      this.#vectorHash = { vector, hash }
+    }
+    return this.#vectorHash.hash
   }
 }

@@ -112,6 +112,9 @@ export class Replica {
   #renewedAt = Number.NEGATIVE_INFINITY
   #collectedAt: number
   #version = 0
+  /** `vector()` until what is accounted for changes, and the same as sets. */
+  #vector: Vector | undefined
+  #accounted: Knowledge | undefined
 
   private constructor(init: ReplicaInit, recovered: Recovered) {
     this.id = init.identity.id
@@ -318,9 +321,10 @@ export class Replica {
     return this.#queue.run(() => this.#take(delta.records, base && claims, base))
   }
 
-  /** What this replica has accounted for. */
+  /** What this replica has accounted for; the same object for as long as that is so. */
   vector(): Vector {
-    return toVector(this.#knowledge)
+    this.#vector ??= toVector(this.#knowledge)
+    return this.#vector
   }
 
   /**
@@ -339,7 +343,7 @@ export class Replica {
    * Returns false for a malformed vector.
    */
   async hear(peer: ControllerId, vector: Vector): Promise<boolean> {
-    const knowledge = parseVector(vector)
+    const knowledge = vector === this.#vector ? this.#ownAccount() : parseVector(vector)
     if (knowledge === undefined) return false
     if (peer !== this.id && this.get('controller', peer) !== undefined) this.#confirmed.set(peer, knowledge)
     if ((knowledge.get(this.#origin)?.highest ?? 0) > this.#sequence)
@@ -395,6 +399,12 @@ export class Replica {
     this.#queue.stop(new StateError('CLOSED', 'the state was closed; start the controller again'))
     await this.#queue.idle()
     await this.#store.close()
+  }
+
+  /** This replica's own vector as sets that stay as they are: of many peers that have just this, one is kept. */
+  #ownAccount(): Knowledge {
+    this.#accounted ??= parseVector(this.#vector)!
+    return this.#accounted
   }
 
   #newBatch(): Batch {
@@ -535,6 +545,7 @@ export class Replica {
     this.#sequence = sequence
     if (batch.highest !== undefined) this.#clock.witness(batch.highest)
     const changes = batch.apply()
+    if (batch.known.size > 0) this.#vector = this.#accounted = undefined
     if (changes.length > 0) this.#tell({ changes, cause })
   }
 

@@ -18,7 +18,7 @@ const USAGE = `usage: npm run bench:mesh -- [--only PART,…] [--kills N] [--cha
   --kills N     times that the server in use is killed, or drained (20); a quarter of it for cuts
   --changes N   credentials made and revoked (100)
   --records N   in the mesh that is joined (100000)
-  --sizes N,…   controllers of simulated meshes that take 1,000 writes in a minute (5,20,50)
+  --sizes N,…   controllers of simulated meshes that take 1,000 writes in a minute (5,20,50,100)
 `
 
 interface Figures {
@@ -46,7 +46,7 @@ function readOptions(args: string[]) {
   const parts = new Set((values.only?.split(',') ?? PARTS) as Part[])
   for (const part of parts)
     if (!PARTS.includes(part)) throw new Error(`--only ${part}: not one of ${PARTS.join(', ')}`)
-  const sizes = (values.sizes ?? '5,20,50').split(',').map(Number)
+  const sizes = (values.sizes ?? '5,20,50,100').split(',').map(Number)
   if (!sizes.every(size => Number.isInteger(size) && size >= 2 && size <= 200))
     throw new Error('--sizes are whole numbers from 2 to 200')
   return {

@@ -78,6 +78,8 @@ export class MeshLife {
           : clockwork.between(3, 5)
     this.#hasWrongClocks = clockwork.chance(250)
     this.#hasOldDisks = clockwork.chance(250)
+    // Half of the small ones gossip as large ones do.
+    if (clockwork.chance(500)) this.world.few = 0
     this.#clients = new SimClients(this.world)
     this.#operators = new Operators(this.world, this.#clients)
   }

@@ -20,6 +20,8 @@ export class MeshWorld implements SimHost {
   readonly clockwork: Clockwork
   readonly network: SimNetwork
   readonly timing: Partial<MeshTiming>
+  /** Peers up to which news goes straight to each. */
+  few: number | undefined
   readonly controllers: SimController[] = []
   /** Removed, whether or not they know. */
   readonly removed = new Set<SimController>()

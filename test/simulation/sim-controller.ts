@@ -25,6 +25,7 @@ export interface SimHost {
   readonly clockwork: Clockwork
   readonly network: SimNetwork
   readonly timing: Partial<MeshTiming>
+  readonly few: number | undefined
   /** Records changed at a controller. */
   changed(controller: SimController, set: ChangeSet): void
   /** A session ended because the client is elsewhere by now. */
@@ -140,6 +141,7 @@ export class SimProcess {
       }),
       reaches: peer => this.#ways().has(peer),
       timing: host.timing,
+      few: host.few,
     })
     this.port = host.network.attach(id, {
       handler: this.core,

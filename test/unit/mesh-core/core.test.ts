@@ -1,6 +1,7 @@
 // The mesh's core among others of its kind, on a simulated network.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { comparisons, heartbeatInterval, MESH_TIMING, presenceInterval } from '../../../mesh/core-types.ts'
 import { encodeFrame, encodeStatement } from '../../../mesh/messages.ts'
 import { Statements } from '../../../mesh/statements.ts'
 import type { ClientId } from '../../../state/kinds.ts'
@@ -177,6 +178,69 @@ test('a write says on how many others it is stored: all that are connected, or t
   const without = await write(3)
   assert.equal(without.stored, 2)
   assert.ok(without.ms < 300, `${without.ms}`)
+})
+
+test('among few that all hear each other what is new goes straight to each, a burst of it too', async () => {
+  const world = await mesh(4)
+  const [a, b, c, d] = world.controllers
+  world.network.loss = 1000
+  const burst = Array.from({ length: 60 }, (_, i) => world.write(a, [settingOp(`s${i}`, i)]))
+  core(a).presence.sessionUp(WEB, 'x')
+  // A disk takes one write after the other.
+  await world.within(Promise.all(burst))
+  await world.clockwork.advance(250)
+  for (const each of [b, c, d]) {
+    assert.ok(each.process!.replica.get('setting', 's59'))
+    assert.equal(core(each).presence.where(WEB)?.controller, a.id)
+    assert.equal(core(each).counters.droppedWork, 0)
+  }
+  assert.equal(core(b).counters.refusedRecords + core(b).counters.badFrames, 0)
+})
+
+test('to whom is out of hearing what is new goes by others', async () => {
+  const world = await mesh(4)
+  const [a, b] = world.controllers
+  world.network.cut(a.id, b.id)
+  world.network.cut(b.id, a.id)
+  await world.clockwork.until(() => !core(a).isConnected(b.id) && !core(b).isConnected(a.id), 5000)
+  core(a).presence.sessionUp(WEB, 'x')
+  await world.within(world.write(a, [settingOp('s', 1)]))
+  await world.clockwork.advance(500)
+  const { replica } = b.process!
+  assert.ok(replica.get('setting', 's'))
+  // Nobody has a channel to it; where it is was told all the same.
+  assert.ok([...core(b).presence.of(a.id)!.sessions.keys()].includes(WEB))
+})
+
+test('a peer that is not heard any more is gone round before its channel is given up', async () => {
+  const world = await mesh(3)
+  const [a, b] = world.controllers
+  world.network.cut(a.id, b.id)
+  world.network.cut(b.id, a.id)
+  await world.clockwork.advance(1700)
+  assert.ok(core(a).isConnected(b.id))
+  await world.within(world.write(a, [settingOp('s', 1)]))
+  await world.clockwork.advance(400)
+  assert.ok(b.process!.replica.get('setting', 's'))
+})
+
+test('where there are many, everyone says less to each', () => {
+  const timing = MESH_TIMING
+  assert.deepEqual(
+    [4, 20, 100].map(peers => [
+      heartbeatInterval(timing, peers),
+      presenceInterval(timing, peers),
+      comparisons(peers),
+    ]),
+    [
+      [500, 2000, 4],
+      [500, 4000, 1],
+      [1000, 7000, 1],
+    ],
+  )
+  // One heartbeat, or one telling, may be lost.
+  assert.ok(2 * heartbeatInterval(timing, 1000) < timing.silence)
+  assert.ok(2 * presenceInterval(timing, 1000) < timing.gossipSilence)
 })
 
 test('what is too long for gossip arrives all the same', async () => {

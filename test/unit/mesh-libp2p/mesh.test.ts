@@ -50,7 +50,7 @@ test('sessions are known everywhere, and go with their controller', () =>
   }))
 
 /** Nobody compares what it has with others once they are connected: what comes comes by gossip. */
-const GOSSIP_ALONE = { timing: { antiEntropy: 600_000, unequal: 600_000 } }
+const GOSSIP_ALONE = { timing: { antiEntropy: 600_000, unequal: 600_000 }, few: 0 }
 
 test('twelve controllers on one address all gossip', { timeout: 120_000 }, () =>
   withMesh(

@@ -33,6 +33,8 @@ export interface NodeOptions {
   port?: number
   store?: MemoryStore
   timing?: Partial<MeshTiming>
+  /** Peers up to which news goes straight to each. */
+  few?: number
 }
 
 /** Ports below those that the system hands out. */
@@ -69,6 +71,7 @@ export async function startNode(index: number, options: NodeOptions = {}): Promi
     boot: Date.now(),
     reaches: () => false,
     timing: options.timing,
+    few: options.few,
     facts: () => ({
       version: 'test',
       startedAt: 0,
