@@ -2,8 +2,11 @@
 import { encodeRecord, type Origin, originOf, recordKey, type StateRecord } from './record.ts'
 import { BUCKETS, bucketOf } from './record-hash.ts'
 import type { SequenceSet } from './sequence-set.ts'
-import type { RecordTable } from './table.ts'
+import type { Held, RecordTable } from './table.ts'
 import { type Knowledge, toVector, type Vector } from './vector.ts'
+
+/** Sequence numbers for each record that is still held, beyond which they are not tried one by one. */
+const SPARSE = 8
 
 /** An answer to a vector. Plain data. */
 export interface Delta {
@@ -49,12 +52,8 @@ export function offer(table: RecordTable, ours: Knowledge, theirs: Knowledge, ma
   for (const origin of [...origins].sort()) {
     const has = theirs.get(origin)
     const accounted = ours.get(origin)
-    const missing: StateRecord[] = []
-    for (const [sequence, { record }] of table.ofOrigin(origin)) {
-      if (record.kind !== 'controller' && !has?.has(sequence)) missing.push(record)
-    }
-    missing.sort((a, b) => a.sequence - b.sequence)
-    for (const record of missing) {
+    for (const record of writtenAfter(table.ofOrigin(origin), has?.contiguous ?? 0)) {
+      if (record.kind === 'controller' || has?.has(record.sequence)) continue
       const encoded = encodeRecord(record)
       if (bytes > 0 && bytes + encoded.length > maxBytes) {
         if (accounted !== undefined) claim(origin, accounted.upTo(record.sequence - 1))
@@ -66,6 +65,21 @@ export function offer(table: RecordTable, ours: Knowledge, theirs: Knowledge, ma
     if (accounted !== undefined && !has?.includes(accounted)) claim(origin, accounted)
   }
   return delta(false)
+}
+
+/** The records of one origin above a sequence number, in the order they were written. A part is sent without sorting all. */
+function* writtenAfter(bySequence: ReadonlyMap<number, Held>, after: number): Iterable<StateRecord> {
+  let highest = 0
+  for (const sequence of bySequence.keys()) if (sequence > highest) highest = sequence
+  if (highest - after <= SPARSE * bySequence.size) {
+    for (let sequence = after + 1; sequence <= highest; sequence++) {
+      const held = bySequence.get(sequence)
+      if (held !== undefined) yield held.record
+    }
+    return
+  }
+  const sequences = [...bySequence.keys()].filter(sequence => sequence > after)
+  for (const sequence of sequences.sort((a, b) => a - b)) yield bySequence.get(sequence)!.record
 }
 
 /**

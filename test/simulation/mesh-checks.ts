@@ -63,6 +63,29 @@ export function addressProblem({ views }: SimProcess): string | undefined {
   return undefined
 }
 
+/** ms in which a revocation counts wherever its author can be heard, and how far its author's clock may be ahead. */
+const REVOCATION_LIMIT = 1000
+const HOUR = 3_600_000
+
+/** A controller whose clock is far ahead revokes a client: all refuse it at once, and end its session. */
+export async function checkRevocation(world: MeshWorld): Promise<void> {
+  const { clockwork, members, network } = world
+  network.loss = 0
+  const by = clockwork.choose(members)!
+  const { views } = by.process!
+  const client = clockwork.choose(views.clients().filter(each => views.standing(each).usable))
+  if (client === undefined) return
+  by.skew = clockwork.pick(HOUR)
+  const { id, value } = client
+  const revocation = { client: id, reason: 'revoked' as const, at: by.now }
+  await world.within(world.write(by, [{ kind: 'revocation', id: value.serial, value: revocation }]))
+  const isOut = ({ process }: SimController) =>
+    !process!.views.credential(value.serial).usable && !process!.sessions.has(id)
+  if ((await clockwork.until(() => members.every(isOut), REVOCATION_LIMIT)) !== undefined) return
+  const late = members.filter(each => !isOut(each)).map(({ index }) => `c${index}`)
+  throw new Error(`${late.join(', ')} still let in whom c${by.index} revoked ${REVOCATION_LIMIT} ms ago`)
+}
+
 /** Everything that is wrong in the end, in words. */
 export function* problems(world: MeshWorld): Iterable<string> {
   const { members } = world
@@ -87,6 +110,7 @@ export function* problems(world: MeshWorld): Iterable<string> {
       if (views.credential(serial).usable) yield `${name} lets the revoked ${serial} in`
     }
     for (const problem of world.broken(process)) yield `${name}: ${problem}`
+    for (const problem of world.stolen(process)) yield `${name}: ${problem}`
     for (const client of process.sessions.keys()) {
       const view = views.client(client)
       if (!view || !views.standing(view).usable) yield `${name} has a session of ${client}, which may not`
@@ -98,6 +122,11 @@ export function* problems(world: MeshWorld): Iterable<string> {
     }
     for (const record of replica.all('setting'))
       if (record.id.startsWith('evil')) yield `${name}: ${record.id}`
+    const ids = new Set<string>(world.controllers.map(({ id }) => id))
+    for (const { id, value } of replica.all('controller'))
+      if (value.name === 'evil' || !ids.has(id)) yield `${name} believes a lie about the controller ${id}`
+    for (const { controller, facts } of process.core.presence.all())
+      if (facts.version === 'evil') yield `${name} believes a lie about where ${controller} is`
   }
   for (const { index, id, process } of world.removed) {
     if (process?.replica.get('controller', id)?.removedAt === undefined)

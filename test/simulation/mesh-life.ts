@@ -2,7 +2,14 @@
 import type { MeshTiming } from '../../mesh/core.ts'
 import { MAX_SKEW_MS } from '../../state/clock.ts'
 import { attack } from './hostile.ts'
-import { addressProblem, areConnected, areEqual, presenceProblem, problems } from './mesh-checks.ts'
+import {
+  addressProblem,
+  areConnected,
+  areEqual,
+  checkRevocation,
+  presenceProblem,
+  problems,
+} from './mesh-checks.ts'
 import { checkWays } from './mesh-ways.ts'
 import { MeshWorld } from './mesh-world.ts'
 import { Operators } from './operators.ts'
@@ -294,6 +301,9 @@ export class MeshLife {
     const wrong = [...problems(world)]
     if (wrong.length > 0) throw new Error(wrong.join('\n'))
     await checkWays(world)
+    // Some of the ways were cut until now.
+    await clockwork.until(() => areConnected(world.members), CONNECT_LIMIT)
+    await checkRevocation(world)
     for (const { process } of world.members) clockwork.note(process!.replica.hash())
     const { trace, events } = clockwork
     return {

@@ -245,6 +245,22 @@ export class MeshWorld implements SimHost {
     }
   }
 
+  /** Addresses that are not held by who was told first to have them, in words. */
+  *stolen({ replica }: SimProcess): Iterable<string> {
+    // What was voided or lost may have been the first.
+    if (this.removed.size > 0 || this.controllers.some(each => each.wasRestored)) return
+    for (const [key, records] of this.#written) {
+      const { kind, id } = records[0]
+      const lease = kind === 'lease' ? replica.record('lease', id) : undefined
+      if (lease === undefined) continue
+      for (const { value, term, stamp } of records) {
+        if (term !== lease.term) continue
+        if (value === null) yield `${key} was released and is held by ${lease.value.holder}`
+        else if (stamp < lease.stamp) yield `${key} is held by ${lease.value.holder}, who came later`
+      }
+    }
+  }
+
   /** What a controller wrote after its removal goes, and what that had replaced may be gone with it. */
   #isVoided(key: string, tries: readonly { by: SimController }[]): boolean {
     const written = this.#written.get(key) ?? []
