@@ -93,3 +93,28 @@ test('a controller whose record was replaced by one that came too early, and los
   assert.equal(newcomer.replica.get('setting', 'later')?.value, 1)
   assert.equal(newcomer.replica.hash(), witness.replica.hash())
 })
+
+test('what is left of many writes comes in the order it was written, also in several parts', async () => {
+  const founder = await foundMesh()
+  for (const id of ['a', 'b', 'c', 'd']) {
+    await founder.replica.write([settingOp(id, 'y'.repeat(300))])
+    for (let i = 0; i < 50; i++) await founder.replica.write([settingOp('x', i)])
+  }
+  const newcomer = await openReplica(1)
+  const sequences: number[] = []
+  for (let more = true; more; ) {
+    const delta = founder.replica.missingFor(newcomer.replica.vector(), 600)!
+    for (const bytes of delta.records) {
+      const decoded = decodeRecord(bytes)
+      if (decoded.ok && decoded.record.kind === 'setting') sequences.push(decoded.record.sequence)
+    }
+    await newcomer.replica.absorb(delta)
+    more = delta.more
+  }
+  assert.equal(sequences.length, 5)
+  assert.deepEqual(
+    sequences,
+    sequences.toSorted((a, b) => a - b),
+  )
+  assert.equal(newcomer.replica.hash(), founder.replica.hash())
+})
