@@ -353,7 +353,7 @@ export class Replica {
 
   /**
    * Hashes of the 256 parts of this replica. For two replicas with equal vectors and unequal hashes, which only a disk
-   * set back to an old copy can bring about: they tell each other these, and then send what `differing` yields.
+   * set back to an old copy can bring about, or a removal after which all is asked for anew: they tell each other these, and then send what `differing` yields.
    */
   buckets(): string[] {
     return this.#table.bucketHashes()

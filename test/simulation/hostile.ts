@@ -9,6 +9,8 @@ import type { MeshWorld } from './mesh-world.ts'
 import type { SimController } from './sim-controller.ts'
 
 const TEN_YEARS = 10 * 365 * 86_400_000
+/** What liars call their version. */
+export const EVIL = 'evil'
 /** Not of the mesh, and never will be. */
 const STRANGER = 990
 
@@ -24,6 +26,12 @@ export function attack(world: MeshWorld, victim: SimController, peer: SimControl
   if (!lie || !port) return
   world.lies++
   clockwork.note(`a lie of ${lie.length} bytes to c${victim.index}`)
+  // Statements count at once or never; all else is looked for in the end.
+  const isBelieved = () =>
+    [...victim.process!.core.presence.all()].some(({ facts }) => facts.version === EVIL)
+  clockwork.after(0, () => {
+    if (victim.process && isBelieved()) clockwork.fail(new Error(`c${victim.index} believes a lie`))
+  })
   if (clockwork.chance(500)) {
     if (port.connected.includes(peer.id)) port.attendant.handler.frame(peer.id, lie)
   } else {
@@ -96,7 +104,9 @@ const LIES: readonly Lie[] = [
   function forgedPresence(world, peer) {
     const other = world.clockwork.choose(world.members.filter(each => each !== peer))
     if (!other) return undefined
-    const body = encodeStatement({ type: 'presence', at: 1, update: EMPTY })
+    const { boot, version } = other.process?.core.presence.own ?? EMPTY
+    const update = { ...EMPTY, boot, version: version + 1 }
+    const body = encodeStatement({ type: 'presence', at: 1, update })
     const signature = sign(null, body, peer.identity.privateKey)
     return encodeFrame({ type: 'signed', author: other.id, signature, body })
   },
@@ -113,7 +123,7 @@ const EMPTY: PresenceUpdate = {
   version: 1,
   part: 0,
   parts: 1,
-  facts: ['evil', 0, false, false, '00'.repeat(32), 0, true, [], false, []],
+  facts: [EVIL, 0, false, false, '00'.repeat(32), 0, true, [], false, []],
   links: [],
   up: [],
   down: [],

@@ -28,10 +28,14 @@ export class MeshWorld implements SimHost {
   /** By record key: what was acknowledged and must not be lost. */
   readonly promised = new Map<string, StateRecord>()
   readonly revoked = new Set<Serial>()
+  /** Someone was removed, or nearly. */
+  hasRemoved = false
   /** Lies told. */
   lies = 0
   /** Someone was told that it has what it has not. */
   isDeceived = false
+  /** Comparisons of two that have accounted for the same and do not have the same. */
+  repairs = 0
   /** Receipts that said too much. */
   readonly overstated: string[] = []
   onChanged: (controller: SimController, set: ChangeSet) => void = () => {}
@@ -182,6 +186,7 @@ export class MeshWorld implements SimHost {
   async remove(by: SimController, target: SimController): Promise<void> {
     const value = controllerValue(target.index, { removedAt: this.clockwork.time })
     this.removed.add(target)
+    this.hasRemoved = true
     const isDone = await this.write(by, [{ kind: 'controller', id: target.id, value }])
     if (!isDone) this.removed.delete(target)
     // Nobody listens to it from now on: what it had told nobody stays with it.

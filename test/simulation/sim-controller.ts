@@ -26,6 +26,7 @@ export interface SimHost {
   readonly network: SimNetwork
   readonly timing: Partial<MeshTiming>
   readonly few: number | undefined
+  repairs: number
   /** Records changed at a controller. */
   changed(controller: SimController, set: ChangeSet): void
   /** A session ended because the client is elsewhere by now. */
@@ -120,7 +121,10 @@ export class SimProcess {
       replica,
       views: this.views,
       transport: {
-        send: (peer, frame) => this.port.send(peer, frame),
+        send: (peer, frame) => {
+          if (isOfType(frame, 'buckets')) host.repairs++
+          return this.port.send(peer, frame)
+        },
         publish: frame => this.port.publish(frame),
         disconnect: (peer, reason) => this.port.disconnect(peer, reason),
       },
@@ -259,4 +263,9 @@ export class SimProcess {
     }
     return this.#hops
   }
+}
+
+/** Whether an encoded frame, a pair of its type and what it says, is of this type: without reading all of it. */
+function isOfType(frame: Uint8Array, type: string): boolean {
+  return Buffer.from(frame.buffer, frame.byteOffset + 2, type.length).toString('latin1') === type
 }
