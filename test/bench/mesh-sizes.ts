@@ -1,4 +1,7 @@
 // What a write costs a mesh by its size: simulated controllers, all in this process, on a network that loses nothing.
+// Frames are counted as the core makes them. Up to `FEW` peers they go straight to each; where there are more everyone hands
+// gossip on to six others, as gossipsub does to its five but for the sender. What gossipsub says of itself, and the
+// framing of streams, noise and TCP, come on top.
 import { MeshWorld } from '../simulation/mesh-world.ts'
 
 export interface SizeFigures {
