@@ -28,9 +28,6 @@ const MOST_PRESENCE = 7000
 /** ms for each peer between two heartbeats, and at most: `silence` spans two of them. */
 const HEARTBEAT_SHARE = 20
 const MOST_HEARTBEAT = 1000
-/** Unequal peers that are compared with at each heartbeat, at most; fewer where there are more peers than eight. */
-const MOST_COMPARISONS = 4
-const COMPARISONS_SHARE = 32
 
 /** ms between two tellings of one's facts: everyone hears everyone, so that each says less where there are many. */
 export function presenceInterval({ presence }: MeshTiming, peers: number): number {
@@ -40,14 +37,6 @@ export function presenceInterval({ presence }: MeshTiming, peers: number): numbe
 /** ms between two heartbeats to each peer: backbone probes notice the dead sooner, wherever there are many. */
 export function heartbeatInterval({ heartbeat }: MeshTiming, peers: number): number {
   return Math.max(heartbeat, Math.min(MOST_HEARTBEAT, HEARTBEAT_SHARE * peers))
-}
-
-/**
- * Unequal peers to compare with at each heartbeat. While others write everyone differs from everyone by what is on its way
- * by gossip: where there are many, what one learns from a few the others have from it soon.
- */
-export function comparisons(peers: number): number {
-  return Math.max(1, Math.min(MOST_COMPARISONS, Math.floor(COMPARISONS_SHARE / peers)))
 }
 
 export const MESH_TIMING: MeshTiming = {

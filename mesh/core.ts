@@ -4,8 +4,8 @@ import type { ClientId, ControllerId } from '../state/kinds.ts'
 import { encodeRecord } from '../state/record.ts'
 import type { Receipt } from '../state/replica.ts'
 import { ChannelState } from './channel-state.ts'
+import { anyPeer, unequalPeers } from './comparing.ts'
 import {
-  comparisons,
   heartbeatInterval,
   MESH_TIMING,
   type MeshCoreInit,
@@ -266,11 +266,14 @@ export class MeshCore implements TransportHandler {
     if (now >= this.#nextHeartbeat) {
       this.#nextHeartbeat = now + heartbeatInterval(this.#timing, this.#peers.size)
       for (const [id, peer] of [...this.#peers]) this.#watch(id, peer, now)
-      this.#compareWithUnequal(now)
+      const isUnequal = (id: ControllerId) => (this.#replication.of(id)?.behind ?? 0) > 0
+      for (const id of unequalPeers(this.#peers, isUnequal, now - this.#timing.unequal))
+        this.#compare(id, now)
     }
     if (now >= this.#nextAntiEntropy) {
       this.#nextAntiEntropy = now + this.#timing.antiEntropy
-      this.#compareWithSomeone(now)
+      const peer = anyPeer(this.#peers, this.#init.random)
+      if (peer) this.#compare(peer, now)
     }
     if (now >= this.#nextPresence) {
       this.#nextPresence = now + presenceInterval(this.#timing, this.#peers.size)
@@ -315,26 +318,8 @@ export class MeshCore implements TransportHandler {
     this.#heartbeat(id, now)
   }
 
-  /** With those that were not compared for longest: where there are many, the others compare with the rest. */
-  #compareWithUnequal(now: number): void {
-    const due = [...this.#peers].filter(
-      ([id, { comparedAt }]) =>
-        now - comparedAt >= this.#timing.unequal && (this.#replication.of(id)?.behind ?? 0) > 0,
-    )
-    due.sort(([, a], [, b]) => a.comparedAt - b.comparedAt)
-    for (const [id, peer] of due.slice(0, comparisons(this.#peers.size))) this.#compare(id, peer, now)
-  }
-
-  #compareWithSomeone(now: number): void {
-    const ids = [...this.#peers.keys()]
-    if (ids.length === 0) return
-    const [high, low] = this.#init.random(2)
-    const id = ids[((high << 8) | low) % ids.length]
-    this.#compare(id, this.#peers.get(id)!, now)
-  }
-
-  #compare(id: ControllerId, peer: ChannelState, now: number): void {
-    peer.comparedAt = now
+  #compare(id: ControllerId, now: number): void {
+    this.#peers.get(id)!.comparedAt = now
     this.#replication.compare(id, true)
   }
 

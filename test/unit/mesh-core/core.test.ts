@@ -1,7 +1,8 @@
 // The mesh's core among others of its kind, on a simulated network.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { comparisons, heartbeatInterval, MESH_TIMING, presenceInterval } from '../../../mesh/core-types.ts'
+import { comparisons } from '../../../mesh/comparing.ts'
+import { heartbeatInterval, MESH_TIMING, presenceInterval } from '../../../mesh/core-types.ts'
 import { encodeFrame, encodeStatement } from '../../../mesh/messages.ts'
 import { Statements } from '../../../mesh/statements.ts'
 import type { ClientId } from '../../../state/kinds.ts'
