@@ -83,7 +83,7 @@ export class Clients {
     if (request.ip !== undefined && wanted === undefined) {
       throw new ServiceError('invalid', `"${request.ip}" is no IPv4 address`)
     }
-    const subnets = this.#subnets(request.subnets ?? [])
+    const subnets = this.checkSubnets(request.subnets ?? [])
     const tags = checkTags(request.tags ?? {})
     const prefer = controllerIds(this.#home, request.prefer ?? [])
     const id = newClientId(randomBytes)
@@ -100,7 +100,7 @@ export class Clients {
           )
         }
         const address = this.#address(wanted)
-        const issued = await this.#issue(id, request.name, address, privateKey, request.days)
+        const issued = await this.issue(id, request.name, address, privateKey, request.days)
         serial = issued.serial
         const value: ClientValue = {
           name: request.name,
@@ -125,7 +125,7 @@ export class Clients {
         return ops
       })
     } catch (error) {
-      if (serial !== undefined) await this.#forgetSecret(serial)
+      if (serial !== undefined) await this.forgetSecret(serial)
       throw error
     }
     return views.client(id)!
@@ -142,7 +142,7 @@ export class Clients {
       await replica.write(async () => {
         const client = this.#live(name, id)
         const address = parseIpv4(client.value.address)!
-        const issued = await this.#issue(id, client.value.name, address, privateKey, days)
+        const issued = await this.issue(id, client.value.name, address, privateKey, days)
         serial = issued.serial
         old = client.value.serial
         return [
@@ -162,10 +162,10 @@ export class Clients {
         ]
       })
     } catch (error) {
-      if (serial !== undefined) await this.#forgetSecret(serial)
+      if (serial !== undefined) await this.forgetSecret(serial)
       throw error
     }
-    if (old !== undefined) await this.#forgetSecret(old)
+    if (old !== undefined) await this.forgetSecret(old)
     return views.client(id)!
   }
 
@@ -222,7 +222,7 @@ export class Clients {
       }
       return ops
     })
-    if (serial !== undefined) await this.#forgetSecret(serial)
+    if (serial !== undefined) await this.forgetSecret(serial)
     return views.client(id)!
   }
 
@@ -255,12 +255,12 @@ export class Clients {
   }
 
   /** Certificate and keys, written to the data directory before any record speaks of them. */
-  async #issue(
+  async issue(
     id: ClientId,
     name: string,
     address: OverlayAddress,
     privateKey: ReturnType<typeof newPrivateKey>,
-    days: number | undefined,
+    days?: number,
   ) {
     const { config, directory, issuingCertificate, issuingKey, tlsCryptKey } = this.#home
     const issued = issueClientCertificate(
@@ -286,12 +286,14 @@ export class Clients {
     return issued
   }
 
-  async #forgetSecret(serial: Serial): Promise<void> {
+  /** Of a certificate that no record speaks of, or not any more. */
+  async forgetSecret(serial: Serial): Promise<void> {
     const { directory } = this.#home
     await directory.remove(directory.clientSecret(serial))
   }
 
-  #subnets(texts: readonly string[]): string[] {
+  /** Networks behind a client, in their one form. @throws ServiceError */
+  checkSubnets(texts: readonly string[]): string[] {
     const { subnet, subnet6 } = this.#home.mesh
     const subnets = texts.map(text => {
       if (text.includes(':')) return checkSubnet6(text, subnet6)
@@ -328,7 +330,8 @@ function checkSubnet6(text: string, subnet6: Cidr6 | undefined): string {
   return plain
 }
 
-function checkTags(tags: Record<string, string>): Record<string, string> {
+/** @throws ServiceError */
+export function checkTags(tags: Record<string, string>): Record<string, string> {
   for (const key of Object.keys(tags)) {
     if (!/^[A-Za-z0-9._-]{1,63}$/.test(key)) {
       throw new ServiceError('invalid', `"${key}" is no tag; use letters, digits, ".", "_" and "-"`)

@@ -30,6 +30,7 @@ export type EventType =
   | 'dns-changed'
   | 'certificate-renewed'
   | 'state-damage'
+  | 'state-imported'
   | 'peer-up'
   | 'peer-down'
   | 'peer-refused'

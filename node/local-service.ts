@@ -10,6 +10,8 @@ import { makeBackup } from './backup/backup.ts'
 import { restoredNotice } from './backup/settling.ts'
 import type { Certificates } from './certificates.ts'
 import { Clients } from './clients.ts'
+import { exportDesired } from './desired/export.ts'
+import { reconcile } from './desired/reconcile.ts'
 import { formatForwarder } from './dns/forwarders.ts'
 import { changeDns, type DnsChange, dnsSettings } from './dns/settings.ts'
 import type { EventLog } from './events.ts'
@@ -50,6 +52,7 @@ import {
   type StoredOn,
   type Verification,
 } from './service.ts'
+import type { DesiredState, ReconcileRequest, Reconciliation } from './service-desired.ts'
 import type { DnsState } from './service-dns.ts'
 import type { AttachmentService } from './service-ipsec.ts'
 import type { ControllerEntry, Invitation, Removal } from './service-membership.ts'
@@ -392,6 +395,22 @@ export class LocalService implements ControllerService {
       problems: [...problems, ...faults.map(({ key, reason }) => `${key}: ${reason}`)],
       peers: comparePeers(this.#home, this.#live?.mesh()),
     }
+  }
+
+  async desiredState(): Promise<DesiredState> {
+    return exportDesired(this.#home)
+  }
+
+  reconcile(request: ReconcileRequest): Promise<Reconciliation> {
+    return this.#writing(async () => {
+      const { changes, problems, ops } = await reconcile(this.#home, request)
+      const applied = problems.length === 0 && request.dryRun !== true
+      if (!applied || ops.length === 0) return { changes, problems, applied }
+      const count = (wanted: string) => changes.filter(({ action }) => action === wanted).length
+      const counts = { added: count('add'), changed: count('change'), removed: count('remove') }
+      this.#events.append({ type: 'state-imported', ...counts })
+      return { changes, problems, applied, storedOn: await this.#storedOn() }
+    })
   }
 
   backup(passphrase: string): Promise<AsyncIterable<Uint8Array>> {

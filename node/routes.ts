@@ -22,6 +22,13 @@ const MAX_METRIC = 65_535
 /** What is told of a via. */
 type Described = Pick<RouteEntry, 'via' | 'metric' | 'nat' | 'probe'> & { cidr?: Cidr }
 
+/** Clients and attachments that are to be, by name, and networks of sites as they are to be, by id. */
+export interface Pending {
+  readonly clients: ReadonlyMap<string, ClientId>
+  readonly attachments: ReadonlyMap<string, string>
+  readonly sites: ReadonlyMap<string, readonly string[]>
+}
+
 export class Routes {
   readonly #home: Home
 
@@ -29,22 +36,37 @@ export class Routes {
     this.#home = home
   }
 
-  /** The prefix, and what comes of it in words. @throws ServiceError */
-  async add(request: AddRoute): Promise<{ cidr: string; notes: string[] }> {
+  /**
+   * The record of a route that may be added.
+   * @param pending what is to be written with it
+   * @throws ServiceError
+   */
+  draft(request: AddRoute, pending?: Pending): { id: string; value: RouteValue } {
     const { metric = 0, via: viaText } = request
-    const { mesh, replica } = this.#home
+    const { mesh } = this.#home
     const cidr = readPrefix(request.cidr, mesh.subnet)
     const text = formatCidr(cidr)
     if (!Number.isInteger(metric) || metric < 0 || metric > MAX_METRIC)
       throw new ServiceError('invalid', `the metric is a whole number from 0 to ${MAX_METRIC}`)
-    const { via, nat } = this.#through(viaText, request.nat)
+    const { via, nat } = this.#through(viaText, request.nat, pending)
     if (cidr.length < DEFAULT_LENGTH && via.kind !== 'internet' && !nat && request.default !== true)
       throw new ServiceError('invalid', defaultProblem(text, viaText))
-    if (via.kind === 'attachment') this.#checkSite(via.id, cidr)
+    if (via.kind === 'attachment') {
+      const remoteSubnets =
+        pending?.sites.get(via.id) ?? this.#home.replica.get('attachment', via.id)!.remoteSubnets
+      checkSite(viaText.slice(viaText.indexOf(':') + 1), remoteSubnets, cidr)
+    }
     const probe = request.probe === undefined ? undefined : readProbe(request.probe, cidr, mesh.subnet)
     const value: RouteValue = { cidr: text, via, metric, createdAt: Date.now(), ...(nat ? { nat } : {}) }
     if (probe !== undefined) value.probe = probe
-    const id = routeId(value)
+    return { id: routeId(value), value }
+  }
+
+  /** The prefix, and what comes of it in words. @throws ServiceError */
+  async add(request: AddRoute): Promise<{ cidr: string; notes: string[] }> {
+    const { replica } = this.#home
+    const { id, value } = this.draft(request)
+    const { cidr: text, via } = value
     await replica.write(() => {
       const before = replica.get('route', id)
       if (before || this.#hasSubnet(via, text)) {
@@ -144,19 +166,19 @@ export class Routes {
     return via.kind === 'client' && this.#home.views.client(via.id)?.value.subnets.includes(cidr) === true
   }
 
-  #through(text: string, nat: boolean | undefined): { via: Via; nat: boolean } {
+  #through(text: string, nat: boolean | undefined, pending?: Pending): { via: Via; nat: boolean } {
     const [, kind, name] = VIA.exec(text) ?? []
     if (text !== 'internet' && kind === undefined)
       throw new ServiceError('invalid', `"${text.slice(0, 80)}" is nothing to route through; ${HOW}`)
     if (kind === 'attachment') {
       if (nat !== undefined)
         throw new ServiceError('invalid', 'a site is given packets as they are; --nat is for controllers')
-      return { via: { kind, id: this.#attachment(name) }, nat: false }
+      return { via: { kind, id: pending?.attachments.get(name) ?? this.#attachment(name) }, nat: false }
     }
     if (kind === 'client') {
       if (nat !== undefined)
         throw new ServiceError('invalid', 'a client is given packets as they are; --nat is for controllers')
-      return { via: { kind, id: this.#client(name) }, nat: false }
+      return { via: { kind, id: pending?.clients.get(name) ?? this.#client(name) }, nat: false }
     }
     if (nat === false && kind !== 'controller')
       throw new ServiceError(
@@ -181,16 +203,6 @@ export class Routes {
     return client.id
   }
 
-  /** IPsec takes no packets but those between the networks that both ends agreed on. */
-  #checkSite(id: string, cidr: Cidr): void {
-    const { name, remoteSubnets } = this.#home.replica.get('attachment', id)!
-    if (remoteSubnets.some(text => cidrCovers(parseCidr(text)!, cidr))) return
-    throw new ServiceError(
-      'refused',
-      `${formatCidr(cidr)} is not among the networks of ${name} (${remoteSubnets.join(', ')}); both ends must agree: \`overmesh ipsec set ${name} --remote-ts\``,
-    )
-  }
-
   #attachment(name: string): string {
     for (const [id, shown] of attachmentNames(this.#home.replica)) if (shown === name) return id
     throw new ServiceError('not-found', `no attachment is named ${name}; see \`overmesh ipsec list\``)
@@ -205,6 +217,15 @@ export class Routes {
       ? new ServiceError('refused', `controller ${name} was removed; see \`overmesh controller list\``)
       : new ServiceError('not-found', `no controller is named ${name}; see \`overmesh controller list\``)
   }
+}
+
+/** IPsec takes no packets but those between the networks that both ends agreed on. */
+function checkSite(name: string, remoteSubnets: readonly string[], cidr: Cidr): void {
+  if (remoteSubnets.some(text => cidrCovers(parseCidr(text)!, cidr))) return
+  throw new ServiceError(
+    'refused',
+    `${formatCidr(cidr)} is not among the networks of ${name} (${remoteSubnets.join(', ')}); both ends must agree: \`overmesh ipsec set ${name} --remote-ts\``,
+  )
 }
 
 const PROBLEMS: Record<WayProblem, (entry: Described, fate: string) => string> = {

@@ -3,6 +3,7 @@
 // and the types below.
 import { type Static, Type } from 'typebox'
 import type { BackupService } from './service-backup.ts'
+import type { DesiredService } from './service-desired.ts'
 import type { DnsService } from './service-dns.ts'
 import type { AttachmentService } from './service-ipsec.ts'
 import type { MembershipService } from './service-membership.ts'
@@ -314,7 +315,12 @@ export type Event = Static<typeof Event>
  * One controller, as its operator sees it. Every method may throw a {@link ServiceError}. A write returns when it is
  * on disk. Implemented by a running controller and, for all that needs none, by its data directory opened offline.
  */
-export interface ControllerService extends MembershipService, DnsService, AttachmentService, BackupService {
+export interface ControllerService
+  extends MembershipService,
+    DnsService,
+    AttachmentService,
+    BackupService,
+    DesiredService {
   /** False when this is the data directory alone: `sessions` is empty then, `kick` is refused. */
   readonly running: boolean
   status(): Promise<Status>

@@ -21,6 +21,7 @@ import type {
   StoredOn,
   Verification,
 } from '../service.ts'
+import type { DesiredState, ReconcileRequest, Reconciliation } from '../service-desired.ts'
 import type { ChangeDns, DnsState } from '../service-dns.ts'
 import { ServiceError } from '../service-error.ts'
 import type {
@@ -38,6 +39,8 @@ import type { PackBody } from './schemas.ts'
 
 /** Longest time for an answer, in ms; the slowest request makes a key and waits for the disk. */
 const TIMEOUT = 30_000
+/** That makes a key for each of thousands of clients. */
+const IMPORT_TIMEOUT = 600_000
 /** Far above what 65,536 clients need as JSON, bytes. */
 const MAX_ANSWER = 256 * 1024 * 1024
 
@@ -85,6 +88,9 @@ export class RemoteController implements ControllerService {
   attachmentDown = (name: string) => this.#post<AttachmentDetail>(attachmentPath(name, 'down'))
   exportAttachment = (name: string, format: ExportFormat) =>
     this.#get<AttachmentExport>(attachmentPath(name, 'export'), { format })
+  desiredState = () => this.#get<DesiredState>('/v1/desired-state')
+  reconcile = (request: ReconcileRequest) =>
+    this.#call<Reconciliation>('POST', '/v1/desired-state', request, IMPORT_TIMEOUT)
   drain = () => this.#post<Drained>('/v1/drain')
   serve = () => this.#post<Drained>('/v1/serve')
   invite = (ttlSeconds?: number) => this.#post<Invitation>('/v1/invites', { ttlSeconds })
@@ -143,8 +149,8 @@ export class RemoteController implements ControllerService {
     return this.#call<T>('POST', path, body)
   }
 
-  async #call<T>(method: string, path: string, body?: unknown): Promise<T> {
-    const signal = AbortSignal.timeout(TIMEOUT)
+  async #call<T>(method: string, path: string, body?: unknown, timeout = TIMEOUT): Promise<T> {
+    const signal = AbortSignal.timeout(timeout)
     try {
       const response = await this.#open(method, path, body, signal)
       const text = await readAll(response)
@@ -154,7 +160,7 @@ export class RemoteController implements ControllerService {
       if (!signal.aborted) throw error
       throw new ServiceError(
         'failed',
-        `the controller did not answer within ${TIMEOUT / 1000} s; its log may say why`,
+        `the controller did not answer within ${timeout / 1000} s; its log may say why`,
       )
     }
   }

@@ -9,6 +9,7 @@ import type { ControllerService } from '../service.ts'
 import { backupRoutes } from './backup-routes.ts'
 import { clientRoutes } from './client-routes.ts'
 import { controllerRoutes } from './controller-routes.ts'
+import { desiredRoutes } from './desired-routes.ts'
 import { dnsRoutes } from './dns-routes.ts'
 import { refusal, refuse } from './errors.ts'
 import { ipsecRoutes } from './ipsec-routes.ts'
@@ -82,6 +83,7 @@ export async function buildApi({ service, logger }: ApiInit): Promise<Api> {
   dnsRoutes(app, service)
   ipsecRoutes(app, service)
   backupRoutes(app, service)
+  desiredRoutes(app, service)
   app.get('/openapi.json', { schema: { hide: true, response: { 200: Type.Unknown() } } }, () => app.swagger())
   await app.ready()
   return app

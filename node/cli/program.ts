@@ -7,6 +7,7 @@ import { authorityCommands } from './authority.ts'
 import { backupCommands } from './backup.ts'
 import { clientCommands } from './client.ts'
 import { controllerCommands } from './controller.ts'
+import { desiredCommands } from './desired.ts'
 import { dnsCommands } from './dns.ts'
 import { doctorCommand } from './doctor.ts'
 import { drainCommand } from './drain.ts'
@@ -45,6 +46,7 @@ export function buildProgram(): Command {
   dnsCommands(program)
   eventsCommand(program)
   stateCommands(program)
+  desiredCommands(program)
   probeCommand(program)
   doctorCommand(program)
   authorityCommands(program)

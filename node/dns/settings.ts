@@ -51,23 +51,26 @@ export interface DnsChange {
 }
 
 /** Writes what changes. @throws ServiceError */
-export async function changeDns(home: Home, { enabled, forwarders }: DnsChange): Promise<void> {
+export async function changeDns(home: Home, change: DnsChange): Promise<void> {
+  dnsOps(home, change)
+  await home.replica.write(() => dnsOps(home, change))
+}
+
+/** What is to be written; nothing for what is so already. @throws ServiceError */
+export function dnsOps(home: Home, { enabled, forwarders }: DnsChange): Op[] {
   const { mesh, replica } = home
   if (enabled === true && dnsSettings(home).domain === undefined) {
     throw new ServiceError('refused', `DNS cannot carry the name of this mesh, "${mesh.value.name}"`)
   }
   const checked = forwarders === undefined ? undefined : checkForwarders(home, forwarders)
-  await replica.write(() => {
-    const ops: Op[] = []
-    const set = (id: string, value: boolean | string[]) => {
-      const before = replica.get('setting', id)?.value
-      if (JSON.stringify(before) !== JSON.stringify(value))
-        ops.push({ kind: 'setting', id, value: { value } })
-    }
-    if (enabled !== undefined) set(ENABLED, enabled)
-    if (checked !== undefined) set(FORWARDERS, checked)
-    return ops
-  })
+  const ops: Op[] = []
+  const set = (id: string, value: boolean | string[]) => {
+    const before = replica.get('setting', id)?.value
+    if (JSON.stringify(before) !== JSON.stringify(value)) ops.push({ kind: 'setting', id, value: { value } })
+  }
+  if (enabled !== undefined) set(ENABLED, enabled)
+  if (checked !== undefined) set(FORWARDERS, checked)
+  return ops
 }
 
 function checkForwarders({ mesh, views }: Home, texts: readonly string[]): string[] {

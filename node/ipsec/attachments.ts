@@ -31,7 +31,8 @@ import { attachmentNames } from './names.ts'
 import { sealSecret } from './seal.ts'
 import { identitiesOf } from './tunnel.ts'
 
-const DEFAULTS = {
+/** What an attachment has unless it is told otherwise. */
+export const DEFAULTS = {
   ikeVersion: 2,
   ikeProposals: [] as string[],
   espProposals: [] as string[],
@@ -109,13 +110,7 @@ export class Attachments {
   /** @throws ServiceError */
   async add(request: AddAttachment): Promise<Written> {
     const id = newClientId(randomBytes)
-    const value = this.#complete({
-      name: request.name,
-      ...DEFAULTS,
-      ...this.#checked(id, request),
-      enabled: true,
-      createdAt: Date.now(),
-    })
+    const value = this.draft(id, request.name, request)
     await this.#home.replica.write(() => {
       if (this.all().some(({ name }) => name === request.name))
         throw new ServiceError(
@@ -126,6 +121,16 @@ export class Attachments {
       return [{ kind: 'attachment', id, value }]
     })
     return { attachment: this.get(request.name), notes: this.#notes(value, request.secret) }
+  }
+
+  /**
+   * The value of an attachment that may be written, others aside.
+   * @param before as it is, if it is
+   * @throws ServiceError
+   */
+  draft(id: string, name: string, settings: ChangeAttachment, before?: AttachmentValue): AttachmentValue {
+    const base = before ?? { name, ...DEFAULTS, enabled: true, createdAt: Date.now() }
+    return this.#complete({ ...base, ...this.#checked(id, settings) })
   }
 
   /** @throws ServiceError */

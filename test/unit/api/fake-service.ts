@@ -17,6 +17,7 @@ import {
   type Session,
   type Status,
 } from '../../../node/service.ts'
+import type { DesiredState, ReconcileRequest, Reconciliation } from '../../../node/service-desired.ts'
 import type { ChangeDns, DnsState } from '../../../node/service-dns.ts'
 import type {
   AddAttachment,
@@ -37,6 +38,11 @@ export class FakeService implements ControllerService {
   updates: RouteUpdates = { over: 10 }
   #followers = new Set<(event: Event) => void>()
 
+  desiredState = async (): Promise<DesiredState> => ({ version: 1, mesh: 'home', clients: {} })
+  reconcile = async (request: ReconcileRequest): Promise<Reconciliation> => {
+    this.calls.push(['reconcile', request])
+    return { changes: [], problems: [], applied: request.dryRun !== true }
+  }
   backup = async (passphrase: string): Promise<AsyncIterable<Uint8Array>> => {
     this.calls.push(['backup', passphrase])
     return (async function* () {

@@ -57,6 +57,7 @@ test('an old backup in a living mesh brings nothing back and takes nothing away'
     routes.find(({ cidr }) => cidr === '192.168.9.0/24'),
     undefined,
   )
+  assert.deepEqual(await api('alpha').desiredState(), await api('gamma').desiredState())
   const { conflicts, warnings } = await api('alpha').status()
   assert.deepEqual([conflicts, warnings], [[], []])
 
