@@ -30,6 +30,31 @@ test('answers with everything the service says', async () => {
   assert.deepEqual((await get('/v1/state/verify')).json(), await service.verify())
 })
 
+test('the mesh as a document goes both ways whole, and what is not known in it is refused', async () => {
+  const desired = await service.desiredState()
+  assert.deepEqual((await get('/v1/desired-state')).json(), desired)
+  const request = { desired, prune: true }
+  const answer = await post('/v1/desired-state', request)
+  assert.deepEqual(answer.json(), await service.reconcile(request))
+  assert.deepEqual(service.calls.at(-2), ['reconcile', request])
+  const clients = Object.fromEntries(
+    Array.from({ length: 5000 }, (_, n) => [`c${n}`, { address: '10.77.0.2' }]),
+  )
+  assert.equal((await post('/v1/desired-state', { desired: { ...desired, clients } })).statusCode, 200)
+  for (const wrong of [{ colour: 'red' }, { clients: { Bad: {} } }, { clients: { web: { secret: 'x' } } }]) {
+    const refused = await post('/v1/desired-state', { desired: { ...desired, ...wrong } })
+    assert.equal(refused.statusCode, 400, refused.body)
+  }
+})
+
+test('a backup comes as it is made, and not without a passphrase', async () => {
+  const answer = await post('/v1/backup', { passphrase: 'secret' })
+  assert.equal(answer.headers['content-type'], 'application/octet-stream')
+  assert.equal(answer.body, 'a backup')
+  assert.equal((await post('/v1/backup', {})).statusCode, 400)
+  assert.equal((await post('/v1/backup', { passphrase: '' })).statusCode, 400)
+})
+
 test('hands over a clientpack byte for byte', async () => {
   const answer = (await post('/v1/clients', { name: 'new', ip: '10.77.1.1', tags: { site: 'lab' } })).json()
   assert.equal(Buffer.from(answer.content, 'base64').toString(), PACK_TEXT)

@@ -38,10 +38,23 @@ export class FakeService implements ControllerService {
   updates: RouteUpdates = { over: 10 }
   #followers = new Set<(event: Event) => void>()
 
-  desiredState = async (): Promise<DesiredState> => ({ version: 1, mesh: 'home', clients: {} })
+  desiredState = async (): Promise<DesiredState> => ({
+    version: 1,
+    mesh: 'home',
+    dns: { enabled: true, forwarders: ['192.0.2.53'] },
+    routeUpdates: 'later',
+    clients: {
+      web: { address: '10.77.0.2', tags: { site: 'lab' }, subnets: ['192.168.1.0/24'] },
+      'x~12': {},
+    },
+    routes: [{ cidr: '10.0.0.0/8', via: 'client:web', metric: 5 }],
+    attachments: { paris: { remote: 'any', remoteSubnets: ['192.168.20.0/24'], ikeVersion: 1 } },
+  })
   reconcile = async (request: ReconcileRequest): Promise<Reconciliation> => {
     this.calls.push(['reconcile', request])
-    return { changes: [], problems: [], applied: request.dryRun !== true }
+    const change = { action: 'add', kind: 'client', name: 'web', details: ['10.77.0.2'] } as const
+    const problems = [{ path: ['clients', 'db'], message: 'no' }]
+    return { changes: [{ ...change, details: [...change.details] }], problems, applied: false }
   }
   backup = async (passphrase: string): Promise<AsyncIterable<Uint8Array>> => {
     this.calls.push(['backup', passphrase])
