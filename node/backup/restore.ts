@@ -10,9 +10,11 @@ import { LevelStore } from '../../state/level-store.ts'
 import { type Incarnation, isSignedByAsync, rawPublicKey } from '../../state/record.ts'
 import { Replica } from '../../state/replica.ts'
 import { restoreRecords } from '../../state/restoring.ts'
-import { DataDirectory, DataDirectoryError } from '../data-directory.ts'
+import type { Op } from '../../state/writing.ts'
+import { type Config, DataDirectory, DataDirectoryError } from '../data-directory.ts'
 import { type Entry, type Manifest, readEntries } from './archive.ts'
 import { BackupError } from './error.ts'
+import { certifyHosts, type Relocation, relocatedConfig, relocatedRecord } from './relocate.ts'
 import { open } from './sealed-stream.ts'
 
 export interface RestoreRequest {
@@ -20,6 +22,8 @@ export interface RestoreRequest {
   file: string
   passphrase: string
   dataDir: string
+  /** Where it is from now on, if not where it was. */
+  relocation?: Relocation
 }
 
 export interface Restored {
@@ -50,14 +54,15 @@ export async function readBackup(
  * @throws BackupError for what is wrong with the backup, DataDirectoryError for a directory that is not empty: nothing in
  * it is touched. After any error the directory is as empty as before.
  */
-export async function restoreBackup({ file, passphrase, dataDir }: RestoreRequest): Promise<Restored> {
+export async function restoreBackup(request: RestoreRequest): Promise<Restored> {
+  const { file, passphrase, dataDir, relocation = {} } = request
   const entries = readEntries(open(counted(file).bytes, passphrase))
   const first = await entries.next()
   const { manifest } = first.value as Entry & { type: 'manifest' }
   const directory = new DataDirectory(dataDir)
   await begin(directory, manifest)
   try {
-    const records = await fill(directory, manifest, entries)
+    const records = await fill(directory, manifest, entries, relocation)
     return { manifest, records }
   } catch (error) {
     await clear(directory)
@@ -69,6 +74,7 @@ async function fill(
   directory: DataDirectory,
   manifest: Manifest,
   entries: AsyncGenerator<Entry, void>,
+  relocation: Relocation,
 ): Promise<number> {
   const files = new Files(directory)
   const store = await LevelStore.open(directory.state, { create: true })
@@ -86,10 +92,10 @@ async function fill(
     await store.close()
   }
   await files.settled()
-  const config = files.config
-  if (config === undefined) throw incomplete('config.json')
-  await tellOf(directory, manifest)
-  await directory.write(directory.configFile, config)
+  if (files.config === undefined) throw incomplete('config.json')
+  const config = relocatedConfig(files.config, relocation)
+  await tellOf(directory, manifest, config, relocation)
+  await directory.writeConfig(config)
   return records
 }
 
@@ -97,10 +103,15 @@ async function fill(
  * Leaves a record of the restoring, the first under the new incarnation: should the controller that the backup is of be
  * running still, it learns that it has a double.
  */
-async function tellOf(directory: DataDirectory, { controllerId, createdAt }: Manifest): Promise<void> {
+async function tellOf(
+  directory: DataDirectory,
+  { controllerId, createdAt }: Manifest,
+  config: Config,
+  relocation: Relocation,
+): Promise<void> {
   const privateKey = createPrivateKey(await directory.read(directory.identityKey))
   const id = controllerIdOf(rawPublicKey(privateKey))
-  if (id !== controllerId) throw incomplete('identity.key')
+  if (id !== controllerId || id !== config.controllerId) throw incomplete('identity.key')
   const replica = await Replica.open({
     store: await LevelStore.open(directory.state, { create: false }),
     identity: { id, privateKey },
@@ -111,11 +122,15 @@ async function tellOf(directory: DataDirectory, { controllerId, createdAt }: Man
   })
   try {
     const own = replica.get('controller', id)
-    if (own === undefined || [...replica.all('mesh')].length === 0)
-      throw incomplete('the records of the mesh')
+    const [mesh] = replica.all('mesh')
+    if (own === undefined || mesh === undefined) throw incomplete('the records of the mesh')
     if (own.removedAt !== undefined) return
     const value = [createdAt, Date.now()].map(time => new Date(time).toISOString())
-    await replica.write([{ kind: 'setting', id: `restored.${id}`, value: { value } }])
+    const ops: Op[] = [{ kind: 'setting', id: `restored.${id}`, value: { value } }]
+    const moved = relocatedRecord(own, config, relocation)
+    if (moved) ops.push({ kind: 'controller', id, value: moved })
+    await replica.write(ops)
+    if (moved) await certifyHosts(directory, mesh, moved, config)
   } finally {
     await replica.close()
   }

@@ -1,6 +1,8 @@
 // overmesh backup, restore: a controller as one encrypted file, and back.
 import type { Command } from 'commander'
 import type { Manifest } from '../backup/archive.ts'
+import type { Relocation } from '../backup/relocate.ts'
+import { readListen, readRemote, repeated } from './arguments.ts'
 import { Context } from './context.ts'
 import { UsageError } from './errors.ts'
 import { example } from './help.ts'
@@ -37,6 +39,21 @@ export function backupCommands(program: Command): void {
     )
     .argument('<file>', 'a backup')
     .option('--passphrase-file <file>', PASSPHRASE_FILE)
+    .option(
+      '--public <host[:port]>',
+      'on another machine: what clients and peers dial from now on; repeat for more',
+      repeated('--public', readRemote('--public'), 16),
+    )
+    .option(
+      '--listen <host:port>',
+      'UDP address for clients and peers, if another; repeat for more',
+      repeated('--listen', readListen('--listen'), 16),
+    )
+    .option(
+      '--mesh-listen <host:port>',
+      'TCP address for other controllers, if another',
+      readListen('--mesh-listen'),
+    )
     .addHelpText(
       'after',
       example('overmesh restore alpha.backup --passphrase-file pass --data /var/lib/overmesh'),
@@ -75,11 +92,16 @@ async function show(file: string, options: PassphraseOption, command: Command): 
   output.result({ file, ...described(found) }, () => print(output, found))
 }
 
-async function restore(file: string, options: PassphraseOption, command: Command): Promise<void> {
+async function restore(
+  file: string,
+  options: PassphraseOption & Relocation,
+  command: Command,
+): Promise<void> {
   const { dataDir, output } = Context.of(command)
   const { restoreBackup } = await import('../backup/restore.ts')
-  const passphrase = await passphraseFrom(options.passphraseFile, false)
-  const { manifest } = await restoreBackup({ file, passphrase, dataDir })
+  const { passphraseFile, ...relocation } = options
+  const passphrase = await passphraseFrom(passphraseFile, false)
+  const { manifest } = await restoreBackup({ file, passphrase, dataDir, relocation })
   output.result({ file, dataDir, ...described(manifest) }, () => {
     output.line(
       `${manifest.controllerName} of mesh ${manifest.meshName} is in ${dataDir}, as of ${time(manifest)}`,

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, wri
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { readBackup, restoreBackup } from '../../../node/backup/restore.ts'
-import { Home } from '../../../node/home.ts'
+import { Home, readCertificate, readKey } from '../../../node/home.ts'
 import type { Status } from '../../../node/service.ts'
 import { start } from '../cli/run.ts'
 import { PASSPHRASE, World } from './world.ts'
@@ -98,6 +98,24 @@ test('what cannot be done is refused in one line, and changes nothing', async ()
     readdirSync(world.directory).filter(name => name.endsWith('.tmp')),
     [],
   )
+})
+
+test('on another machine it listens and is dialled where it is told', async () => {
+  const dataDir = world.path('moved')
+  const relocation = { public: ['vpn9.example.net'], listen: ['0.0.0.0:1200'], meshListen: '0.0.0.0:4009' }
+  await restoreBackup({ file: world.path('alpha.backup'), passphrase: PASSPHRASE, dataDir, relocation })
+  const home = await Home.open(dataDir)
+  try {
+    assert.deepEqual([home.config.listen, home.config.meshListen], [['0.0.0.0:1200'], '0.0.0.0:4009'])
+    assert.deepEqual(home.controller.publicEndpoints, ['vpn9.example.net:1194'])
+    assert.deepEqual(home.controller.meshEndpoints, ['vpn9.example.net:4009'])
+    const server = await readCertificate(home.directory, home.directory.serverCertificate)
+    assert.match(server.subjectAltName ?? '', /vpn9\.example\.net/)
+    assert.ok(server.checkPrivateKey(await readKey(home.directory, home.directory.serverKey)))
+    assert.ok(server.checkIssued(home.issuingCertificate))
+  } finally {
+    await home.close()
+  }
 })
 
 test('a backup that is not whole is no controller', async () => {
