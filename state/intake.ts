@@ -88,6 +88,8 @@ export class Intake {
       const { record } = decoded
       const origin = originOf(record)
       const outcome = this.#takeOne(batch, record, bytes, again)
+      // At the sender it may have superseded records of any origin, which still stand here.
+      if (outcome.outcome === 'held') isWhole = false
       if (outcome.outcome === 'held' || outcome.outcome === 'refused') {
         unaccounted.set(origin, (unaccounted.get(origin) ?? new Set()).add(record.sequence))
       } else highest.set(origin, Math.max(highest.get(origin) ?? 0, record.sequence))

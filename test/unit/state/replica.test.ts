@@ -458,3 +458,26 @@ test('closed means closed', async () => {
   await replica.close()
   await assert.rejects(replica.write([clientOp(1)]), code('CLOSED'))
 })
+
+test('what a record that is held back has superseded elsewhere does not count as known', async () => {
+  const [a, b, ahead] = [await foundMesh(), await openReplica(1), await openReplica(2)]
+  for (const [i, each] of [b, ahead].entries()) {
+    await pull(each.replica, a.replica)
+    await each.replica.write([controllerOp(i + 1)])
+    await exchange(a.replica, each.replica)
+  }
+  await pull(b.replica, a.replica)
+  await a.replica.write([settingOp('x', 'old')])
+  await exchange(b.replica, a.replica)
+  // Not yet at b: a newer version, and one that replaced it by a clock ten minutes ahead.
+  await a.replica.write([settingOp('x', 'new')])
+  ahead.time += 600_000
+  await pull(ahead.replica, a.replica)
+  await ahead.replica.write([settingOp('x', 'of the future')])
+  await pull(b.replica, ahead.replica)
+  assert.equal(b.replica.held, 1)
+  assert.equal(b.replica.get('setting', 'x')?.value, 'old')
+  // Who knows nothing of the future still has it.
+  await pull(b.replica, a.replica)
+  assert.equal(b.replica.get('setting', 'x')?.value, 'new')
+})
