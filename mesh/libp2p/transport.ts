@@ -9,6 +9,7 @@ import { MAX_NEWCOMER_FRAME_BYTES } from '../admission/messages.ts'
 import type { Transport, TransportHandler } from '../transport.ts'
 import type { VersionRange } from '../versions.ts'
 import { Dialer } from './dialer.ts'
+import { DOUBLE, Doubles } from './doubles.ts'
 import { dialAddresses, formatEndpoint, type HostPort, readEndpoint } from './endpoints.ts'
 import { type FrameStream, Libp2pFrameStream } from './frame-stream.ts'
 import { type Greeting, greet, hear, welcome } from './greeting.ts'
@@ -91,6 +92,7 @@ export class Libp2pTransport implements Transport {
   readonly #init: Libp2pTransportInit
   readonly #topic: string
   readonly #dialer: Dialer
+  readonly #doubles = new Doubles()
   readonly #channels = new Map<ControllerId, Libp2pFrameStream>()
   /** Peers that are being greeted. */
   readonly #greeting = new Set<ControllerId>()
@@ -257,6 +259,14 @@ export class Libp2pTransport implements Transport {
     }
     const all = this.#connections(id)
     if (all.length > 1) {
+      if (this.#doubles.second(id, this.#init.now())) {
+        this.#init.onRefused(id, DOUBLE)
+        if (this.#channels.has(id)) {
+          // The one that is here stays, or neither of them would do any work.
+          cut(connection, 'another one is here')
+          return
+        }
+      }
       // Both dialled at once. Closing one would end gossip in one direction: begin anew, one of us dials first.
       for (const each of all) cut(each, 'two connections at once')
       return

@@ -40,7 +40,7 @@ export function restoredNotice(home: Home): string | undefined {
   const when = `${new Date(replica.restoredFrom).toISOString().slice(0, 19)}Z`
   return (
     `this controller was restored from a backup of ${when}, and no other controller has told it yet what changed since; ` +
-    'take those that are gone for good out with `overmesh controller remove NAME`'
+    'see why they are not reached; only if they are gone for good, take them out with `overmesh controller remove NAME`'
   )
 }
 

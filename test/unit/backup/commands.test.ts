@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, wri
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { readBackup, restoreBackup } from '../../../node/backup/restore.ts'
+import { restoredNotice } from '../../../node/backup/settling.ts'
 import { Home, readCertificate, readKey } from '../../../node/home.ts'
 import type { Status } from '../../../node/service.ts'
 import { start } from '../cli/run.ts'
@@ -195,4 +196,21 @@ test('kill -9 at any time leaves a whole controller, or nothing that could be ta
   }
   if (!existsSync(world.path('half/config.json'))) await world.restore('half', 'alpha.backup')
   assert.equal((await world.json<Status>('half', 'status')).records, 6)
+})
+
+test('a copy that knows of others says so until it met them', async () => {
+  const store = world.path('alone')
+  await restoreBackup({ file: world.path('alpha.backup'), passphrase: PASSPHRASE, dataDir: store })
+  const home = await Home.open(store)
+  try {
+    assert.equal(restoredNotice(home), undefined, 'it knows of nobody')
+    const views = {
+      ...home.views,
+      controllers: () => [...home.views.controllers(), { id: 'other', value: home.controller }],
+    }
+    const notice = restoredNotice({ id: home.id, replica: home.replica, views } as never)
+    assert.match(notice ?? '', /restored from a backup of .*; see why they are not reached; only if/)
+  } finally {
+    await home.close()
+  }
 })
