@@ -1,4 +1,5 @@
 // The switch's loop: waits for sockets, TUN and commands, lets the forwarder work, sends, and keeps the ports' timers.
+import { BUSY_POLL_MICROSECONDS, BusyPoll } from './busy-poll.ts'
 import { COUNTER } from './counters.ts'
 import type { Forwarder } from './forwarder.ts'
 import type { Links } from './links.ts'
@@ -51,16 +52,20 @@ export class Loop {
   readonly #poller: Poller
   readonly #batch = new ReceiveBatch(RECEIVE_BATCH)
   readonly #moderation: Moderation
+  readonly #busyPoll: BusyPoll
   readonly #clock = new Clock()
   #nextTimers = 0
   /** Nanoseconds to sleep before the next turn. */
   #delay = 0
   /** More is known to wait: do not sleep. */
   #backlog = false
+  /** Microseconds that packets were looked for in this turn before it slept. */
+  #looked = 0
 
   constructor(parts: LoopParts) {
     this.#parts = parts
     this.#moderation = new Moderation(parts.ports)
+    this.#busyPoll = new BusyPoll(parts.ports)
     this.#poller = new Poller(parts.listeners.length + FIRST_LISTENER)
     this.#poller.add(parts.wakeup, WAKEUP, true)
     if (parts.tun !== undefined) this.#poller.add(parts.tun.fd, TUN)
@@ -75,7 +80,7 @@ export class Loop {
     let failures = 0
     while (Atomics.load(signals, SIGNAL.stop) === 0) {
       try {
-        this.#turn()
+        this.turn()
         failures = 0
       } catch (error) {
         // One packet's trouble must not be everyone's: forget the turn and go on.
@@ -89,10 +94,16 @@ export class Loop {
     // What was asked for before the end, above all a farewell to the peers.
     this.#parts.commands()
     outbox.flush()
+    this.close()
+  }
+
+  /** Gives back what it waits by; the parts are their owner's. */
+  close(): void {
     this.#poller.close()
   }
 
-  #turn(): void {
+  /** Waits for packets, commands or timers, and sees to what there is. */
+  turn(): void {
     const { forwarder, ports, links, outbox, reporter } = this.#parts
     const bytesBefore = this.#bytes()
     let packets: number
@@ -105,7 +116,7 @@ export class Loop {
       const deadline = Math.min(this.#nextTimers, links.deadline)
       const wait = this.#backlog ? 0 : Math.min(MAX_WAIT, Math.max(0, Math.ceil(deadline - ports.now)))
       // A small integer, which is no object when it is passed along.
-      const ready = this.#poller.wait(wait | 0)
+      const ready = this.#wait(wait | 0)
       this.#begin()
       packets = this.#takeReady(ready)
     }
@@ -118,7 +129,23 @@ export class Loop {
     }
     outbox.flush()
     reporter.post()
-    this.#delay = this.#moderation.after(packets, (this.#bytes() - bytesBefore) | 0)
+    const bytes = (this.#bytes() - bytesBefore) | 0
+    this.#delay = this.#moderation.after(packets, bytes)
+    this.#busyPoll.after(bytes > 0, this.#looked)
+    this.#looked = 0
+  }
+
+  /** How many are ready within so many milliseconds. */
+  #wait(milliseconds: number): number {
+    if (milliseconds > 0 && this.#busyPoll.expected) {
+      this.#clock.start()
+      while (this.#looked < BUSY_POLL_MICROSECONDS) {
+        const ready = this.#poller.wait(0)
+        this.#looked = this.#clock.passed()
+        if (ready > 0) return ready
+      }
+    }
+    return this.#poller.wait(milliseconds)
   }
 
   /** What comes before the packets of a turn: the time, and commands. */

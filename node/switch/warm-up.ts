@@ -1,7 +1,8 @@
 // V8 compiles what is hot, and a switch that has carried nothing yet is cold: its first packets would take several
 // times as long. So packets bounce between two ports of a switch apart, over a loopback socket that sends to itself,
-// until their TTL is spent.
+// until their TTL is spent. It runs the same loop: one that seldom has packets would itself stay cold for long.
 import { randomBytes } from 'node:crypto'
+import { MessageChannel } from 'node:worker_threads'
 import { overlayAddress6 } from '../../state/address6.ts'
 import { allocateCounters, COUNTER, counterCells } from './counters.ts'
 import { Forwarder } from './forwarder.ts'
@@ -11,26 +12,24 @@ import { Keys } from './keys.ts'
 import { LinkStats } from './link-stats.ts'
 import { Links } from './links.ts'
 import { type Listener, listen } from './listener.ts'
+import { Loop } from './loop.ts'
 import { Outbox } from './outbox.ts'
 import { Overlay6 } from './overlay6.ts'
 import { PortEchoes } from './port-echoes.ts'
 import { PortSender } from './port-sender.ts'
 import { Ports } from './ports.ts'
+import { Reporter } from './reporter.ts'
 import { SessionPaths } from './session-paths.ts'
-import { KEY_IDS, PortStats } from './shared.ts'
+import { allocateSignals, KEY_IDS, PortStats } from './shared.ts'
 import { SizeProber } from './size-prober.ts'
 import { PATH_STRIDE, writePath } from './socket-address.ts'
 import { Arena } from './sys/arena.ts'
-import { ReceiveBatch } from './sys/receive-batch.ts'
+import { newWakeup } from './sys/poller.ts'
 import { closeFile } from './sys/socket.ts'
 import { ForwardingTable } from './table.ts'
 
-/** Enough for the optimizing compiler. */
-const PACKETS = 12_000
-/** Turns at most, should the loopback lose packets. */
-const MAX_TURNS = 4000
-/** Packets under way at once. */
-const VOLLEY = 4
+/** Enough for the optimizing compiler, in turns of one packet each. */
+const TURNS = 8000
 const PACKET_BYTES = 100
 const OVERHEAD = 32
 const PORTS = [1, 2]
@@ -44,17 +43,20 @@ const NOTHING = new Int32Array(0)
 /** Never throws: where there is no loopback, the switch starts cold. */
 export function warmUp(): void {
   let listener: Listener | undefined
+  let wakeup = -1
   try {
     listener = listen({ host: '127.0.0.1', port: 0 }, true)
-    bounce(listener)
+    wakeup = newWakeup()
+    bounce(listener, wakeup)
   } catch {
     // What does not work here will be told by what needs it.
   } finally {
     if (listener !== undefined) closeFile(listener.fd)
+    if (wakeup >= 0) closeFile(wakeup)
   }
 }
 
-function bounce(listener: Listener): void {
+function bounce(listener: Listener, wakeup: number): void {
   const counters = counterCells(allocateCounters())
   const ports = new Ports(PORTS.length, PortStats.allocate(PORTS.length), 0)
   const keys = new Keys(PORTS.length)
@@ -63,13 +65,28 @@ function bounce(listener: Listener): void {
   const prober = new SizeProber(ports, keys, [listener], counters, PACKET_BYTES + OVERHEAD)
   const stats = LinkStats.allocate(0)
   const links = new Links({ ports, sender, prober, stats, counters, changed() {} })
-  const notices = { control() {}, floated() {}, exited() {}, query() {} }
+  const signals = allocateSignals()
+  const { port1: nowhere } = new MessageChannel()
+  const reporter = new Reporter(nowhere, ports, signals, counters)
   const origin = { address: ADDRESSES[1], broadcast: 0xffffffff }
   const overlay6 = new Overlay6(SUBNET6, SUBNET, ADDRESSES[1])
   const sessions = new SessionPaths(ports, prober, ADDRESSES[1])
   const echoes = new PortEchoes(PORTS.length, sender, ADDRESSES[0], () => {})
   const parts = { ports, keys, sender, links, sessions, echoes, counters }
-  const forwarder = new Forwarder({ ...parts, tun: undefined, notices, origin, overlay6 })
+  const forwarder = new Forwarder({ ...parts, tun: undefined, notices: reporter, origin, overlay6 })
+  const listeners = [listener]
+  const commands = (): void => {}
+  const loop = new Loop({
+    ...parts,
+    listeners,
+    tun: undefined,
+    wakeup,
+    forwarder,
+    outbox,
+    reporter,
+    signals,
+    commands,
+  })
   const path = new Arena(PATH_STRIDE)
   const { host, port } = listener
   writePath(path, 0, { socket: 0, remote: host, port, local: host, ifindex: 0 })
@@ -97,18 +114,19 @@ function bounce(listener: Listener): void {
     PORTS.map(slot => ({ address: ADDRESSES[slot], length: 32, nextHop: slot })),
   )
   const packets = [packet4(), packet6()]
-  const batch = new ReceiveBatch(64)
-  for (let turn = 0; turn < MAX_TURNS && counters[COUNTER.rxPackets] < PACKETS; turn++) {
-    const count = batch.receive(listener.fd)
-    for (let i = 0; i < count; i++) forwarder.datagram(0, batch, i)
-    batch.release(count)
-    for (let i = 0; count === 0 && i < VOLLEY; i++) {
-      const packet = packets[i % packets.length]
+  for (let turn = 0, sent = 0; turn < TURNS; turn++) {
+    if (counters[COUNTER.txDatagrams] === sent) {
+      // The last one has spent its hops.
+      const packet = packets[turn % packets.length]
       const at = outbox.reserve()
       outbox.commit(1, keys.seal(ports.sendKey[1], packet, 0, PACKET_BYTES, outbox.arena, at))
+      outbox.flush()
     }
-    outbox.flush()
+    sent = counters[COUNTER.txDatagrams]
+    loop.turn()
   }
+  loop.close()
+  nowhere.close()
   keys.close()
 }
 
