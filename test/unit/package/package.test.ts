@@ -58,7 +58,14 @@ test('holds what runs, and nothing else of the checkout', context => {
     `${(pack.size / 1e6).toFixed(1)} MB, ${(pack.unpackedSize / 1e6).toFixed(1)} MB unpacked`,
   )
   assert.deepEqual(others, [
-    ...['LICENSE', 'README.md', 'deploy/README.md', 'deploy/install.sh', 'deploy/overmesh.service'],
+    ...[
+      'CHANGELOG.md',
+      'LICENSE',
+      'README.md',
+      'deploy/README.md',
+      'deploy/install.sh',
+      'deploy/overmesh.service',
+    ],
     ...['dist/package.json', 'node/cli/overmesh.js', 'package.json'],
   ])
   assert.ok(own.includes('dist/node/cli/main.js'))
