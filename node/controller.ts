@@ -4,6 +4,9 @@ import type { Logger } from 'pino'
 import type { Change } from '../state/batch.ts'
 import type { ClientId, ControllerId, SettingValue } from '../state/kinds.ts'
 import { Admission } from './admission.ts'
+import { TcpApi } from './api/tcp-api.ts'
+import { ApiCertificate } from './api-certificate.ts'
+import { apiSettings, checkListen } from './api-settings.ts'
 import { isUnsettled, settle } from './backup/settling.ts'
 import { Beyond, type Reach } from './beyond.ts'
 import { nextBoot } from './boot.ts'
@@ -22,6 +25,7 @@ import { MeshRuntime } from './mesh-runtime.ts'
 import { formatHostPort } from './net/ip.ts'
 import { startNetwork } from './network.ts'
 import { OverlayRoutes } from './overlay-routes.ts'
+import { ownAddresses } from './own-addresses.ts'
 import { OVERLAY_MTU, PING_SECONDS, SESSION_TIMEOUT_SECONDS } from './push.ts'
 import { removalNotice } from './removal.ts'
 import { ROUTE_REFRESH, ROUTE_UPDATES, readRefresh, readRouteUpdates } from './route-settings.ts'
@@ -31,6 +35,7 @@ import { listSessions } from './session-list.ts'
 import { foreignNotice } from './state-view.ts'
 import { SwitchError } from './switch/errors.ts'
 import type { Switch } from './switch/switch.ts'
+import { Tokens } from './tokens.ts'
 import { DATA_CIPHERS } from './vpn/data-keys.ts'
 import { VpnEndpoint } from './vpn/endpoint.ts'
 import type { ServerSession, SessionEnd } from './vpn/session.ts'
@@ -41,6 +46,8 @@ export interface ControllerOptions {
   logger: Logger
   /** True: with a TUN interface where there is root, without where there is none; a name asks for that interface. */
   tun: boolean | string
+  /** `host:port`, TCP: where the API listens this time, instead of where it was settled; none: nowhere. */
+  apiListen?: readonly string[]
 }
 
 interface Parts {
@@ -79,6 +86,7 @@ export class Controller {
   readonly #invites: Invites
   readonly #logger: Logger
   readonly #tun: boolean | string
+  readonly #apiListen: readonly string[] | undefined
   readonly #startedAt = Date.now()
   readonly #warnings = new Map<string, string>()
   #toldForeign = false
@@ -93,6 +101,7 @@ export class Controller {
   #carriage: Carriage | undefined
   #mesh: MeshRuntime | undefined
   #dns: Dns | undefined
+  #api: TcpApi | undefined
   #tls: TlsServer | undefined
   /** What `#tls` uses, to see changes. */
   #credentials = ''
@@ -116,6 +125,7 @@ export class Controller {
     this.#events = events
     this.#logger = options.logger
     this.#tun = options.tun
+    this.#apiListen = options.apiListen
     const { promise, resolve } = Promise.withResolvers<Error>()
     this.failed = promise
     this.#fail = resolve
@@ -171,6 +181,7 @@ export class Controller {
         isDraining: () => this.#draining,
         mesh: () => this.#mesh,
         attachments: () => this.#carriage,
+        api: () => this.#api,
         counters: () => ({
           ...this.#switch?.counters(),
           ...this.#endpoint?.counters,
@@ -216,7 +227,7 @@ export class Controller {
 
   /**
    * Resolves when clients can connect.
-   * @throws SwitchError, MeshListenError when a socket or the interface cannot be had
+   * @throws SwitchError, MeshListenError, ServiceError when a socket or the interface cannot be had
    */
   async start(): Promise<void> {
     await this.#keeper.check()
@@ -237,6 +248,7 @@ export class Controller {
     this.#noticeForeign()
     this.#setRoutes()
     this.#schedule(0)
+    this.#api = await this.#startApi()
     if (await isUnsettled(this.#home)) await this.#settle(endpoint)
     const { config, mesh, controller } = this.#home
     const listen = network.addresses.map(formatHostPort)
@@ -302,6 +314,7 @@ export class Controller {
     this.#keeper.stop()
     this.#stopFollowing?.()
     this.#endpoint?.close()
+    await this.#api?.close()
     await this.#dns?.stop()
     await this.#carriage?.stop()
     await this.#mesh?.stop()
@@ -416,6 +429,23 @@ export class Controller {
     return dns
   }
 
+  /** What was settled before must not keep clients out: only what is asked for this time has to be had. */
+  async #startApi(): Promise<TcpApi> {
+    const api = new TcpApi({
+      service: this.service,
+      tokens: new Tokens(this.#home),
+      certificate: new ApiCertificate(this.#home, ownAddresses),
+      record: event => void this.#events.append(event),
+      logger: this.#logger.child({ part: 'api' }),
+      warn: warning => this.#warn('api', warning),
+      now: Date.now,
+    })
+    const settings = apiSettings(this.#home)
+    if (this.#apiListen === undefined) await api.start(settings)
+    else await api.apply({ ...settings, listen: checkListen(this.#apiListen) })
+    return api
+  }
+
   /** Lets newcomers in that were invited, and tells of it. */
   #admission(): Admission {
     return new Admission({
@@ -465,6 +495,7 @@ export class Controller {
     this.#noticeForeign()
     this.#clients.review(endpoint.sessions())
     this.#useCertificates()
+    if (changes.some(({ kind }) => kind === 'token' || kind === 'controller')) this.#api?.review()
     this.#dns?.review()
     this.#routesChanged()
     this.#tellClients(changes)
@@ -576,6 +607,7 @@ export class Controller {
     const credentials = this.#certificates.tls()
     const text = JSON.stringify(credentials)
     if (text === this.#credentials) return
+    this.#api?.review()
     this.#credentials = text
     this.#tls?.setCredentials(credentials)
   }

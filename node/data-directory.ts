@@ -19,6 +19,7 @@ import { access, chmod, lstat, mkdir, open, readdir, readFile, rename, rm, stat 
 import { dirname, join } from 'node:path'
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
+import { MAX_API_LISTEN, MAX_API_NAMES } from './service-api.ts'
 
 /** Of the whole directory but for the records. It rises with what an older version would read wrongly. */
 export const CONFIG_VERSION = 1
@@ -30,6 +31,14 @@ export const Config = Type.Object({
   controllerId: Type.String(),
   listen: Type.Array(Type.String(), { minItems: 1, maxItems: 16 }),
   meshListen: Type.String(),
+  /** The API over TCP; it is on the unix socket alone without. */
+  api: Type.Optional(
+    Type.Object({
+      listen: Type.Array(Type.String(), { maxItems: MAX_API_LISTEN }),
+      /** Further names for its certificate. */
+      names: Type.Array(Type.String(), { maxItems: MAX_API_NAMES }),
+    }),
+  ),
   lifetimes: Type.Object({
     issuing: Type.Number({ minimum: 1 }),
     server: Type.Number({ minimum: 1 }),

@@ -43,6 +43,11 @@ export type EventType =
   | 'controller-draining'
   | 'controller-serving'
   | 'clock-skew'
+  | 'token-added'
+  | 'token-revoked'
+  | 'api-changed'
+  | 'api-request'
+  | 'api-refused'
   | 'newer-records'
 
 /** An event to be: its sequence number and time are the log's to give. Never holds a secret. */
@@ -98,7 +103,7 @@ export const MAX_SUBSCRIBERS = 256
  * out. Of each type this many may come at once, and this many a second.
  */
 export const PROVOKED = {
-  types: ['session-refused', 'float', 'peer-refused', 'clock-skew'] as readonly EventType[],
+  types: ['session-refused', 'float', 'peer-refused', 'clock-skew', 'api-refused'] as readonly EventType[],
   burst: 200,
   perSecond: 10,
 }

@@ -22,6 +22,7 @@ import { controllerIdOf, isName } from '../state/kinds.ts'
 import { LevelStore } from '../state/level-store.ts'
 import { rawPublicKey } from '../state/record.ts'
 import { Replica } from '../state/replica.ts'
+import { checkListen } from './api-settings.ts'
 import { CONFIG_VERSION, type Config, DataDirectory } from './data-directory.ts'
 import { meshEndpointsOf, publicEndpointsOf } from './mesh-endpoints.ts'
 import { parseHostPort } from './net/ip.ts'
@@ -49,6 +50,8 @@ export interface InitRequest {
   listen: readonly string[]
   /** `host:port`, TCP. */
   meshListen: string
+  /** `host:port`, TCP, of the API. @default nowhere */
+  apiListen?: readonly string[]
   /** Seconds. */
   lifetimes?: Partial<Config['lifetimes'] & { root: number }>
 }
@@ -78,6 +81,7 @@ export async function initMesh(request: InitRequest): Promise<InitResult> {
     if (!isName(name))
       throw new ServiceError('invalid', `"${name}" is no name; use a-z, 0-9, "-", "." and "_"`)
   }
+  const apiListen = checkListen(request.apiListen ?? [])
   const publicEndpoints = publicEndpointsOf(request.public, request.listen)
   const directory = new DataDirectory(request.dataDir)
   await directory.claim()
@@ -173,6 +177,7 @@ export async function initMesh(request: InitRequest): Promise<InitResult> {
     controllerId: id,
     listen: [...request.listen],
     meshListen: request.meshListen,
+    ...(apiListen.length > 0 && { api: { listen: apiListen, names: [] } }),
     lifetimes: {
       issuing: lifetimes.issuing,
       server: lifetimes.server,

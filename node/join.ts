@@ -28,6 +28,7 @@ import { encodeRecord, isSignedByAsync, rawPublicKey } from '../state/record.ts'
 import { Replica } from '../state/replica.ts'
 import { withKnown } from '../state/vector.ts'
 import { Views } from '../state/views.ts'
+import { checkListen } from './api-settings.ts'
 import { CONFIG_VERSION, DataDirectory } from './data-directory.ts'
 import type { InitResult } from './init.ts'
 import { meshEndpointsOf, publicEndpointsOf } from './mesh-endpoints.ts'
@@ -49,6 +50,8 @@ export interface JoinRequest {
   listen: readonly string[]
   /** `host:port`, TCP. */
   meshListen: string
+  /** `host:port`, TCP, of the API. @default nowhere */
+  apiListen?: readonly string[]
   /** What is being done now, for a person. */
   onProgress?: (doing: string) => void
 }
@@ -73,6 +76,7 @@ export async function joinMesh(request: JoinRequest): Promise<JoinResult> {
     throw new ServiceError('invalid', `"${request.controller}" is no name; use a-z, 0-9, "-", "." and "_"`)
   }
   const token = readToken(request.token)
+  const apiListen = checkListen(request.apiListen ?? [])
   const publicEndpoints = publicEndpointsOf(request.public, request.listen)
   const directory = new DataDirectory(request.dataDir)
   await directory.claim()
@@ -80,7 +84,15 @@ export async function joinMesh(request: JoinRequest): Promise<JoinResult> {
   request.onProgress?.(`dialling ${token.endpoints.join(', ')}`)
   const connection = await dial(token, identity.privateKey)
   try {
-    return await join({ request, token, publicEndpoints, directory, identity, stream: connection.stream })
+    return await join({
+      request,
+      apiListen,
+      token,
+      publicEndpoints,
+      directory,
+      identity,
+      stream: connection.stream,
+    })
   } catch (error) {
     // Nothing of it is of any use without the mesh.
     for (const path of directory.everything()) await rm(path, { recursive: true, force: true })
@@ -92,6 +104,7 @@ export async function joinMesh(request: JoinRequest): Promise<JoinResult> {
 
 interface Join {
   request: JoinRequest
+  apiListen: string[]
   token: InviteToken
   publicEndpoints: string[]
   directory: DataDirectory
@@ -100,7 +113,7 @@ interface Join {
 }
 
 async function join(parts: Join): Promise<JoinResult> {
-  const { request, token, directory, identity, stream } = parts
+  const { request, apiListen, token, directory, identity, stream } = parts
   const publicKey = rawPublicKey(identity.publicKey)
   const id = controllerIdOf(publicKey)
   const issuingKey = newPrivateKey()
@@ -163,6 +176,7 @@ async function join(parts: Join): Promise<JoinResult> {
       controllerId: id,
       listen: [...request.listen],
       meshListen: request.meshListen,
+      ...(apiListen.length > 0 && { api: { listen: apiListen, names: [] } }),
       lifetimes: admitted.lifetimes,
     })
     return { ...facts, controllerId: id, public: parts.publicEndpoints, records: replica.count }

@@ -6,6 +6,7 @@ import { StateError } from '../state/errors.ts'
 import type { ClientId, Serial } from '../state/kinds.ts'
 import type { ClientView } from '../state/views.ts'
 import { addressesOf } from './addresses.ts'
+import { apiSettings, changeApiSettings, type LiveApi } from './api-settings.ts'
 import { makeBackup } from './backup/backup.ts'
 import { restoredNotice } from './backup/settling.ts'
 import type { Certificates } from './certificates.ts'
@@ -52,11 +53,14 @@ import {
   type StoredOn,
   type Verification,
 } from './service.ts'
+import type { ApiState, ChangeApi } from './service-api.ts'
 import type { DesiredState, ReconcileRequest, Reconciliation } from './service-desired.ts'
 import type { DnsState } from './service-dns.ts'
 import type { AttachmentService } from './service-ipsec.ts'
 import type { ControllerEntry, Invitation, Removal } from './service-membership.ts'
+import type { AddToken, NewToken, RevokedTokens, Token } from './service-tokens.ts'
 import { foreignNotice, listConflicts, listRecords } from './state-view.ts'
+import { Tokens } from './tokens.ts'
 import { versionNotice } from './version-notices.ts'
 
 /** The running part of a controller, as its service sees it. */
@@ -77,6 +81,8 @@ export interface Live {
   isDraining(): boolean
   mesh(): MeshRuntime | undefined
   attachments(): AttachmentsLive | undefined
+  /** Its API over TCP. */
+  api(): LiveApi | undefined
   counters(): Record<string, number>
   /** By what DNS is served here. */
   dns(): ('udp' | 'tcp')[]
@@ -104,7 +110,10 @@ export class LocalService implements ControllerService {
   readonly #routes: Routes
   readonly #membership: Membership
   readonly #attachments: LocalAttachments
+  readonly #tokens: Tokens
   readonly #live: Live | undefined
+  /** Changes of the API are made one after the other. */
+  #apiChange: Promise<unknown> = Promise.resolve()
 
   constructor(init: LocalServiceInit) {
     this.#home = init.home
@@ -113,6 +122,7 @@ export class LocalService implements ControllerService {
     this.#live = init.live
     this.#clients = new Clients(init.home)
     this.#routes = new Routes(init.home)
+    this.#tokens = new Tokens(init.home)
     this.#attachments = new LocalAttachments({
       home: init.home,
       events: init.events,
@@ -151,6 +161,7 @@ export class LocalService implements ControllerService {
         public: controller.publicEndpoints,
         tun: live?.tun() ?? null,
         meshListen: live?.mesh()?.listening() ?? [config.meshListen],
+        api: live ? (live.api()?.listening() ?? []) : apiSettings(this.#home).listen,
         draining: live?.isDraining() ?? false,
         running: this.running,
       },
@@ -411,6 +422,50 @@ export class LocalService implements ControllerService {
       this.#events.append({ type: 'state-imported', ...counts })
       return { changes, problems, applied, storedOn: await this.#storedOn() }
     })
+  }
+
+  async tokens(): Promise<Token[]> {
+    return this.#tokens.list(Date.now())
+  }
+
+  addToken(request: AddToken): Promise<NewToken> {
+    return this.#writing(async () => {
+      const made = await this.#tokens.add(request, Date.now())
+      const { name, id, scope, expiresAt } = made.token
+      this.#events.append({ type: 'token-added', token: name, id, scope, until: expiresAt })
+      return { ...made, storedOn: await this.#storedOn() }
+    })
+  }
+
+  revokeToken(name: string): Promise<RevokedTokens> {
+    return this.#writing(async () => {
+      const tokens = await this.#tokens.revoke(name, Date.now())
+      for (const token of tokens)
+        this.#events.append({ type: 'token-revoked', token: token.name, id: token.id })
+      return { tokens, storedOn: await this.#storedOn() }
+    })
+  }
+
+  async api(): Promise<ApiState> {
+    const { mesh, rootCertificate } = this.#home
+    const live = this.#live?.api()
+    return {
+      ...apiSettings(this.#home),
+      listening: live?.listening() ?? [],
+      certificate: live?.certificate() ?? null,
+      rootCertificate,
+      rootFingerprint: mesh.value.rootFingerprint,
+    }
+  }
+
+  changeApi(change: ChangeApi): Promise<ApiState> {
+    const done = this.#apiChange.then(async () => {
+      const { listen, names } = await changeApiSettings(this.#home, change, this.#live?.api())
+      this.#events.append({ type: 'api-changed', listen, names })
+      return this.api()
+    })
+    this.#apiChange = done.catch(() => {})
+    return done
   }
 
   backup(passphrase: string): Promise<AsyncIterable<Uint8Array>> {

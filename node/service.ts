@@ -2,11 +2,13 @@
 // the command line on the other. The schemas are the single source of the API's validation, its OpenAPI document
 // and the types below.
 import { type Static, Type } from 'typebox'
+import type { ApiService } from './service-api.ts'
 import type { BackupService } from './service-backup.ts'
 import type { DesiredService } from './service-desired.ts'
 import type { DnsService } from './service-dns.ts'
 import type { AttachmentService } from './service-ipsec.ts'
 import type { MembershipService } from './service-membership.ts'
+import type { TokenService } from './service-tokens.ts'
 
 export { ServiceError } from './service-error.ts'
 
@@ -212,6 +214,7 @@ export const Status = Type.Object({
     public: Type.Array(Text('host:port written into clientpacks')),
     tun: Type.Union([Text('name of its TUN interface'), Type.Null()]),
     meshListen: Type.Array(Text('TCP address other controllers reach it on')),
+    api: Type.Array(Text('TCP address its API is reached on; none unless it was enabled')),
     draining: Type.Boolean({ description: 'it takes no clients now' }),
     running: Type.Boolean({ description: 'false when read from the data directory of a stopped controller' }),
   }),
@@ -320,7 +323,9 @@ export interface ControllerService
     DnsService,
     AttachmentService,
     BackupService,
-    DesiredService {
+    DesiredService,
+    TokenService,
+    ApiService {
   /** False when this is the data directory alone: `sessions` is empty then, `kick` is refused. */
   readonly running: boolean
   status(): Promise<Status>

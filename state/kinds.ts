@@ -182,6 +182,25 @@ const Setting = Type.Object(
   closed,
 )
 
+/** What a token of the API lets its bearer do, each more than the one before. */
+export const SCOPES = ['read', 'operate', 'admin'] as const
+export type Scope = (typeof SCOPES)[number]
+
+/** Lets programs use the API over TCP; good only while the controller that wrote it is admitted. */
+const Token = Type.Object(
+  {
+    name: Name,
+    scope: Type.Union([Type.Literal('read'), Type.Literal('operate'), Type.Literal('admin')]),
+    /** SHA-256 of the secret, which is random, lower-case hex. */
+    hash: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+    createdAt: Time,
+    expiresAt: Time,
+    /** Present once it was revoked. */
+    revokedAt: Type.Optional(Time),
+  },
+  closed,
+)
+
 /** Schema of the value of each kind. */
 export const SCHEMAS = {
   mesh: Mesh,
@@ -192,6 +211,7 @@ export const SCHEMAS = {
   route: Route,
   attachment: Attachment,
   setting: Setting,
+  token: Token,
 } as const
 
 export type Kind = keyof typeof SCHEMAS
@@ -205,6 +225,7 @@ export type RevocationValue = Values['revocation']
 export type RouteValue = Values['route']
 export type AttachmentValue = Values['attachment']
 export type SettingValue = Values['setting']
+export type TokenValue = Values['token']
 
 export const KINDS = Object.keys(SCHEMAS) as readonly Kind[]
 
@@ -220,6 +241,7 @@ const ID_PATTERNS: Record<Kind, RegExp> = {
   route: /^[0-9./]{9,18}\|(?:internet|(?:client|controller|attachment):[0-9a-f]{16,20})$/,
   attachment: new RegExp(CLIENT_ID),
   setting: NAME_EXPRESSION,
+  token: new RegExp(CLIENT_ID),
 }
 
 const validators = Object.fromEntries(

@@ -254,7 +254,7 @@ export class Views {
 
   #follow(changes: readonly Change[]): void {
     for (const { kind, id, before, after } of changes) {
-      if (kind === 'setting') continue
+      if (kind === 'setting' || kind === 'token') continue
       if (kind === 'mesh') this.#mesh = undefined
       if (kind === 'lease') {
         this.#lease(id, after !== undefined && !isTombstone(after))

@@ -12,6 +12,7 @@ export function backupRoutes(app: Api, service: ControllerService): void {
   app.post(
     '/v1/backup',
     {
+      config: { scope: 'admin', isSlow: true },
       schema: {
         tags: ['controller'],
         summary: 'All that is needed to be this controller again, encrypted with a passphrase',

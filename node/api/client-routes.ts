@@ -9,22 +9,32 @@ const params = ClientParams
 export function clientRoutes(app: Api, service: ControllerService): void {
   app.get(
     '/v1/clients',
-    { schema: { tags, summary: 'All clients', response: responses(Type.Array(Client)) } },
+    {
+      config: { scope: 'read' },
+      schema: { tags, summary: 'All clients', response: responses(Type.Array(Client)) },
+    },
     () => service.clients(),
   )
   app.post(
     '/v1/clients',
-    { schema: { tags, summary: 'Add a client', body: AddClient, response: responses(PackBody) } },
+    {
+      config: { scope: 'admin' },
+      schema: { tags, summary: 'Add a client', body: AddClient, response: responses(PackBody) },
+    },
     async request => packBody(await service.addClient(request.body)),
   )
   app.get(
     '/v1/clients/:name',
-    { schema: { tags, summary: 'One client', params, response: responses(Client) } },
+    {
+      config: { scope: 'read' },
+      schema: { tags, summary: 'One client', params, response: responses(Client) },
+    },
     request => service.client(request.params.name),
   )
   app.post(
     '/v1/clients/:name/pack',
     {
+      config: { scope: 'admin' },
       schema: { tags, summary: 'Its clientpack', params, body: PackRequest, response: responses(PackBody) },
     },
     async request => {
@@ -35,6 +45,7 @@ export function clientRoutes(app: Api, service: ControllerService): void {
   app.post(
     '/v1/clients/:name/disable',
     {
+      config: { scope: 'operate' },
       schema: {
         tags,
         summary: 'End its session and admit no new one',
@@ -47,12 +58,16 @@ export function clientRoutes(app: Api, service: ControllerService): void {
   )
   app.post(
     '/v1/clients/:name/enable',
-    { schema: { tags, summary: 'Admit it again', params, response: responses(Client) } },
+    {
+      config: { scope: 'operate' },
+      schema: { tags, summary: 'Admit it again', params, response: responses(Client) },
+    },
     request => service.enableClient(request.params.name),
   )
   app.post(
     '/v1/clients/:name/revoke',
     {
+      config: { scope: 'admin' },
       schema: {
         tags,
         summary: 'Make its certificate useless for good',
@@ -66,6 +81,7 @@ export function clientRoutes(app: Api, service: ControllerService): void {
   app.post(
     '/v1/clients/:name/rekey',
     {
+      config: { scope: 'admin' },
       schema: {
         tags,
         summary: 'Give it a new key and certificate',
@@ -79,6 +95,7 @@ export function clientRoutes(app: Api, service: ControllerService): void {
   app.post(
     '/v1/clients/:name/kick',
     {
+      config: { scope: 'operate' },
       schema: {
         tags,
         summary: 'End its session; it may come back',

@@ -26,27 +26,40 @@ const tags = ['controller']
 export function controllerRoutes(app: Api, service: ControllerService): void {
   app.get(
     '/v1/status',
-    { schema: { tags, summary: 'This controller and the mesh at a glance', response: responses(Status) } },
+    {
+      config: { scope: 'read' },
+      schema: { tags, summary: 'This controller and the mesh at a glance', response: responses(Status) },
+    },
     () => service.status(),
   )
   app.get(
     '/v1/sessions',
-    { schema: { tags, summary: 'Connected clients', response: responses(Type.Array(Session)) } },
+    {
+      config: { scope: 'read' },
+      schema: { tags, summary: 'Connected clients', response: responses(Type.Array(Session)) },
+    },
     () => service.sessions(),
   )
   app.get(
     '/v1/routes',
-    { schema: { tags, summary: 'The derived routing table', response: responses(Type.Array(Route)) } },
+    {
+      config: { scope: 'read' },
+      schema: { tags, summary: 'The derived routing table', response: responses(Type.Array(Route)) },
+    },
     () => service.routes(),
   )
   app.post(
     '/v1/routes',
-    { schema: { tags, summary: 'Add a route', body: AddRoute, response: responses(RouteChange) } },
+    {
+      config: { scope: 'operate' },
+      schema: { tags, summary: 'Add a route', body: AddRoute, response: responses(RouteChange) },
+    },
     request => service.addRoute(request.body),
   )
   app.post(
     '/v1/routes/remove',
     {
+      config: { scope: 'operate' },
       schema: {
         tags,
         summary: 'Remove routes to a prefix',
@@ -59,6 +72,7 @@ export function controllerRoutes(app: Api, service: ControllerService): void {
   app.get(
     '/v1/routes/updates',
     {
+      config: { scope: 'read' },
       schema: {
         tags,
         summary: 'When connected clients are told of other routes',
@@ -70,6 +84,7 @@ export function controllerRoutes(app: Api, service: ControllerService): void {
   app.post(
     '/v1/routes/updates',
     {
+      config: { scope: 'operate' },
       schema: {
         tags,
         summary: 'Set when connected clients are told of other routes',
@@ -82,6 +97,7 @@ export function controllerRoutes(app: Api, service: ControllerService): void {
   app.post(
     '/v1/routes/refresh',
     {
+      config: { scope: 'operate' },
       schema: {
         tags,
         summary: 'Tell clients the routes that there are now',
@@ -94,6 +110,7 @@ export function controllerRoutes(app: Api, service: ControllerService): void {
   app.post(
     '/v1/drain',
     {
+      config: { scope: 'operate' },
       schema: {
         tags,
         summary: 'Send the clients of this controller to others, and take no new ones',
@@ -104,12 +121,16 @@ export function controllerRoutes(app: Api, service: ControllerService): void {
   )
   app.post(
     '/v1/serve',
-    { schema: { tags, summary: 'Take clients again', response: responses(Drained) } },
+    {
+      config: { scope: 'operate' },
+      schema: { tags, summary: 'Take clients again', response: responses(Drained) },
+    },
     () => service.serve(),
   )
   app.get(
     '/v1/state',
     {
+      config: { scope: 'admin' },
       schema: {
         tags,
         summary: 'The records of the replica',
@@ -122,6 +143,7 @@ export function controllerRoutes(app: Api, service: ControllerService): void {
   app.get(
     '/v1/state/verify',
     {
+      config: { scope: 'read' },
       schema: {
         tags,
         summary: "The replica against its own checksums and its peers' hashes",
@@ -133,6 +155,7 @@ export function controllerRoutes(app: Api, service: ControllerService): void {
   app.get(
     '/metrics',
     {
+      config: { scope: 'read' },
       schema: {
         tags,
         summary: 'Counters in the Prometheus text format',
@@ -160,6 +183,7 @@ function eventRoutes(app: Api, service: ControllerService): void {
   app.get(
     '/v1/events',
     {
+      config: { scope: 'read' },
       schema: {
         tags: ['events'],
         summary: 'The latest events, oldest first',
@@ -172,6 +196,7 @@ function eventRoutes(app: Api, service: ControllerService): void {
   app.get(
     '/v1/events/feed',
     {
+      config: { scope: 'read' },
       schema: {
         tags: ['events'],
         summary:
@@ -197,6 +222,7 @@ function eventRoutes(app: Api, service: ControllerService): void {
       opening++
       const feed = await EventFeed.open(service, request.query.backlog ?? 0).finally(() => opening--)
       feeds.add(feed)
+      if (request.bearer) request.whenTokenEnds = reason => feed.finish(reason)
       feed.once('close', () => feeds.delete(feed))
       reply.header('cache-control', 'no-store').type('application/x-ndjson')
       return reply.send(feed as never)

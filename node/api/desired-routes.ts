@@ -11,6 +11,7 @@ export function desiredRoutes(app: Api, service: ControllerService): void {
   app.get(
     '/v1/desired-state',
     {
+      config: { scope: 'read' },
       schema: {
         tags,
         summary: 'Settings, clients, routes and attachments as one document, without secrets',
@@ -22,6 +23,11 @@ export function desiredRoutes(app: Api, service: ControllerService): void {
   app.post(
     '/v1/desired-state',
     {
+      config: {
+        scope: 'admin',
+        isRead: request => (request.body as ReconcileRequest).dryRun === true,
+        isSlow: true,
+      },
       bodyLimit: BODY_LIMIT,
       schema: {
         tags,

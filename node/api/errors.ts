@@ -10,6 +10,9 @@ export const ErrorCode = Type.Union([
   Type.Literal('refused'),
   Type.Literal('not-running'),
   Type.Literal('failed'),
+  Type.Literal('unauthenticated'),
+  Type.Literal('forbidden'),
+  Type.Literal('limited'),
 ])
 
 export const ErrorBody = Type.Object(
@@ -30,6 +33,9 @@ const STATUS: Record<ServiceError['code'], number> = {
   refused: 409,
   'not-running': 503,
   failed: 500,
+  unauthenticated: 401,
+  forbidden: 403,
+  limited: 429,
 }
 
 export interface Refusal {

@@ -6,6 +6,8 @@ import type { ControllerService, Event } from '../service.ts'
 export const MAX_QUEUED_EVENTS = 1024
 /** Subscribers at a time. */
 export const MAX_FOLLOWERS = 32
+/** A line that means nothing, when there is nothing else, so that both ends notice when the other is gone; ms. */
+const HEARTBEAT_MS = 15_000
 /** How long a reader has to take what is left once its feed has ended, in ms. */
 const END_GRACE = 2000
 
@@ -27,6 +29,7 @@ export class EventFeed extends Readable {
   #ended = false
   #closed = false
   #unfollow: () => void
+  readonly #heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS).unref()
 
   constructor(unfollow: () => void) {
     super({ encoding: 'utf8' })
@@ -88,8 +91,13 @@ export class EventFeed extends Readable {
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     this.#ended = true
     this.#queue = []
+    clearInterval(this.#heartbeat)
     this.#unfollow()
     callback(error)
+  }
+
+  #beat(): void {
+    if (!this.#ended && this.#queue.length === 0) this.#put('\n')
   }
 
   #put(line: string): void {

@@ -22,12 +22,16 @@ export function ipsecRoutes(app: Api, service: ControllerService): void {
   const detail = (summary: string) => ({ tags, summary, params, response: responses(AttachmentDetail) })
   app.get(
     '/v1/attachments',
-    { schema: { tags, summary: 'All attachments', response: responses(Type.Array(AttachmentEntry)) } },
+    {
+      config: { scope: 'read' },
+      schema: { tags, summary: 'All attachments', response: responses(Type.Array(AttachmentEntry)) },
+    },
     () => service.attachments(),
   )
   app.post(
     '/v1/attachments',
     {
+      config: { scope: 'admin' },
       schema: {
         tags,
         summary: 'Add an attachment',
@@ -37,28 +41,38 @@ export function ipsecRoutes(app: Api, service: ControllerService): void {
     },
     request => service.addAttachment(request.body),
   )
-  app.get('/v1/attachments/:name', { schema: detail('One attachment with its SAs') }, request =>
-    service.attachment(request.params.name),
+  app.get(
+    '/v1/attachments/:name',
+    { config: { scope: 'read' }, schema: detail('One attachment with its SAs') },
+    request => service.attachment(request.params.name),
   )
   app.post(
     '/v1/attachments/:name',
-    { schema: { ...detail('Change an attachment'), body: ChangeAttachment } },
+    { config: { scope: 'admin' }, schema: { ...detail('Change an attachment'), body: ChangeAttachment } },
     request => service.changeAttachment(request.params.name, request.body),
   )
   app.post(
     '/v1/attachments/:name/remove',
-    { schema: { tags, summary: 'Remove an attachment', params, response: responses(Removed) } },
+    {
+      config: { scope: 'admin' },
+      schema: { tags, summary: 'Remove an attachment', params, response: responses(Removed) },
+    },
     request => service.removeAttachment(request.params.name),
   )
-  app.post('/v1/attachments/:name/up', { schema: detail('Enable and dial it') }, request =>
-    service.attachmentUp(request.params.name),
+  app.post(
+    '/v1/attachments/:name/up',
+    { config: { scope: 'operate' }, schema: detail('Enable and dial it') },
+    request => service.attachmentUp(request.params.name),
   )
-  app.post('/v1/attachments/:name/down', { schema: detail('End it and keep it down') }, request =>
-    service.attachmentDown(request.params.name),
+  app.post(
+    '/v1/attachments/:name/down',
+    { config: { scope: 'operate' }, schema: detail('End it and keep it down') },
+    request => service.attachmentDown(request.params.name),
   )
   app.get(
     '/v1/attachments/:name/export',
     {
+      config: { scope: 'read' },
       schema: {
         tags,
         summary: 'What the remote end has to be told, without its secret',

@@ -10,6 +10,7 @@ export function membershipRoutes(app: Api, service: ControllerService): void {
   app.post(
     '/v1/invites',
     {
+      config: { scope: 'admin' },
       schema: {
         tags,
         summary: 'Invite a machine to become a controller',
@@ -22,6 +23,7 @@ export function membershipRoutes(app: Api, service: ControllerService): void {
   app.get(
     '/v1/controllers',
     {
+      config: { scope: 'read' },
       schema: {
         tags,
         summary: 'The controllers of the mesh',
@@ -34,6 +36,7 @@ export function membershipRoutes(app: Api, service: ControllerService): void {
   app.post(
     '/v1/controllers/:name/remove',
     {
+      config: { scope: 'admin' },
       schema: {
         tags,
         summary: 'Take another controller out for good',
@@ -45,7 +48,10 @@ export function membershipRoutes(app: Api, service: ControllerService): void {
   )
   app.post(
     '/v1/leave',
-    { schema: { tags, summary: 'Take this controller out for good', response: responses(Removal) } },
+    {
+      config: { scope: 'admin' },
+      schema: { tags, summary: 'Take this controller out for good', response: responses(Removal) },
+    },
     () => service.leave(),
   )
 }

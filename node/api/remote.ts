@@ -1,6 +1,7 @@
-// A running controller as its operator sees it, through the API on its unix socket.
-import { request as httpRequest, type IncomingMessage } from 'node:http'
+// A running controller as its operator sees it, through its API: on the unix socket, or over HTTPS with a token.
+import type { IncomingMessage } from 'node:http'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type {
   AddClient,
   AddRoute,
@@ -21,6 +22,7 @@ import type {
   StoredOn,
   Verification,
 } from '../service.ts'
+import type { ApiState, ChangeApi } from '../service-api.ts'
 import type { DesiredState, ReconcileRequest, Reconciliation } from '../service-desired.ts'
 import type { ChangeDns, DnsState } from '../service-dns.ts'
 import { ServiceError } from '../service-error.ts'
@@ -33,9 +35,11 @@ import type {
   ExportFormat,
 } from '../service-ipsec.ts'
 import type { ControllerEntry, Invitation, Removal } from '../service-membership.ts'
+import type { AddToken, NewToken, RevokedTokens, Token } from '../service-tokens.ts'
 import type { ErrorBody } from './errors.ts'
 import type { FeedEnd } from './event-feed.ts'
 import type { PackBody } from './schemas.ts'
+import { type HttpsEndpoint, httpsTransport, socketTransport, type Transport } from './transport.ts'
 
 /** Longest time for an answer, in ms; the slowest request makes a key and waits for the disk. */
 const TIMEOUT = 30_000
@@ -44,14 +48,28 @@ const IMPORT_TIMEOUT = 600_000
 /** Far above what 65,536 clients need as JSON, bytes. */
 const MAX_ANSWER = 256 * 1024 * 1024
 
-const KNOWN_CODES: readonly string[] = ['not-found', 'exists', 'invalid', 'refused', 'not-running', 'failed']
+const KNOWN_CODES: readonly string[] = [
+  'not-found',
+  'exists',
+  'invalid',
+  'refused',
+  'not-running',
+  'failed',
+  'unauthenticated',
+  'forbidden',
+  'limited',
+]
+
+/** What came too soon is made again after the time that the controller names, for as long as that is in all, ms. */
+const MAX_WAIT = 6000
 
 export class RemoteController implements ControllerService {
   readonly running = true
-  readonly #socketPath: string
+  readonly #transport: Transport
 
-  constructor(socketPath: string) {
-    this.#socketPath = socketPath
+  /** @param to path of the unix socket, or where and how it is reached over HTTPS */
+  constructor(to: string | HttpsEndpoint) {
+    this.#transport = typeof to === 'string' ? socketTransport(to) : httpsTransport(to)
   }
 
   status = () => this.#get<Status>('/v1/status')
@@ -98,6 +116,11 @@ export class RemoteController implements ControllerService {
   removeController = (name: string) =>
     this.#post<Removal>(`/v1/controllers/${encodeURIComponent(name)}/remove`)
   leave = () => this.#post<Removal>('/v1/leave')
+  tokens = () => this.#get<Token[]>('/v1/tokens')
+  addToken = (request: AddToken) => this.#post<NewToken>('/v1/tokens', request)
+  revokeToken = (name: string) => this.#post<RevokedTokens>(`/v1/tokens/${encodeURIComponent(name)}/revoke`)
+  api = () => this.#get<ApiState>('/v1/api')
+  changeApi = (change: ChangeApi) => this.#post<ApiState>('/v1/api', change)
   records = (kind?: string) => this.#get<StateRecord[]>('/v1/state', { kind })
   verify = () => this.#get<Verification>('/v1/state/verify')
   events = (limit?: number) => this.#get<Event[]>('/v1/events', { limit })
@@ -165,40 +188,17 @@ export class RemoteController implements ControllerService {
     }
   }
 
-  #open(method: string, path: string, body: unknown, signal: AbortSignal): Promise<IncomingMessage> {
+  /** A request that was refused because it came too soon was not looked at, so that it may be made again. */
+  async #open(method: string, path: string, body: unknown, signal: AbortSignal): Promise<IncomingMessage> {
     const payload = body === undefined ? undefined : JSON.stringify(body)
-    return new Promise((resolve, reject) => {
-      const request = httpRequest(
-        {
-          socketPath: this.#socketPath,
-          method,
-          path,
-          signal,
-          headers: {
-            host: 'localhost',
-            ...(payload !== undefined && {
-              'content-type': 'application/json',
-              'content-length': Buffer.byteLength(payload),
-            }),
-          },
-        },
-        resolve,
-      )
-      request.once('error', error =>
-        reject(
-          signal.aborted
-            ? error
-            : new ServiceError(
-                'failed',
-                `the controller ended the connection (${error.message}); try again`,
-                {
-                  cause: error,
-                },
-              ),
-        ),
-      )
-      request.end(payload)
-    })
+    for (let waited = 0; ; ) {
+      const response = await this.#transport(method, path, payload, signal)
+      const wait = Number(response.headers['retry-after']) * 1000
+      waited += wait
+      if (response.statusCode !== 429 || !(waited <= MAX_WAIT)) return response
+      response.resume()
+      await sleep(wait, undefined, { signal })
+    }
   }
 }
 

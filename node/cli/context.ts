@@ -1,4 +1,4 @@
-// What every command starts with: its data directory, its output, and the controller it talks to.
+// What every command starts with: its data directory or the address of an API, its output, and the controller it talks to.
 
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -9,27 +9,49 @@ import { apiSocketPath, socketState } from '../api/socket.ts'
 import type { ControllerService } from '../service.ts'
 import { CommandError, UsageError } from './errors.ts'
 import { Output } from './output.ts'
+import { type RemoteOptions, remoteAddress, remoteEndpoint } from './remote-options.ts'
 
 /** ms to wait for whoever has the data directory open, and between two tries. */
 const LOCK_PATIENCE_MS = 5000
 const LOCK_RETRY_MS = 50
 
-export interface GlobalOptions {
+export interface GlobalOptions extends RemoteOptions {
   data?: string
   json?: boolean
 }
 
 export class Context {
-  readonly dataDir: string
   readonly output: Output
+  readonly #options: GlobalOptions
 
   constructor(options: GlobalOptions) {
-    this.dataDir = dataDirectory(options.data)
+    if (options.data === '') throw new UsageError('--data is empty; give a directory')
+    if (options.data !== undefined && options.api !== undefined) {
+      throw new UsageError('--data names a controller of this machine and --api another; give one of them')
+    }
+    this.#options = options
     this.output = new Output(options.json === true)
+  }
+
+  /** @throws {UsageError} when the command was to go to another machine */
+  get dataDir(): string {
+    if (this.#options.api === undefined) return dataDirectory(this.#options.data)
+    throw new UsageError('this command works on a data directory of this machine; leave out --api')
+  }
+
+  /** Where the controller is, for people. */
+  get place(): string {
+    return remoteAddress(this.#options) ?? this.dataDir
   }
 
   static of(command: Command): Context {
     return new Context(command.optsWithGlobals<GlobalOptions>())
+  }
+
+  /** The controller that the command is for, if it runs: that of the data directory, or the one that `--api` names. */
+  async reach(): Promise<RemoteController | undefined> {
+    const endpoint = await remoteEndpoint(this.#options)
+    return endpoint === undefined ? this.running() : new RemoteController(endpoint)
   }
 
   /** The running controller of the data directory, or undefined. @throws {CommandError} when it is another user's */
@@ -46,7 +68,7 @@ export class Context {
 
   /** For commands that mean nothing without a running controller. */
   async needRunning(): Promise<RemoteController> {
-    const remote = await this.running()
+    const remote = await this.reach()
     if (remote === undefined) {
       throw new CommandError(
         `no controller is running on ${this.dataDir}; start it with \`overmesh up\`, or name its directory with --data`,
@@ -59,7 +81,7 @@ export class Context {
   async withService<T>(use: (service: ControllerService) => Promise<T>): Promise<T> {
     const until = Date.now() + LOCK_PATIENCE_MS
     for (;;) {
-      const remote = await this.running()
+      const remote = await this.reach()
       if (remote !== undefined) return use(remote)
       // Loaded only now: a command that asks a running controller starts in half the time without the store.
       const { openOffline } = await import('../offline.ts')

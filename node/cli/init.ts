@@ -34,6 +34,7 @@ export function initCommand(program: Command): void {
         public: options.public ?? [],
         listen: options.listen ?? ['0.0.0.0:1194'],
         meshListen: options.meshListen,
+        apiListen: options.apiListen,
       })
       const { name, subnet, subnet6 } = options
       output.result({ name, subnet, subnet6, controller, dataDir, ...made }, () => {

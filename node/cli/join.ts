@@ -22,6 +22,7 @@ export function joinCommand(program: Command): void {
         public: options.public ?? [],
         listen: options.listen ?? ['0.0.0.0:1194'],
         meshListen: options.meshListen,
+        apiListen: options.apiListen,
         onProgress: doing => output.note(doing),
       })
       output.result({ name: meshName, subnet, controller, dataDir, ...joined }, () => {

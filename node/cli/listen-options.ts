@@ -8,6 +8,7 @@ export interface ListenOptions {
   public?: string[]
   listen?: string[]
   meshListen: string
+  apiListen?: string[]
 }
 
 export function listenOptions(command: Command): Command {
@@ -32,6 +33,11 @@ export function listenOptions(command: Command): Command {
       'TCP address for other controllers',
       readListen('--mesh-listen'),
       '0.0.0.0:4001',
+    )
+    .option(
+      '--api-listen <host:port>',
+      'TCP address for the API, which is off otherwise; repeat for more',
+      repeated('--api-listen', readListen('--api-listen'), 16),
     )
 }
 

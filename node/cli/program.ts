@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Command, CommanderError } from 'commander'
+import { apiCommands } from './api.ts'
 import { authorityCommands } from './authority.ts'
 import { backupCommands } from './backup.ts'
 import { clientCommands } from './client.ts'
@@ -21,6 +22,7 @@ import { probeCommand } from './probe.ts'
 import { routeCommands } from './route.ts'
 import { stateCommands } from './state.ts'
 import { statusCommands } from './status.ts'
+import { tokenCommands } from './token.ts'
 import { upCommand } from './up.ts'
 
 export function buildProgram(): Command {
@@ -28,6 +30,9 @@ export function buildProgram(): Command {
     .description('An overlay network its owner controls.')
     .version(version(), '-V, --version', 'print the version')
     .option('--data <dir>', 'data directory (OVERMESH_DATA; /var/lib/overmesh as root, else ~/.overmesh)')
+    .option('--api <url>', 'a controller elsewhere: https://HOST:PORT (OVERMESH_API)')
+    .option('--token-file <file>', 'its first line is the token for --api (OVERMESH_TOKEN_FILE)')
+    .option('--ca <file>', 'what `overmesh api ca` wrote there (OVERMESH_CA)')
     .option('--json', 'one JSON document on standard output, nothing else')
     .helpOption('-h, --help', 'show help')
     .helpCommand(false)
@@ -49,6 +54,8 @@ export function buildProgram(): Command {
   desiredCommands(program)
   probeCommand(program)
   doctorCommand(program)
+  apiCommands(program)
+  tokenCommands(program)
   authorityCommands(program)
   backupCommands(program)
   helpCommand(program)

@@ -27,7 +27,7 @@ export function statusCommands(program: Command): void {
         sessions: await service.sessions(),
         running: service.running,
       }))
-      const none = running ? 'no client is connected' : `no controller is running on ${context.dataDir}`
+      const none = running ? 'no client is connected' : `no controller is running on ${context.place}`
       context.output.result(sessions, () => context.output.table(SESSION_COLUMNS, sessions, none))
     })
 }
@@ -61,6 +61,9 @@ export function printStatus(output: Output, status: Status): void {
       `${bothOf(controller.address, controller.address6)}, gateway ${bothOf(controller.gateway, controller.gateway6)}`,
     ],
     ['listens on', `${controller.listen.join(' ')} (UDP), ${controller.meshListen.join(' ')} (TCP)`],
+    ...(controller.api.length > 0
+      ? [['API', `${controller.api.join(' ')} (HTTPS)`] as [string, string]]
+      : []),
     ['clients dial', controller.public.join(' ')],
     ['interface', controller.tun ?? 'none: it switches between clients only'],
     ['records', `${status.records}, state ${status.stateHash}`],

@@ -2,7 +2,7 @@
 
 import { writeSync } from 'node:fs'
 import type { Command } from 'commander'
-import { readChoice } from './arguments.ts'
+import { readChoice, readListen, repeated } from './arguments.ts'
 import { Context } from './context.ts'
 import { CommandError, UsageError } from './errors.ts'
 import { example } from './help.ts'
@@ -11,6 +11,7 @@ import { LOG_LEVELS, type LogLevel } from './log-level.ts'
 interface UpOptions {
   tun: boolean | string
   logLevel: LogLevel
+  apiListen?: string[]
   json?: boolean
 }
 
@@ -20,6 +21,11 @@ export function upCommand(program: Command): void {
     .description('run the controller in the foreground; prints `ready` when clients can connect')
     .option('--no-tun', 'do not make a network interface: switch between clients only')
     .option('--tun <name>', 'name of the network interface', readInterfaceName)
+    .option(
+      '--api-listen <host:port>',
+      'TCP address for the API this time, in place of what `overmesh api` shows; repeat for more',
+      repeated('--api-listen', readListen('--api-listen'), 16),
+    )
     .option(
       '--log-level <level>',
       `one of ${LOG_LEVELS.join(', ')}`,
@@ -67,7 +73,12 @@ async function runController(context: Context, options: UpOptions): Promise<void
   // Undone in reverse order, however far the start got.
   const undo: (() => Promise<unknown>)[] = []
   try {
-    const controller = await Controller.open({ dataDir: context.dataDir, logger, tun: options.tun })
+    const controller = await Controller.open({
+      dataDir: context.dataDir,
+      logger,
+      tun: options.tun,
+      apiListen: options.apiListen,
+    })
     undo.push(() => controller.stop())
     await controller.start()
     const api = await startApi({

@@ -22,7 +22,7 @@ export interface ServerCertificateRequest {
 }
 
 /** More would not fit into one flight of the TLS handshake. */
-const MAX_HOSTS = 64
+export const MAX_HOSTS = 64
 const HOST_NAME =
   /^(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*$/i
 
@@ -49,7 +49,7 @@ export function issueServerCertificate(issuer: Issuer, request: ServerCertificat
   })
 }
 
-function hostName(host: string): AlternativeName {
+export function hostName(host: string): AlternativeName {
   if (parseIpv4(host) !== undefined || parseIpv6(host) !== undefined) return { ip: host }
   if (HOST_NAME.test(host)) return { dns: host.toLowerCase() }
   throw new PkiError('BAD_ARGUMENT', `"${host.slice(0, 80)}" is neither an address nor a host name`)

@@ -17,6 +17,7 @@ import {
   type Session,
   type Status,
 } from '../../../node/service.ts'
+import type { ApiState, ChangeApi } from '../../../node/service-api.ts'
 import type { DesiredState, ReconcileRequest, Reconciliation } from '../../../node/service-desired.ts'
 import type { ChangeDns, DnsState } from '../../../node/service-dns.ts'
 import type {
@@ -26,6 +27,7 @@ import type {
   ExportFormat,
 } from '../../../node/service-ipsec.ts'
 import type { ControllerEntry } from '../../../node/service-membership.ts'
+import type { AddToken, Token, TokenScope } from '../../../node/service-tokens.ts'
 import { fakeAttachment } from './fake-attachment.ts'
 
 export const PACK_TEXT = 'client\ndev tun\n<key>\nnot a real key\n</key>\n'
@@ -91,6 +93,7 @@ export class FakeService implements ControllerService {
       public: ['vpn.example.org:1194'],
       tun: null,
       meshListen: ['127.0.0.1:4001'],
+      api: ['127.0.0.1:8443'],
       draining: false,
       running: true,
     },
@@ -241,6 +244,33 @@ export class FakeService implements ControllerService {
     fileName: `${(await this.attachment(name)).name}.${format}`,
     content: `secret = ${SECRET_PLACE}\n`,
   })
+  tokens = async (): Promise<Token[]> => [fakeToken('grafana', 'read')]
+  addToken = async (request: AddToken) => {
+    this.calls.push(['addToken', request])
+    const token = fakeToken(request.name, request.scope)
+    return { token, secret: 'omt1_not-a-real-one', storedOn: { controllers: 2, of: 3 } }
+  }
+  revokeToken = async (name: string) => {
+    this.calls.push(['revokeToken', name])
+    if (name === 'nobody') throw new ServiceError('not-found', `there is no token ${name}`)
+    return { tokens: [fakeToken(name, 'read')], storedOn: { controllers: 2, of: 3 } }
+  }
+  api = async (): Promise<ApiState> => ({
+    listen: ['0.0.0.0:8443'],
+    listening: ['0.0.0.0:8443'],
+    names: ['api.example.org'],
+    certificate: {
+      names: ['api.example.org', 'localhost'],
+      expiresAt: '2036-01-02T03:04:05.678Z',
+      renewsAt: '2035-01-02T03:04:05.678Z',
+    },
+    rootCertificate: '-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n',
+    rootFingerprint: 'ab'.repeat(32),
+  })
+  changeApi = async (change: ChangeApi) => {
+    this.calls.push(['changeApi', change])
+    return { ...(await this.api()), ...change }
+  }
   drain = async () => ({ draining: true, sessions: 0 })
   serve = async () => ({ draining: false, sessions: 0 })
   records = async (kind?: string) =>
@@ -261,6 +291,19 @@ export class FakeService implements ControllerService {
   follow = (callback: (event: Event) => void) => {
     this.#followers.add(callback)
     return () => void this.#followers.delete(callback)
+  }
+}
+
+function fakeToken(name: string, scope: TokenScope): Token {
+  return {
+    name,
+    id: '00112233445566ff',
+    scope,
+    state: 'good',
+    createdAt: '2026-01-02T03:04:05.678Z',
+    createdBy: 'alpha',
+    expiresAt: '2036-01-02T03:04:05.678Z',
+    revokedAt: null,
   }
 }
 

@@ -1,0 +1,245 @@
+// The API over TCP: HTTPS with a certificate that chains to the mesh root, behind tokens. Nothing listens unless it was
+// enabled. One set of routes serves all addresses that it listens on.
+
+import { createServer, type Server } from 'node:https'
+import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { FastifyBaseLogger } from 'fastify'
+import type { ApiCertificate } from '../api-certificate.ts'
+import { type ApiSettings, type LiveApi, readListen } from '../api-settings.ts'
+import type { NewEvent } from '../events.ts'
+import { formatHostPort } from '../net/ip.ts'
+import type { ControllerService } from '../service.ts'
+import { ServiceError } from '../service-error.ts'
+import type { TokenCheck } from '../tokens.ts'
+import { answerClientError } from './client-error.ts'
+import { type ConnectionLimits, Connections } from './connections.ts'
+import { type Guard, guard, type RequestLimits } from './guard.ts'
+import type { Api } from './schemas.ts'
+import { buildApi } from './server.ts'
+
+/** ms */
+export interface ApiTimeouts {
+  /** For the TLS handshake, from the connection on. @default 10000 */
+  handshake?: number
+  /** For the headers of a request, from the connection or the request before on. @default 10000 */
+  headers?: number
+  /** For a whole request with its body. @default 60000 */
+  request?: number
+  /** Between requests. @default 15000 */
+  keepAlive?: number
+  /** In which nothing is read or written, while an answer is awaited or not taken. @default 60000 */
+  idle?: number
+}
+
+export interface TcpApiInit {
+  service: ControllerService
+  tokens: TokenCheck
+  certificate: ApiCertificate
+  /** Puts it on record. */
+  record: (event: NewEvent) => void
+  logger: FastifyBaseLogger
+  /** What an operator has to know; undefined when all is well. */
+  warn: (warning: string | undefined) => void
+  now: () => number
+  limits?: RequestLimits & ConnectionLimits
+  timeouts?: ApiTimeouts
+}
+
+interface Routes {
+  readonly app: Api
+  readonly guard: Guard
+}
+
+const TLS = { minVersion: 'TLSv1.2' } as const
+/** Answers that are under way when an address is given up have this long, ms. */
+const GRACE_MS = 3000
+/** After an address could not be had, ms. */
+const RETRY_MS = 10_000
+/** Between two looks at whether names or addresses are others, ms. */
+const LOOK_MS = 60_000
+
+export class TcpApi implements LiveApi {
+  readonly #init: TcpApiInit
+  readonly #connections: Connections
+  readonly #servers = new Map<string, Server>()
+  #settings: ApiSettings = { listen: [], names: [] }
+  #routes: Routes | undefined
+  #credentials = ''
+  #timer: NodeJS.Timeout | undefined
+  #retry: NodeJS.Timeout | undefined
+  /** Settings are applied one after the other. */
+  #applying: Promise<unknown> = Promise.resolve()
+  #stopped = false
+
+  constructor(init: TcpApiInit) {
+    this.#init = init
+    this.#connections = new Connections(init.limits ?? {}, init.now)
+  }
+
+  listening(): string[] {
+    return [...this.#servers.values()].map(server => formatHostPort(addressOf(server)))
+  }
+
+  certificate() {
+    return this.#servers.size > 0 ? this.#init.certificate.describe() : null
+  }
+
+  /** As `apply`; but what cannot be had now is tried again, and said. For what was settled before. */
+  async start(settings: ApiSettings): Promise<void> {
+    try {
+      await this.apply(settings)
+    } catch (error) {
+      if (!(error instanceof ServiceError)) throw error
+      this.#init.warn(`${error.message} (it is tried again)`)
+      this.#init.logger.warn(error.message)
+      if (!this.#stopped) this.#retry = setTimeout(() => void this.start(settings), RETRY_MS).unref()
+    }
+  }
+
+  apply(settings: ApiSettings): Promise<void> {
+    const done = this.#applying.then(() => this.#apply(settings))
+    this.#applying = done.catch(() => {})
+    return done
+  }
+
+  async #apply(settings: ApiSettings): Promise<void> {
+    if (this.#stopped) return
+    const added = settings.listen.filter(text => !this.#servers.has(text))
+    const opened = new Map<string, Server>()
+    try {
+      for (const text of added) opened.set(text, await this.#open(text, settings))
+    } catch (error) {
+      for (const server of opened.values()) this.#shut(server)
+      if (this.#servers.size === 0) this.#end()
+      throw error
+    }
+    for (const [text, server] of [...this.#servers]) {
+      if (settings.listen.includes(text)) continue
+      this.#servers.delete(text)
+      this.#shut(server)
+    }
+    for (const [text, server] of opened) this.#servers.set(text, server)
+    this.#settings = settings
+    clearTimeout(this.#retry)
+    this.#init.warn(undefined)
+    if (this.#servers.size > 0) this.review()
+    else if (this.#routes !== undefined) {
+      this.#end()
+      this.#init.logger.info('the API over TCP is off')
+    }
+    if (added.length > 0) this.#init.logger.info({ listen: this.listening() }, 'the API listens')
+  }
+
+  /** Tokens, certificates or names may be others. */
+  review(): void {
+    if (this.#stopped || this.#servers.size === 0) return
+    this.#routes?.guard.review()
+    const { certificate, now, logger } = this.#init
+    try {
+      const credentials = certificate.current(this.#settings, now())
+      if (credentials.cert !== this.#credentials) {
+        for (const server of this.#servers.values()) server.setSecureContext({ ...credentials, ...TLS })
+        this.#credentials = credentials.cert
+      }
+    } catch (error) {
+      logger.error({ err: error }, 'the certificate of the API could not be renewed')
+    }
+    clearTimeout(this.#timer)
+    const due = (certificate.renewsAt ?? 0) - now()
+    this.#timer = setTimeout(() => this.review(), Math.min(LOOK_MS, Math.max(1000, due))).unref()
+  }
+
+  async close(): Promise<void> {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    clearTimeout(this.#retry)
+    await this.#applying
+    for (const server of this.#servers.values()) this.#shut(server)
+    this.#servers.clear()
+    const { app } = this.#routes ?? {}
+    this.#routes = undefined
+    await app?.close()
+  }
+
+  /** The answer to the request that asked for it is not waited for. */
+  #end(): void {
+    clearTimeout(this.#timer)
+    void this.#routes?.app.close()
+    this.#routes = undefined
+  }
+
+  async #open(text: string, settings: ApiSettings): Promise<Server> {
+    const { certificate, now, timeouts = {} } = this.#init
+    const { handshake = 10_000, headers = 10_000, request = 60_000 } = timeouts
+    const { keepAlive = 15_000, idle = 60_000 } = timeouts
+    this.#routes ??= await this.#build()
+    const { app } = this.#routes
+    const server = createServer(
+      {
+        ...certificate.current(settings, now()),
+        ...TLS,
+        ALPNProtocols: ['http/1.1'],
+        handshakeTimeout: handshake,
+        headersTimeout: headers,
+        requestTimeout: request,
+        keepAliveTimeout: keepAlive,
+        connectionsCheckingInterval: Math.min(1000, headers),
+      },
+      (incoming, answer) => app.routing(incoming, answer),
+    )
+    server.timeout = idle
+    server.prependListener('connection', socket => this.#connections.admit(socket as Socket))
+    server.on('clientError', (error, socket) => answerClientError(error, socket as Duplex as Socket))
+    // Strangers who speak no TLS are no event.
+    server.on('tlsClientError', (_error, socket) => socket.destroy())
+    const { host, port } = readListen(text)
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', error => reject(cannotListen(text, error)))
+      server.listen({ host, port, ipv6Only: host.includes(':') }, resolve)
+    })
+    server.removeAllListeners('error')
+    server.on('error', error => this.#init.logger.error({ err: error }, 'the API over TCP'))
+    return server
+  }
+
+  async #build(): Promise<Routes> {
+    const { service, logger, tokens, record, now, limits, timeouts } = this.#init
+    let made: Guard | undefined
+    const app = await buildApi({
+      service,
+      logger,
+      protect: async api => {
+        made = await guard(api, { tokens, record, now, limits, idleMs: timeouts?.idle })
+      },
+    })
+    return { app, guard: made! }
+  }
+
+  #shut(server: Server): void {
+    server.close()
+    server.closeIdleConnections()
+    setTimeout(() => server.closeAllConnections(), GRACE_MS).unref()
+  }
+}
+
+function addressOf(server: Server): { host: string; port: number } {
+  const { address, port } = server.address() as AddressInfo
+  return { host: address, port }
+}
+
+function cannotListen(text: string, error: NodeJS.ErrnoException): ServiceError {
+  const why =
+    error.code === 'EADDRINUSE'
+      ? 'something else listens there'
+      : error.code === 'EADDRNOTAVAIL'
+        ? 'this machine has no such address'
+        : error.code === 'EACCES'
+          ? 'ports below 1024 are for root'
+          : error.message
+  return new ServiceError(
+    'refused',
+    `the API cannot listen on ${text}: ${why}; choose another by \`overmesh api enable --listen\``,
+    { cause: error },
+  )
+}

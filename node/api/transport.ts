@@ -1,0 +1,139 @@
+// How a request reaches a controller: over the unix socket of its data directory, or over HTTPS with a token. Errors say what
+// is wrong with the way there; none of them ever holds the token.
+import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
+import { Agent, request as httpsRequest } from 'node:https'
+import { ServiceError } from '../service-error.ts'
+
+/** Resolves when the head of the answer is here. @throws {ServiceError} failed; or the signal's reason */
+export type Transport = (
+  method: string,
+  path: string,
+  /** JSON */
+  payload: string | undefined,
+  signal: AbortSignal,
+) => Promise<IncomingMessage>
+
+export interface HttpsEndpoint {
+  /** `https://HOST[:PORT]` */
+  url: URL
+  /** As `overmesh token add` printed it. */
+  token: string
+  /** PEM: what the certificate of the controller must chain to. @default the authorities that the system trusts */
+  ca?: string
+  /** Of `ca`, for errors. */
+  caFile?: string
+}
+
+/** ms until the controller has to be reached. */
+const CONNECT_MS = 10_000
+
+export function socketTransport(socketPath: string): Transport {
+  return (method, path, payload, signal) =>
+    send(
+      options => httpRequest({ ...options, socketPath }),
+      { method, path, signal, headers: { host: 'localhost', ...contentHeaders(payload) } },
+      payload,
+      error => `the controller ended the connection (${error.message}); try again`,
+    )
+}
+
+export function httpsTransport(endpoint: HttpsEndpoint): Transport {
+  const { url, token, ca } = endpoint
+  const agent = new Agent({ keepAlive: true, maxSockets: 8 })
+  const host = url.hostname.replace(/^\[|\]$/g, '')
+  const options: RequestOptions = { host, port: url.port || 443, agent }
+  return (method, path, payload, signal) =>
+    send(
+      more => {
+        const request = httpsRequest({ ...options, ...more, ca, minVersion: 'TLSv1.2' })
+        const timer = setTimeout(
+          () => request.destroy(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' })),
+          CONNECT_MS,
+        )
+        const reached = () => clearTimeout(timer)
+        request.once('socket', socket => {
+          if (request.reusedSocket) reached()
+          else socket.once('secureConnect', reached)
+        })
+        request.once('close', reached)
+        return request
+      },
+      {
+        method,
+        path,
+        signal,
+        headers: { host: url.host, authorization: `Bearer ${token}`, ...contentHeaders(payload) },
+      },
+      payload,
+      error => whatIsWrong(error, endpoint),
+    )
+}
+
+function contentHeaders(payload: string | undefined): Record<string, string | number> {
+  if (payload === undefined) return {}
+  return { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) }
+}
+
+function send(
+  open: (options: RequestOptions) => ReturnType<typeof httpRequest>,
+  options: RequestOptions & { signal: AbortSignal },
+  payload: string | undefined,
+  inWords: (error: NodeJS.ErrnoException) => string,
+): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const request = open(options)
+    request.once('response', resolve)
+    // Also after the answer has begun: a server that refuses may end the connection before it has all of the request.
+    request.on('error', (error: NodeJS.ErrnoException) =>
+      reject(options.signal.aborted ? error : new ServiceError('failed', inWords(error), { cause: error })),
+    )
+    request.end(payload)
+  })
+}
+
+/** Codes of X509_verify_cert_error_string(3) as Node names them: nobody who is trusted signed it. */
+const UNTRUSTED = new Set([
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'CERT_SIGNATURE_FAILURE',
+  'CERT_UNTRUSTED',
+  'CERT_REJECTED',
+])
+
+const UNREACHED: Record<string, string> = {
+  ECONNREFUSED: 'nothing listens there',
+  ENOTFOUND: 'there is no such host',
+  EAI_AGAIN: 'the name could not be resolved',
+  ETIMEDOUT: 'no answer',
+  EHOSTUNREACH: 'no way there',
+  ENETUNREACH: 'no way there',
+}
+
+function whatIsWrong(
+  error: NodeJS.ErrnoException,
+  { url, ca, caFile = 'the CA given' }: HttpsEndpoint,
+): string {
+  const where = url.origin
+  const code = error.code ?? ''
+  if (Object.hasOwn(UNREACHED, code)) {
+    return `${where} is not reached: ${UNREACHED[code]}; \`overmesh api show\` on the controller says where its API listens`
+  }
+  if (UNTRUSTED.has(code)) {
+    return ca === undefined
+      ? `the certificate of ${where} is signed by nobody that this system trusts; give the file that \`overmesh api ca\` on a controller writes by --ca`
+      : `the certificate of ${where} is not signed by ${caFile}: it is no controller of that mesh, or the file is another mesh's`
+  }
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    return `the certificate of ${where} is for other names; add this one on the controller by \`overmesh api enable --name ${url.hostname}\``
+  }
+  if (code === 'CERT_HAS_EXPIRED')
+    return `the certificate of ${where} has expired; check the clocks of both machines`
+  if (code === 'CERT_NOT_YET_VALID')
+    return `the certificate of ${where} is not valid yet; check the clocks of both machines`
+  if (code.startsWith('ERR_SSL_') || code === 'EPROTO')
+    return `${where} does not speak TLS as it should; is it the API's port?`
+  return `the connection to ${where} ended (${code || error.message}); try again`
+}
