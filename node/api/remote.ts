@@ -245,8 +245,9 @@ async function readAll(response: IncomingMessage): Promise<string> {
 function refused(status: number | undefined, text: string): ServiceError {
   try {
     const { error } = JSON.parse(text) as ErrorBody
+    if (typeof error.message !== 'string') throw new TypeError()
     const code = KNOWN_CODES.includes(error.code) ? error.code : 'failed'
-    return new ServiceError(code, String(error.message))
+    return new ServiceError(code, error.message)
   } catch {
     return new ServiceError('failed', `the controller answered with status ${status} and no reason`)
   }

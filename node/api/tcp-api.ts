@@ -1,6 +1,7 @@
 // The API over TCP: HTTPS with a certificate that chains to the mesh root, behind tokens. Nothing listens unless it was
 // enabled. One set of routes serves all addresses that it listens on.
 
+import type { ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -54,6 +55,8 @@ interface Routes {
 const TLS = { minVersion: 'TLSv1.2' } as const
 /** Answers that are under way when an address is given up have this long, ms. */
 const GRACE_MS = 3000
+/** Between two looks, meanwhile, at which of them are done, ms. */
+const IDLE_LOOK_MS = 50
 /** After an address could not be had, ms. */
 const RETRY_MS = 10_000
 /** Between two looks at whether names or addresses are others, ms. */
@@ -63,6 +66,8 @@ export class TcpApi implements LiveApi {
   readonly #init: TcpApiInit
   readonly #connections: Connections
   readonly #servers = new Map<string, Server>()
+  /** Those that are under way. */
+  readonly #answers = new WeakMap<Server, Set<ServerResponse>>()
   #settings: ApiSettings = { listen: [], names: [] }
   #routes: Routes | undefined
   #credentials = ''
@@ -175,6 +180,7 @@ export class TcpApi implements LiveApi {
     const { keepAlive = 15_000, idle = 60_000 } = timeouts
     this.#routes ??= await this.#build()
     const { app } = this.#routes
+    const answers = new Set<ServerResponse>()
     const server = createServer(
       {
         ...certificate.current(settings, now()),
@@ -186,8 +192,13 @@ export class TcpApi implements LiveApi {
         keepAliveTimeout: keepAlive,
         connectionsCheckingInterval: Math.min(1000, headers),
       },
-      (incoming, answer) => app.routing(incoming, answer),
+      (incoming, answer) => {
+        answers.add(answer)
+        answer.once('close', () => answers.delete(answer))
+        app.routing(incoming, answer)
+      },
     )
+    this.#answers.set(server, answers)
     server.timeout = idle
     server.prependListener('connection', socket => this.#connections.admit(socket as Socket))
     server.on('clientError', (error, socket) => answerClientError(error, socket as Duplex as Socket))
@@ -217,9 +228,15 @@ export class TcpApi implements LiveApi {
   }
 
   #shut(server: Server): void {
-    server.close()
-    server.closeIdleConnections()
-    setTimeout(() => server.closeAllConnections(), GRACE_MS).unref()
+    for (const answer of this.#answers.get(server) ?? []) {
+      if (!answer.headersSent) answer.setHeader('connection', 'close')
+    }
+    const idle = setInterval(() => server.closeIdleConnections(), IDLE_LOOK_MS).unref()
+    const end = setTimeout(() => server.closeAllConnections(), GRACE_MS).unref()
+    server.close(() => {
+      clearInterval(idle)
+      clearTimeout(end)
+    })
   }
 }
 

@@ -109,21 +109,27 @@ function dataDirectory({ machine, dataDir }: CheckInit): Check {
 
 async function ports(init: CheckInit): Promise<Check[]> {
   const { machine, dataDir } = init
-  const { listen, meshListen } = listenAddresses(machine.read(join(dataDir, 'config.json')))
-  return Promise.all([...listen.map(endpoint => port(init, 'UDP', endpoint)), port(init, 'TCP', meshListen)])
+  const { listen, meshListen, api } = listenAddresses(machine.read(join(dataDir, 'config.json')))
+  return Promise.all([
+    ...listen.map(endpoint => port(init, 'UDP', endpoint)),
+    port(init, 'TCP', meshListen),
+    ...api.map(endpoint => port(init, 'TCP', endpoint, 'the API over TCP')),
+  ])
 }
 
 async function port(
   { machine, running }: CheckInit,
   protocol: 'UDP' | 'TCP',
   endpoint: string,
+  ofMinor?: string,
 ): Promise<Check> {
   const at = endpoint.lastIndexOf(':')
   const host = endpoint.slice(0, at).replace(/^\[|\]$/g, '')
   const number = endpoint.slice(at + 1)
-  const neededFor = protocol === 'UDP' ? 'clients to connect' : 'other controllers to connect'
+  const neededFor = ofMinor ?? (protocol === 'UDP' ? 'clients to connect' : 'other controllers to connect')
+  const isEssential = ofMinor === undefined
   const result = (state: Check['state'], found: string, fix?: string) =>
-    check(`${protocol} port`, state, `${endpoint} ${found}`, neededFor, fix, true)
+    check(`${protocol} port`, state, `${endpoint} ${found}`, neededFor, fix, isEssential)
   if (running) return result('ok', 'is served by the running controller')
   const bind = protocol === 'UDP' ? machine.bindUdp : machine.bindTcp
   const reason = await bind(host, Number(number))
@@ -138,11 +144,14 @@ async function port(
 }
 
 /** What a configuration says, or what `init` would choose. */
-function listenAddresses(config: string | undefined): { listen: string[]; meshListen: string } {
-  const chosen = { listen: ['0.0.0.0:1194'], meshListen: '0.0.0.0:4001' }
+function listenAddresses(config: string | undefined) {
+  const chosen = { listen: ['0.0.0.0:1194'], meshListen: '0.0.0.0:4001', api: [] as string[] }
+  const isList = (value: unknown): value is string[] =>
+    Array.isArray(value) && value.every(each => typeof each === 'string')
   try {
-    const { listen, meshListen } = JSON.parse(config ?? '{}')
-    if (Array.isArray(listen) && listen.every(each => typeof each === 'string')) chosen.listen = listen
+    const { listen, meshListen, api } = JSON.parse(config ?? '{}')
+    if (isList(listen)) chosen.listen = listen
+    if (isList(api?.listen)) chosen.api = api.listen
     if (typeof meshListen === 'string') chosen.meshListen = meshListen
   } catch {
     // A damaged configuration is told by the commands that use it.

@@ -1,11 +1,14 @@
 // Who may do what over TCP, tried through TLS on loopback; and what must not be found anywhere afterwards.
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { guard } from '../../../node/api/guard.ts'
+import { buildApi } from '../../../node/api/server.ts'
 import type { Home } from '../../../node/home.ts'
 import { formatToken, parseToken, withoutTokens } from '../../../node/token-text.ts'
 import { MAX_TOKENS, Tokens } from '../../../node/tokens.ts'
 import { SCOPES, type Scope } from '../../../state/kinds.ts'
 import { fakeAttachment } from './fake-attachment.ts'
+import { FakeService } from './fake-service.ts'
 import { TcpWorld } from './tcp-world.ts'
 
 const MANY = { perAddress: 10_000, perToken: 10_000, failures: 10_000, perSecond: 10_000 }
@@ -115,6 +118,30 @@ test('what is no good token is refused with the reason, on every path, before an
   }
   assert.deepEqual(world.service.calls, [])
   assertNoSecret(world, ...texts)
+})
+
+test('a route that is public needs no token, and is not asked for too often either', async t => {
+  const { tokens } = await TcpWorld.open(t)
+  const api = await buildApi({
+    service: new FakeService(),
+    protect: async app => {
+      await guard(app, { tokens, record: () => {}, now: Date.now, limits: { perAddress: 3 } })
+      app.get(
+        '/well',
+        { config: { scope: 'public' }, schema: { summary: 'Whether it is well' } },
+        () => 'yes',
+      )
+    },
+  })
+  const answers = []
+  for (const url of ['/well', '/v1/status', '/well', '/well']) answers.push(await api.inject({ url }))
+  assert.deepEqual(
+    answers.map(({ statusCode }) => statusCode),
+    [200, 401, 200, 429],
+  )
+  const document = api.swagger() as { paths: Record<string, { get: { security: unknown } }> }
+  assert.deepEqual(document.paths['/well'].get.security, [])
+  await api.close()
 })
 
 test('a token in an address is refused in whatever form, and kept nowhere', async t => {

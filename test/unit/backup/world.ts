@@ -114,7 +114,7 @@ export async function until<T>(
   }
 }
 
-async function freePorts(): Promise<[udp: number, tcp: number]> {
+export async function freePorts(): Promise<[udp: number, tcp: number]> {
   const socket = createSocket('udp4').bind(0, '127.0.0.1')
   const server = createServer().listen(0, '127.0.0.1')
   await Promise.all([once(socket, 'listening'), once(server, 'listening')])

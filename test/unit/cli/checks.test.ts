@@ -163,6 +163,19 @@ test('the ports of a running controller are in use as they should be', async () 
   assert.equal(checks['IKE ports'].state, 'ok')
 })
 
+test('a port of the API that is in use is told, and is no reason not to run', async () => {
+  const read = (path: string) =>
+    path.endsWith('config.json') ? '{"api":{"listen":["127.0.0.1:8443"],"names":[]}}' : undefined
+  const bindTcp = async (_host: string, port: number) => (port === 8443 ? 'EADDRINUSE' : undefined)
+  const checks = await checkMachine({
+    machine: { ...machine, read, bindTcp },
+    dataDir: '/data',
+    running: false,
+  })
+  const api = checks.find(({ found }) => found.startsWith('127.0.0.1:8443'))
+  assert.deepEqual([api?.state, api?.essential, api?.neededFor], ['missing', false, 'the API over TCP'])
+})
+
 test('asks for the configured addresses, or for what init would choose', async () => {
   const asked: string[] = []
   const bindUdp = async (host: string, port: number) => void asked.push(`${host} ${port}`)

@@ -29,6 +29,8 @@ test('--json is one document, before or after the sub-command, and equals what t
     ['dns show', await service.dns()],
     ['dns off', await service.changeDns({ enabled: false })],
     ['dns forward 192.0.2.53', await service.changeDns({ forwarders: ['192.0.2.53'] })],
+    ['token list', await service.tokens()],
+    ['api', await service.api()],
     ['dns forward --none', await service.changeDns({ forwarders: [] })],
   ]
   for (const [command, value] of expected) {
