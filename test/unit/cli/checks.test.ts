@@ -168,7 +168,7 @@ test('a port of the API that is in use is told, and is no reason not to run', as
     path.endsWith('config.json') ? '{"api":{"listen":["127.0.0.1:8443"],"names":[]}}' : undefined
   const bindTcp = async (_host: string, port: number) => (port === 8443 ? 'EADDRINUSE' : undefined)
   const checks = await checkMachine({
-    machine: { ...machine, read, bindTcp },
+    machine: machine({ read, bindTcp }),
     dataDir: '/data',
     running: false,
   })

@@ -34,9 +34,14 @@ const refusal = (code: string, words: RegExp) => (error: unknown) => {
 }
 
 test('what a newer version adds to the configuration is passed over, so that a downgrade works', () =>
-  withConfig({ ...CONFIG, api: { listen: 'x' } }, async directory => {
+  withConfig({ ...CONFIG, newer: { listen: 'x' } }, async directory => {
     assert.equal((await directory.readConfig()).controller, 'alpha')
   }))
+
+test('where the API listens is checked like the rest', () =>
+  withConfig({ ...CONFIG, api: { listen: 'x' } }, directory =>
+    assert.rejects(directory.readConfig(), refusal('DAMAGED', /damaged/)),
+  ))
 
 test('a directory of a newer format is refused with what to do', () =>
   withConfig({ version: CONFIG_VERSION + 1, other: true }, directory =>
