@@ -154,13 +154,21 @@ export class RemoteController implements ControllerService {
       let reason = 'the connection to the controller ended'
       for await (const line of createInterface({ input: response })) {
         if (line === '') continue
-        const event = JSON.parse(line) as Event & Partial<FeedEnd>
+        const event = parse(line) as Event & Partial<FeedEnd>
         if (event.type === 'feed.end') reason = String(event.message)
         else callback(event)
       }
       throw new ServiceError('failed', reason)
     } catch (error) {
-      if (!options.signal.aborted) throw error
+      if (options.signal.aborted) return
+      if (error instanceof ServiceError) throw error
+      throw new ServiceError(
+        'failed',
+        `the connection to the controller ended (${(error as Error).message})`,
+        {
+          cause: error,
+        },
+      )
     }
   }
 
@@ -178,7 +186,7 @@ export class RemoteController implements ControllerService {
       const response = await this.#open(method, path, body, signal)
       const text = await readAll(response)
       if (response.statusCode !== 200) throw refused(response.statusCode, text)
-      return JSON.parse(text) as T
+      return parse(text) as T
     } catch (error) {
       if (!signal.aborted) throw error
       throw new ServiceError(
@@ -231,10 +239,21 @@ async function* whole(response: IncomingMessage): AsyncGenerator<Uint8Array> {
   }
 }
 
+/** @throws {ServiceError} for what no controller answers */
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new ServiceError('failed', 'what answered is no controller of Overmesh, or not all of it came', {
+      cause: error,
+    })
+  }
+}
+
 async function readAll(response: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = []
+  const chunks: Uint8Array[] = []
   let size = 0
-  for await (const chunk of response) {
+  for await (const chunk of whole(response)) {
     size += chunk.length
     if (size > MAX_ANSWER) throw new ServiceError('failed', 'the answer of the controller is too large')
     chunks.push(chunk)

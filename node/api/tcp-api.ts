@@ -256,7 +256,7 @@ function cannotListen(text: string, error: NodeJS.ErrnoException): ServiceError 
           : error.message
   return new ServiceError(
     'refused',
-    `the API cannot listen on ${text}: ${why}; choose another by \`overmesh api enable --listen\``,
+    `the API cannot listen on ${text}: ${why}; choose another address or port`,
     { cause: error },
   )
 }

@@ -11,7 +11,7 @@ import { TcpWorld, untilClosed } from './tcp-world.ts'
 
 const MANY = { perAddress: 10_000, perToken: 10_000, failures: 10_000, perSecond: 10_000, total: 10_000 }
 /** ms */
-const FAST = { handshake: 200, headers: 200, request: 400, keepAlive: 200, idle: 600 }
+const FAST = { handshake: 1500, headers: 800, request: 1200, keepAlive: 500, idle: 1500 }
 
 /** The server is there for others. */
 async function assertServes(world: TcpWorld): Promise<void> {
@@ -122,7 +122,7 @@ test('whoever is slow is cut off: at TLS, headers, body, and between requests', 
       return untilClosed(socket)
     }),
   ])
-  assert.ok(Date.now() - start < 5000)
+  assert.ok(Date.now() - start < 20_000)
   assert.equal(silent + halfTls, '')
   assert.match(noHeaders, /^(HTTP\/1.1 408 .*)?/)
   assert.match(headers, /^HTTP\/1.1 408 /)
@@ -133,7 +133,7 @@ test('whoever is slow is cut off: at TLS, headers, body, and between requests', 
 })
 
 test('whoever takes nothing of an answer is cut off', async t => {
-  const world = await TcpWorld.open(t, { limits: MANY, timeouts: { ...FAST, idle: 300 } })
+  const world = await TcpWorld.open(t, { limits: MANY, timeouts: { ...FAST, idle: 500 } })
   const token = await world.token('read')
   const socket = await world.tls()
   socket.pause()

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { createServer as createHttpsServer } from 'node:https'
+import { connect as connectTcp, createServer } from 'node:net'
 import { test } from 'node:test'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { ApiCertificate } from '../../../node/api-certificate.ts'
@@ -105,6 +106,40 @@ test('refusals arrive with their code, and what is wrong with the way there is s
   )
   plain.close()
   assert.equal((await world.remote(token, { url }).dns()).enabled, true)
+})
+
+test('an answer that is cut short, or is none of a controller, is said to be', async t => {
+  const world = await TcpWorld.open(t)
+  const between = createServer(client => {
+    const server = connectTcp(world.port, '127.0.0.1')
+    client.pipe(server).pipe(client)
+    for (const end of [client, server]) end.on('error', () => {})
+    cut = () => client.resetAndDestroy()
+  })
+  let cut = () => {}
+  await once(between.listen(0, '127.0.0.1'), 'listening')
+  const way = `https://127.0.0.1:${(between.address() as { port: number }).port}`
+  const remote = world.remote(await world.token('read'), { url: way })
+  const feed = remote.feed(() => {}, { signal: new AbortController().signal })
+  while (world.service.followers === 0) await new Promise(resolve => setTimeout(resolve, 5))
+  cut()
+  between.close()
+  await assert.rejects(feed, { code: 'failed', message: /^the connection to the controller ended/ })
+  const other = createHttpsServer(
+    world.certificate.current({ listen: [], names: [] }, Date.now()),
+    (_, answer) => answer.end('<html>hello</html>'),
+  )
+  await once(other.listen(0, '127.0.0.1'), 'listening')
+  const { port } = other.address() as { port: number }
+  const url = `https://127.0.0.1:${port}`
+  const stranger = world.remote('x', { url })
+  await assert.rejects(stranger.status(), { code: 'failed', message: /is no controller of Overmesh/ })
+  await assert.rejects(
+    stranger.feed(() => {}, { signal: new AbortController().signal }),
+    /no controller of Overmesh/,
+  )
+  other.close()
+  other.closeAllConnections()
 })
 
 test('the certificate chains to the mesh root and is for all names by which the controller is reached', async t => {
