@@ -25,6 +25,8 @@ import { Arena } from './sys/arena.ts'
 import type { ReceiveBatch } from './sys/receive-batch.ts'
 import { ForwardingTable, NEXT_HOP } from './table.ts'
 import { ForwardingTable6 } from './table6.ts'
+import { DIRECTION } from './tap-ring.ts'
+import type { Taps } from './taps.ts'
 import { clampMss } from './tcp.ts'
 import type { Tun } from './tun.ts'
 
@@ -46,6 +48,7 @@ export interface ForwarderParts {
   sessions: SessionPaths
   echoes: PortEchoes
   counters: Float64Array
+  taps: Taps
   /** Undefined: the switch itself answers to its addresses. */
   tun: Tun | undefined
   notices: Notices
@@ -76,6 +79,9 @@ export class Forwarder {
   readonly #sessions: SessionPaths
   readonly #echoes: PortEchoes
   readonly #counters: Float64Array
+  readonly #taps: Taps
+  /** Its first word is how many captures run. */
+  readonly #tapped: Int32Array
   readonly #tun: Tun | undefined
   readonly #notices: Notices
   readonly #overlay6: Overlay6 | undefined
@@ -94,7 +100,8 @@ export class Forwarder {
   readonly #ping = new Arena(PING.length)
 
   constructor(parts: ForwarderParts) {
-    const { ports, keys, sender, links, sessions, echoes, counters, tun, notices, origin, overlay6 } = parts
+    const { ports, keys, sender, links, sessions, echoes, counters, taps, tun, notices, origin, overlay6 } =
+      parts
     this.#ports = ports
     this.#keys = keys
     this.#sender = sender
@@ -102,6 +109,8 @@ export class Forwarder {
     this.#sessions = sessions
     this.#echoes = echoes
     this.#counters = counters
+    this.#taps = taps
+    this.#tapped = taps.open
     this.#tun = tun
     this.#notices = notices
     this.#overlay6 = overlay6
@@ -170,7 +179,7 @@ export class Forwarder {
     if (size === 0) return
     if (!this.#ports.cameByPath(port, socket, batch, i)) {
       if (!this.#ports.float(port, socket, batch, i)) {
-        this.#counters[COUNTER.floatRefused]++
+        this.#drop(COUNTER.floatRefused, port, size)
         return
       }
       this.#counters[COUNTER.floated]++
@@ -183,6 +192,7 @@ export class Forwarder {
     this.#ports.countReceived(port, size)
     this.#counters[COUNTER.rxPackets]++
     this.#counters[COUNTER.rxBytes] += size
+    if (this.#tapped[0] !== 0) this.#taps.passes(port, DIRECTION.in, this.#packet, 0, size)
     const version = this.#packet.bytes[0] >> 4
     if (version === 4) this.#fromPort(port, size)
     else if (version === 6 && this.#overlay6 !== undefined) this.#fromPort6(port, size, this.#overlay6)
@@ -193,27 +203,27 @@ export class Forwarder {
     const { bytes } = this.#packet
     if (this.#ports.link[port] !== 0) {
       if (isProbe(this.#packet, size)) this.#links.received(port, this.#packet)
-      else this.#counters[COUNTER.notIpv4]++
+      else this.#drop(COUNTER.notIpv4, port, size)
     } else if (size === PING.length && matches(bytes, PING)) {
       this.#counters[COUNTER.pingRx]++
     } else if (size > OCC_MAGIC.length && matches(bytes, OCC_MAGIC)) {
       if (bytes[OCC_MAGIC.length] === OCC_EXIT) this.#notices.exited(port)
     } else {
-      this.#counters[COUNTER.notIpv4]++
+      this.#drop(COUNTER.notIpv4, port, size)
     }
   }
 
-  #valid(size: number): boolean {
+  #valid(from: number, size: number): boolean {
     if (validate(this.#packet.bytes, this.#packet.view, 0, size) === IPV4.ok) return true
-    this.#counters[COUNTER.badIp]++
+    this.#drop(COUNTER.badIp, from, size)
     return false
   }
 
   #fromPort(port: number, size: number): void {
-    if (!this.#valid(size)) return
+    if (!this.#valid(port, size)) return
     const { view } = this.#packet
     if (!this.#ports.admits(port, source(view, 0))) {
-      this.#counters[COUNTER.spoofedSource]++
+      this.#drop(COUNTER.spoofedSource, port, size)
       return
     }
     const length = totalLength(view, 0)
@@ -223,22 +233,22 @@ export class Forwarder {
   }
 
   /** Whether it is sound, and may go beyond the link it came by. */
-  #valid6(size: number): boolean {
+  #valid6(from: number, size: number): boolean {
     const { view } = this.#packet
     const isSound = validate6(view, 0, size) === IPV6.ok
     if (isSound && !isLinkScoped(view, 0)) return true
-    this.#counters[isSound ? COUNTER.linkScope : COUNTER.badIp]++
+    this.#drop(isSound ? COUNTER.linkScope : COUNTER.badIp, from, size)
     return false
   }
 
   #fromPort6(port: number, size: number, overlay6: Overlay6): void {
-    if (!this.#valid6(size)) return
+    if (!this.#valid6(port, size)) return
     const { view } = this.#packet
     const admitted = overlay6.has(view, SOURCE6)
       ? this.#ports.admits(port, view.getInt32(SOURCE6 + 12))
       : this.#ports.admits6(port, view, SOURCE6)
     if (!admitted) {
-      this.#counters[COUNTER.spoofedSource]++
+      this.#drop(COUNTER.spoofedSource, port, size)
       return
     }
     this.#route(port, this.#lookup6(overlay6), totalLength6(view, 0))
@@ -268,29 +278,37 @@ export class Forwarder {
     const version = this.#packet.bytes[0] >> 4
     const overlay6 = version === 6 ? this.#overlay6 : undefined
     if (version !== 4 && overlay6 === undefined) {
-      this.#counters[COUNTER.notIpv4]++
+      this.#drop(COUNTER.notIpv4, NO_PORT, size)
       return 1
     }
-    if (overlay6 === undefined ? !this.#valid(size) : !this.#valid6(size)) return 1
+    if (overlay6 === undefined ? !this.#valid(NO_PORT, size) : !this.#valid6(NO_PORT, size)) return 1
     const packets = tun.offload ? this.#segmenter.begin(this.#packet, size, tun.virtio) : 1
     const hop =
       overlay6 === undefined ? this.table.lookup(destination(this.#packet.view, 0)) : this.#lookup6(overlay6)
     // What the kernel sent here is not to come back to it.
-    if (packets === 0) this.#counters[COUNTER.badOffload]++
-    else if (hop === NEXT_HOP.tun || hop === NEXT_HOP.local) this.#refuse(NO_PORT, REFUSAL.unreachable)
-    else if (packets > 1 && hop >= 0) this.#segments(hop)
-    else this.#route(NO_PORT, hop, packetLength(this.#packet, 0))
+    if (packets === 0) this.#drop(COUNTER.badOffload, NO_PORT, size)
+    else if (packets > 1 && hop >= 0) this.#segments(hop, size)
+    else this.#single(hop, size)
     return Math.max(1, packets)
   }
 
+  /** Sends on the kernel's packet, or drops the super-packet that has no way as the one packet it was given as. */
+  #single(hop: number, size: number): void {
+    if (this.#tapped[0] !== 0) this.#taps.passes(NO_PORT, DIRECTION.in, this.#packet, 0, size)
+    if (hop === NEXT_HOP.tun || hop === NEXT_HOP.local) this.#refuse(NO_PORT, REFUSAL.unreachable)
+    else this.#route(NO_PORT, hop, packetLength(this.#packet, 0))
+  }
+
   /** Sends the segments of the kernel's super-packet to a port. */
-  #segments(hop: number): void {
+  #segments(hop: number, size: number): void {
     const port = this.#ports.find(hop)
     if (port === 0) {
-      this.#refuse(NO_PORT, REFUSAL.unreachable)
+      this.#single(NEXT_HOP.unreachable, size)
       return
     }
     while (this.#segmenter.next()) {
+      if (this.#tapped[0] !== 0)
+        this.#taps.passes(NO_PORT, DIRECTION.in, this.#packet, this.#segmenter.at, this.#segmenter.length)
       // All are refused like the first, which is as long as any.
       if (!this.#toPort(NO_PORT, port, this.#segmenter.length, this.#segmenter.at)) return
     }
@@ -313,7 +331,7 @@ export class Forwarder {
       const port = this.#ports.find(hop)
       if (port === 0) this.#refuse(from, REFUSAL.unreachable)
       // Two controllers that each hold the other for the way must not play ball with the packet.
-      else if (port === from && this.#ports.link[port] !== 0) this.#counters[COUNTER.sentBack]++
+      else if (port === from && this.#ports.link[port] !== 0) this.#drop(COUNTER.sentBack, from, length)
       else if (from !== NO_PORT && !spendHop(this.#packet, 0)) {
         this.#refuse(from, REFUSAL.noHopLeft)
       } else {
@@ -371,6 +389,9 @@ export class Forwarder {
   /** Gives the packet that came from a port to the kernel, alone or with others of its flow. */
   #toTun(length: number): void {
     const coalescer = this.#coalescer
+    // Before packets are put together: those are what passes.
+    if (coalescer !== undefined && this.#tapped[0] !== 0)
+      this.#taps.passes(NO_PORT, DIRECTION.out, this.#packet, 0, length)
     if (coalescer === undefined) {
       this.#writeTun(this.#packet, length)
       return
@@ -381,7 +402,11 @@ export class Forwarder {
   }
 
   #writeTun(packet: Arena, length: number): void {
-    this.#wrote(1, length, this.#tun?.write(packet, length) === true)
+    const taken = this.#tun?.write(packet, length) === true
+    this.#wrote(1, length, taken)
+    if (this.#tapped[0] === 0) return
+    if (taken) this.#taps.passes(NO_PORT, DIRECTION.out, packet, 0, length)
+    else this.#taps.dropped(COUNTER.tunFailed, NO_PORT, DIRECTION.out, packet, 0, length)
   }
 
   #wrote(packets: number, bytes: number, taken: boolean): void {
@@ -409,11 +434,21 @@ export class Forwarder {
     this.#packet.bytes.set(packet)
     const hop = this.table.lookup(destination(this.#packet.view, 0))
     if (hop >= 0 && this.#ports.find(hop) !== 0) this.#route(NO_PORT, hop, packet.length)
-    else this.#counters[COUNTER.unreachable]++
+    else this.#drop(COUNTER.unreachable, NO_PORT, packet.length)
+  }
+
+  /** Counts the packet, which came from port `from` and goes no further. */
+  #drop(counter: number, from: number, length: number): void {
+    this.#counters[counter]++
+    if (this.#tapped[0] !== 0) this.#taps.dropped(counter, from, DIRECTION.in, this.#packet, 0, length)
   }
 
   /** Drops the packet and tells its sender why. */
   #refuse(from: number, refusal: Refusal, mtu = 0): void {
+    if (this.#tapped[0] !== 0) {
+      const length = packetLength(this.#packet, 0)
+      this.#taps.dropped(refusal.counter, from, DIRECTION.in, this.#packet, 0, length)
+    }
     const length = this.#answers.error(refusal, this.#packet, from === NO_PORT, mtu, this.#ports.now)
     if (length > 0) this.#answerTo(from, length)
   }
@@ -422,7 +457,11 @@ export class Forwarder {
   #answerTo(from: number, length: number): void {
     if (from === NO_PORT) this.#writeTun(this.#answer, length)
     else if (length <= this.#longest(from, this.#answer, 0)) this.#sender.send(from, this.#answer, length)
-    else this.#counters[COUNTER.tooBig]++
+    else {
+      this.#counters[COUNTER.tooBig]++
+      if (this.#tapped[0] !== 0)
+        this.#taps.dropped(COUNTER.tooBig, from, DIRECTION.out, this.#answer, 0, length)
+    }
   }
 }
 

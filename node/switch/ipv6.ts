@@ -142,7 +142,8 @@ export function isFragment6(view: DataView, offset: number): boolean {
   return false
 }
 
-function isExtension(next: number): boolean {
+/** Whether a header of this kind only stands before others. */
+export function isExtension(next: number): boolean {
   return (
     next === NEXT_HEADER.hopByHop ||
     next === NEXT_HEADER.routing ||
@@ -153,7 +154,7 @@ function isExtension(next: number): boolean {
 }
 
 /** Bytes of an extension header, from its length field (RFC 8200 sections 4.3 to 4.6, RFC 4302 section 2.2). */
-function extensionLength(kind: number, field: number): number {
+export function extensionLength(kind: number, field: number): number {
   if (kind === NEXT_HEADER.fragment) return FRAGMENT_HEADER
   return kind === NEXT_HEADER.authentication ? (field + 2) * 4 : (field + 1) * 8
 }

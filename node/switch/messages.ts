@@ -52,6 +52,9 @@ export type Command =
   | { type: 'control'; batch: ArrayBuffer; count: number }
   /** An overlay packet of this machine's own to send. */
   | { type: 'packet'; packet: Uint8Array<ArrayBuffer> }
+  /** Copy packets that pass, or are dropped, into a ring; see taps.ts. */
+  | { type: 'tap'; id: number; filter: Int32Array<ArrayBuffer>; ring: SharedArrayBuffer }
+  | { type: 'untap'; id: number }
 
 /** Something about one port. Its generation tells it from a later port in the same slot. */
 export interface PortEvent {

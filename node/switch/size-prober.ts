@@ -6,6 +6,8 @@ import type { Ports } from './ports.ts'
 import { controlAt, controlLength, nameLength, PATH_STRIDE } from './socket-address.ts'
 import { Arena } from './sys/arena.ts'
 import { SendBatch } from './sys/send-batch.ts'
+import { DIRECTION } from './tap-ring.ts'
+import type { Taps } from './taps.ts'
 
 const CAPACITY = 64
 const IPV4_HEADER = 20
@@ -17,6 +19,7 @@ export class SizeProber {
   readonly #keys: Keys
   readonly #listeners: readonly Listener[]
   readonly #counters: Float64Array
+  readonly #taps: Taps
   /** What is to be sealed next; probes may leave what the one before left behind their own bytes. */
   readonly plain: Arena
   readonly #packets: Arena
@@ -30,12 +33,14 @@ export class SizeProber {
     keys: Keys,
     listeners: readonly Listener[],
     counters: Float64Array,
+    taps: Taps,
     packetBytes: number,
   ) {
     this.#ports = ports
     this.#keys = keys
     this.#listeners = listeners
     this.#counters = counters
+    this.#taps = taps
     this.#stride = (packetBytes + 63) & ~63
     this.plain = new Arena(this.#stride)
     this.#packets = new Arena(this.#stride * CAPACITY)
@@ -68,6 +73,7 @@ export class SizeProber {
     )
     this.#batch.add(this.#packets, at, sealed)
     this.#ports.countSent(port, length)
+    if (this.#taps.open[0] !== 0) this.#taps.passes(port, DIRECTION.out, this.plain, 0, length)
     this.#counters[COUNTER.probeTx]++
   }
 

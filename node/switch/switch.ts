@@ -19,6 +19,8 @@ import { allocateSignals, KEY_IDS, type PortCounts, PortStats, SIGNAL } from './
 import { readPath } from './socket-address.ts'
 import { encodeRoutes, NEXT_HOP } from './table.ts'
 import { encodeRoutes6 } from './table6.ts'
+import { encodeFilter, type TapFilter } from './tap-filter.ts'
+import { MAX_TAPS } from './tap-ring.ts'
 
 export interface SwitchOptions {
   /** UDP addresses to listen on, at least one; a path's `socket` is an index in here. */
@@ -128,6 +130,8 @@ export class Switch implements DataPlane {
   readonly #freeLinks: number[] = []
   #highestLink = 0
   #generation = 0
+  readonly #taps = new Set<number>()
+  #lastTap = 0
 
   private constructor(
     worker: Worker,
@@ -321,6 +325,27 @@ export class Switch implements DataPlane {
     if (slot === undefined) return false
     this.#queue.add({ type: 'echo', slot, to, token: new Uint8Array(token) })
     return true
+  }
+
+  // --- Captures
+
+  /**
+   * Begins to copy packets as they pass, or as they are dropped; see `TapFilter`. What passes at once may be shown at once:
+   * the thread begins when it gets to it. The ring is read by `RingReader`.
+   * @param ring of `allocateRing`
+   * @returns for `closeTap`; undefined when {@link MAX_TAPS} are open
+   */
+  openTap(filter: TapFilter, ring: SharedArrayBuffer): number | undefined {
+    if (this.#taps.size >= MAX_TAPS) return undefined
+    const encoded = encodeFilter(filter)
+    const id = ++this.#lastTap
+    this.#taps.add(id)
+    this.#queue.add({ type: 'tap', id, filter: encoded, ring })
+    return id
+  }
+
+  closeTap(id: number): void {
+    if (this.#taps.delete(id)) this.#queue.add({ type: 'untap', id })
   }
 
   // --- Routes and figures

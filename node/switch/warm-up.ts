@@ -27,6 +27,7 @@ import { Arena } from './sys/arena.ts'
 import { newWakeup } from './sys/poller.ts'
 import { closeFile } from './sys/socket.ts'
 import { ForwardingTable } from './table.ts'
+import { Taps } from './taps.ts'
 
 /** Enough for the optimizing compiler, in turns of one packet each. */
 const TURNS = 8000
@@ -61,8 +62,9 @@ function bounce(listener: Listener, wakeup: number): void {
   const ports = new Ports(PORTS.length, PortStats.allocate(PORTS.length), 0)
   const keys = new Keys(PORTS.length)
   const outbox = new Outbox(ports, [listener], counters, PACKET_BYTES + OVERHEAD, 64)
-  const sender = new PortSender({ ports, keys, outbox, counters, rekeyDue() {} })
-  const prober = new SizeProber(ports, keys, [listener], counters, PACKET_BYTES + OVERHEAD)
+  const taps = new Taps(ports)
+  const sender = new PortSender({ ports, keys, outbox, counters, taps, rekeyDue() {} })
+  const prober = new SizeProber(ports, keys, [listener], counters, taps, PACKET_BYTES + OVERHEAD)
   const stats = LinkStats.allocate(0)
   const links = new Links({ ports, sender, prober, stats, counters, changed() {} })
   const signals = allocateSignals()
@@ -72,7 +74,7 @@ function bounce(listener: Listener, wakeup: number): void {
   const overlay6 = new Overlay6(SUBNET6, SUBNET, ADDRESSES[1])
   const sessions = new SessionPaths(ports, prober, ADDRESSES[1])
   const echoes = new PortEchoes(PORTS.length, sender, ADDRESSES[0], () => {})
-  const parts = { ports, keys, sender, links, sessions, echoes, counters }
+  const parts = { ports, keys, sender, links, sessions, echoes, counters, taps }
   const forwarder = new Forwarder({ ...parts, tun: undefined, notices: reporter, origin, overlay6 })
   const listeners = [listener]
   const commands = (): void => {}

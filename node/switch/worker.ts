@@ -27,6 +27,7 @@ import { newWakeup } from './sys/poller.ts'
 import { closeFile } from './sys/socket.ts'
 import { ForwardingTable } from './table.ts'
 import { ForwardingTable6 } from './table6.ts'
+import { Taps } from './taps.ts'
 import { Tun } from './tun.ts'
 import { warmUp } from './warm-up.ts'
 
@@ -63,13 +64,15 @@ function run(): void {
   const seed = randomBytes(4).readInt32LE()
   const ports = new Ports(init.maxPorts, new PortStats(init.stats), seed)
   const keys = new Keys(init.maxPorts * KEYS_PER_PORT)
-  const outbox = new Outbox(ports, listeners, counters, longestPacket(init.mtu) + MAX_OVERHEAD)
+  const longest = longestPacket(init.mtu) + MAX_OVERHEAD
+  const outbox = new Outbox(ports, listeners, counters, longest)
   const reporter = new Reporter(main, ports, init.signals, counters)
   const overlay6 = init.subnet6 && new Overlay6(init.subnet6, init.subnet, init.gateway)
   const origin = { address: init.gateway, broadcast: cidrLast(init.subnet) }
   const rekeyDue = (port: number): void => reporter.rekeyDue(port)
-  const sender = new PortSender({ ports, keys, outbox, counters, rekeyDue })
-  const prober = new SizeProber(ports, keys, listeners, counters, longestPacket(init.mtu) + MAX_OVERHEAD)
+  const taps = new Taps(ports)
+  const sender = new PortSender({ ports, keys, outbox, counters, taps, rekeyDue })
+  const prober = new SizeProber(ports, keys, listeners, counters, taps, longest)
   const echoes = new PortEchoes(init.maxPorts, sender, init.address, (port, from, token) =>
     reporter.echoed(port, from, token),
   )
@@ -90,13 +93,14 @@ function run(): void {
     sessions,
     echoes,
     counters,
+    taps,
     tun,
     notices: reporter,
     origin,
     overlay6,
   })
   const wakeup = newWakeup()
-  const commands = commandHandler({ ports, keys, links, sessions, echoes, forwarder, outbox, reporter })
+  const commands = commandHandler({ ports, keys, links, sessions, echoes, forwarder, outbox, reporter, taps })
   const loop = new Loop({
     listeners,
     tun,
@@ -135,6 +139,7 @@ interface Commanded {
   forwarder: Forwarder
   outbox: Outbox
   reporter: Reporter
+  taps: Taps
 }
 
 /** Carries out what the main thread asks for, in order. */
@@ -147,6 +152,7 @@ function commandHandler({
   forwarder,
   outbox,
   reporter,
+  taps,
 }: Commanded): () => void {
   const control = new ControlSender(listeners, counters)
   const path = new Arena(PATH_STRIDE)
@@ -219,6 +225,12 @@ function commandHandler({
         return
       case 'packet':
         forwarder.fromSelf(command.packet)
+        return
+      case 'tap':
+        taps.add(command.id, command.filter, command.ring)
+        return
+      case 'untap':
+        taps.remove(command.id)
     }
   }
   return () => {

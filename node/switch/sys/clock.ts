@@ -4,6 +4,7 @@ import { libc, POINTER } from './library.ts'
 
 const clock_gettime = libc('clock_gettime', 'int', 'int', POINTER)
 
+const CLOCK_REALTIME = 0
 const CLOCK_MONOTONIC = 1
 /** struct timespec: seconds and nanoseconds, 8 bytes each. */
 const TIMESPEC_BYTES = 16
@@ -30,5 +31,12 @@ export class Clock {
     const { words } = this.#time
     const { words: begin } = this.#begin
     return ((words[0] - begin[0]) * 1_000_000 + (words[2] - begin[2]) / 1000) | 0
+  }
+
+  /** Writes the wall clock into two words: seconds since 1970, unsigned, and nanoseconds. */
+  stamp(words: Int32Array, at: number): void {
+    clock_gettime(CLOCK_REALTIME, this.#time.address(0, TIMESPEC_BYTES))
+    words[at] = this.#time.words[0]
+    words[at + 1] = this.#time.words[2]
   }
 }
