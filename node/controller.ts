@@ -10,6 +10,7 @@ import { apiSettings, checkListen } from './api-settings.ts'
 import { isUnsettled, settle } from './backup/settling.ts'
 import { Beyond, type Reach } from './beyond.ts'
 import { nextBoot } from './boot.ts'
+import { Captures } from './capture/captures.ts'
 import { CertificateKeeper } from './certificate-keeper.ts'
 import { Certificates } from './certificates.ts'
 import { ClientSessions } from './client-sessions.ts'
@@ -92,6 +93,7 @@ export class Controller {
   #toldForeign = false
   readonly #routes: OverlayRoutes
   readonly #clients: ClientSessions
+  readonly #captures: Captures
   readonly #updates: RouteUpdates<ServerSession>
   /** The revision of the routes that `#updates` knows of. */
   #toldRoutes = 0
@@ -163,6 +165,13 @@ export class Controller {
       now: Date.now,
       random: Math.random,
     })
+    this.#captures = new Captures({
+      home,
+      events,
+      network: () => this.#switch,
+      linkTo: controller => this.#mesh?.backbone.portTo(controller),
+      peerOf: link => this.#mesh?.backbone.peerOf(link),
+    })
     this.service = new LocalService({
       home,
       certificates,
@@ -182,6 +191,7 @@ export class Controller {
         mesh: () => this.#mesh,
         attachments: () => this.#carriage,
         api: () => this.#api,
+        captures: this.#captures,
         counters: () => ({
           ...this.#switch?.counters(),
           ...this.#endpoint?.counters,
@@ -313,6 +323,7 @@ export class Controller {
     clearTimeout(this.#routesTimer)
     this.#keeper.stop()
     this.#stopFollowing?.()
+    this.#captures.stop()
     this.#endpoint?.close()
     await this.#api?.close()
     await this.#dns?.stop()

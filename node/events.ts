@@ -42,6 +42,8 @@ export type EventType =
   | 'controller-cloned'
   | 'controller-draining'
   | 'controller-serving'
+  | 'capture-started'
+  | 'capture-ended'
   | 'clock-skew'
   | 'token-added'
   | 'token-revoked'

@@ -9,6 +9,7 @@ import { addressesOf } from './addresses.ts'
 import { apiSettings, changeApiSettings, type LiveApi } from './api-settings.ts'
 import { makeBackup } from './backup/backup.ts'
 import { restoredNotice } from './backup/settling.ts'
+import type { Captures } from './capture/captures.ts'
 import type { Certificates } from './certificates.ts'
 import { Clients } from './clients.ts'
 import { exportDesired } from './desired/export.ts'
@@ -54,6 +55,7 @@ import {
   type Verification,
 } from './service.ts'
 import type { ApiState, ChangeApi } from './service-api.ts'
+import type { Capture, CaptureRequest } from './service-capture.ts'
 import type { DesiredState, ReconcileRequest, Reconciliation } from './service-desired.ts'
 import type { DnsState } from './service-dns.ts'
 import type { AttachmentService } from './service-ipsec.ts'
@@ -83,6 +85,7 @@ export interface Live {
   attachments(): AttachmentsLive | undefined
   /** Its API over TCP. */
   api(): LiveApi | undefined
+  captures: Captures
   counters(): Record<string, number>
   /** By what DNS is served here. */
   dns(): ('udp' | 'tcp')[]
@@ -470,6 +473,18 @@ export class LocalService implements ControllerService {
 
   backup(passphrase: string): Promise<AsyncIterable<Uint8Array>> {
     return makeBackup(this.#home, passphrase)
+  }
+
+  async capture(request: CaptureRequest): Promise<Capture> {
+    if (this.#live) return this.#live.captures.start(request)
+    throw new ServiceError(
+      'not-running',
+      'no controller is running here, so no packet passes; start it with `overmesh up`',
+    )
+  }
+
+  async endCapture(id: number): Promise<{ ended: boolean }> {
+    return { ended: this.#live?.captures.end(id) ?? false }
   }
 
   async events(limit?: number): Promise<Event[]> {

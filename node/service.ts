@@ -4,6 +4,7 @@
 import { type Static, Type } from 'typebox'
 import type { ApiService } from './service-api.ts'
 import type { BackupService } from './service-backup.ts'
+import type { CaptureService } from './service-capture.ts'
 import type { DesiredService } from './service-desired.ts'
 import type { DnsService } from './service-dns.ts'
 import type { AttachmentService } from './service-ipsec.ts'
@@ -323,6 +324,7 @@ export interface ControllerService
     DnsService,
     AttachmentService,
     BackupService,
+    CaptureService,
     DesiredService,
     TokenService,
     ApiService {

@@ -147,6 +147,16 @@ export class Backbone {
     return this.#byPort.has(port)
   }
 
+  /** Whom the link of that name leads to. */
+  peerOf(port: number): ControllerId | undefined {
+    return this.#byPort.get(port)
+  }
+
+  /** The name of the link to a peer, up or not. */
+  portTo(peer: ControllerId): number | undefined {
+    return this.#entries.get(peer)?.link.port
+  }
+
   /** Others told something new of their links. */
   topologyChanged(): void {
     this.#hops = undefined

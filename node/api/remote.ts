@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { CAPTURE_ID } from '../capture/limits.ts'
 import type {
   AddClient,
   AddRoute,
@@ -23,6 +24,7 @@ import type {
   Verification,
 } from '../service.ts'
 import type { ApiState, ChangeApi } from '../service-api.ts'
+import type { Capture, CaptureRequest } from '../service-capture.ts'
 import type { DesiredState, ReconcileRequest, Reconciliation } from '../service-desired.ts'
 import type { ChangeDns, DnsState } from '../service-dns.ts'
 import { ServiceError } from '../service-error.ts'
@@ -131,6 +133,15 @@ export class RemoteController implements ControllerService {
     if (response.statusCode !== 200) throw refused(response.statusCode, await readAll(response))
     return whole(response)
   }
+
+  /** Its content ends with an error when the controller did not send all of it; who stops reading ends the capture. */
+  async capture(request: CaptureRequest, signal = new AbortController().signal): Promise<Capture> {
+    const response = await this.#open('POST', '/v1/captures', request, signal)
+    if (response.statusCode !== 200) throw refused(response.statusCode, await readAll(response))
+    return { id: Number(response.headers[CAPTURE_ID]), content: whole(response) }
+  }
+
+  endCapture = (id: number) => this.#post<{ ended: boolean }>(`/v1/captures/${id}/end`)
 
   follow(callback: (event: Event) => void): () => void {
     const ended = new AbortController()

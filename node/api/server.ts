@@ -8,6 +8,7 @@ import { Type } from 'typebox'
 import type { ControllerService } from '../service.ts'
 import { apiRoutes } from './api-routes.ts'
 import { backupRoutes } from './backup-routes.ts'
+import { captureRoutes } from './capture-routes.ts'
 import { answerClientError } from './client-error.ts'
 import { clientRoutes } from './client-routes.ts'
 import { controllerRoutes } from './controller-routes.ts'
@@ -137,6 +138,7 @@ export async function buildApi({ service, logger, protect }: ApiInit): Promise<A
   ipsecRoutes(app, service)
   backupRoutes(app, service)
   desiredRoutes(app, service)
+  captureRoutes(app, service)
   tokenRoutes(app, service)
   apiRoutes(app, service)
   app.get(

@@ -24,6 +24,14 @@ export function readName(what: string): Reader<string> {
   }
 }
 
+/** As names are shown: those of two clients with one name differ by what follows a '~'. */
+export function readShownName(option: string): Reader<string> {
+  return text => {
+    if (/^[a-z0-9][a-z0-9._~-]{0,80}$/.test(text)) return text
+    throw new UsageError(`${option}: '${text}' is not a name; \`overmesh status\` shows them`)
+  }
+}
+
 export function readAddress(option: string): Reader<string> {
   return text => {
     if (parseIpv4(text) !== undefined) return text

@@ -6,6 +6,7 @@ import { Command, CommanderError } from 'commander'
 import { apiCommands } from './api.ts'
 import { authorityCommands } from './authority.ts'
 import { backupCommands } from './backup.ts'
+import { captureCommand } from './capture.ts'
 import { clientCommands } from './client.ts'
 import { controllerCommands } from './controller.ts'
 import { desiredCommands } from './desired.ts'
@@ -50,6 +51,7 @@ export function buildProgram(): Command {
   ipsecCommands(program)
   dnsCommands(program)
   eventsCommand(program)
+  captureCommand(program)
   stateCommands(program)
   desiredCommands(program)
   probeCommand(program)

@@ -68,7 +68,7 @@ export class RingWriter {
   readonly bytes: Uint8Array
   readonly #control: Int32Array
   readonly #capacity: number
-  #head = 0
+  #head: number
   #lost = 0
   #size = 0
 
@@ -77,6 +77,7 @@ export class RingWriter {
     this.#control = new Int32Array(memory, 0, CONTROL_BYTES >> 2)
     this.words = new Int32Array(memory, CONTROL_BYTES)
     this.bytes = new Uint8Array(memory, CONTROL_BYTES)
+    this.#head = Atomics.load(this.#control, HEAD)
   }
 
   /** Makes room for a packet of so many bytes: where its record is to be, in bytes; -1 if there is none. */
@@ -133,13 +134,14 @@ export class RingReader {
   readonly #bytes: Uint8Array
   readonly #control: Int32Array
   readonly #capacity: number
-  #tail = 0
+  #tail: number
 
   constructor(memory: SharedArrayBuffer) {
     this.#capacity = memory.byteLength - CONTROL_BYTES
     this.#control = new Int32Array(memory, 0, CONTROL_BYTES >> 2)
     this.#words = new Int32Array(memory, CONTROL_BYTES)
     this.#bytes = new Uint8Array(memory, CONTROL_BYTES)
+    this.#tail = Atomics.load(this.#control, TAIL)
   }
 
   /** Packets that found no room so far. */

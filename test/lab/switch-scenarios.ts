@@ -9,6 +9,7 @@ import { Arena } from '../../node/switch/sys/arena.ts'
 import { AF_INET } from '../../node/switch/sys/family.ts'
 import { SendBatch } from '../../node/switch/sys/send-batch.ts'
 import { closeFile, openUdp } from '../../node/switch/sys/socket.ts'
+import { allocateRing, DIRECTION, RingReader } from '../../node/switch/tap-ring.ts'
 import { echoRequest, eventually, internetChecksum, ipv4Packet } from '../unit/switch/peer.ts'
 import { A, B, GATEWAY, OWN, ROUTES, SUBNET, startTestSwitch } from '../unit/switch/running.ts'
 
@@ -46,6 +47,16 @@ async function carries(segmenting: boolean): Promise<void> {
   assert.match(shown, /inet 10\.77\.0\.16\/16/)
   assert.match(shown, /inet 10\.77\.0\.1\/32/)
   assert.match(ip('route'), /10\.77\.0\.0\/16 dev omtest0/)
+  const ring = allocateRing(2 ** 16)
+  const captured = new RingReader(ring)
+  net.running.openTap({ port: 'tun', networks: [], protocol: 17, dropped: false, snap: 0 }, ring)
+  const passed: [direction: number, length: number, captured: number][] = []
+  const look = (): number => {
+    for (let next = captured.next(); next !== undefined; next = captured.next())
+      passed.push([next.direction, next.length, next.bytes.length])
+    captured.release()
+    return passed.length
+  }
   for (const address of [GATEWAY, OWN]) {
     await net.a.send(echoRequest(A, address))
     const answer = await net.a.receive()
@@ -74,12 +85,17 @@ async function carries(segmenting: boolean): Promise<void> {
     assert.equal(udpChecksum(part), 0)
     assert.equal(internetChecksum(part.subarray(0, 20)), 0)
   }
+  await eventually(() => look() >= 4, 'the packets in a capture')
+  const passedIn = [1228, 428, 428, 228].map(length => [DIRECTION.in, length, 28])
+  assert.deepEqual(passed, passedIn, 'true packets, as they were cut')
   const { tunReads, tunRxPackets } = net.running.counters()
   assert.ok(segmenting ? tunReads <= tunRxPackets : tunReads === tunRxPackets, `${tunReads} ${tunRxPackets}`)
   const udp = Buffer.concat([Buffer.from([0x0f, 0xa1, 0x0f, 0xa0, 0, 13, 0, 0]), Buffer.from('hello')])
   const came = once(kernel, 'message')
   await net.a.send(ipv4Packet(A, OWN, udp))
   assert.equal((await came)[0].toString(), 'hello')
+  await eventually(() => look() >= 5, 'the packet to the kernel in a capture')
+  assert.deepEqual(passed[4], [DIRECTION.out, 33, 28])
   // A client that is away: the kernel is told.
   kernel.send('x', 4001, '10.77.0.200')
   await eventually(() => net.running.counters().unreachable >= 1, 'the refusal')

@@ -1,5 +1,6 @@
 // A controller in memory: enough of one to test the API and the command line against.
 
+import { Readable } from 'node:stream'
 import { SECRET_PLACE } from '../../../node/ipsec/export.ts'
 import {
   type AddClient,
@@ -18,6 +19,7 @@ import {
   type Status,
 } from '../../../node/service.ts'
 import type { ApiState, ChangeApi } from '../../../node/service-api.ts'
+import type { Capture, CaptureRequest } from '../../../node/service-capture.ts'
 import type { DesiredState, ReconcileRequest, Reconciliation } from '../../../node/service-desired.ts'
 import type { ChangeDns, DnsState } from '../../../node/service-dns.ts'
 import type {
@@ -63,6 +65,18 @@ export class FakeService implements ControllerService {
     return (async function* () {
       yield Buffer.from('a backup')
     })()
+  }
+
+  /** What a capture gives, and what `endCapture` ends. */
+  capturing: (request: CaptureRequest) => Capture = () => ({ id: 1, content: Readable.from([]) })
+  readonly endedCaptures: number[] = []
+  capture = async (request: CaptureRequest): Promise<Capture> => {
+    this.calls.push(['capture', request])
+    return this.capturing(request)
+  }
+  endCapture = async (id: number): Promise<{ ended: boolean }> => {
+    this.endedCaptures.push(id)
+    return { ended: true }
   }
 
   constructor(...names: string[]) {
