@@ -483,8 +483,8 @@ export class LocalService implements ControllerService {
     )
   }
 
-  async endCapture(id: number): Promise<{ ended: boolean }> {
-    return { ended: this.#live?.captures.end(id) ?? false }
+  async endCapture(id: number, how?: 'asked' | 'stopping'): Promise<{ ended: boolean }> {
+    return { ended: this.#live?.captures.end(id, how) ?? false }
   }
 
   async events(limit?: number): Promise<Event[]> {

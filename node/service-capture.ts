@@ -80,6 +80,6 @@ export interface Capture {
 export interface CaptureService {
   /** Ends when the time is over or there are enough packets, by `endCapture`, or when `content` is no longer read. */
   capture(request: CaptureRequest): Promise<Capture>
-  /** What was captured until now still comes, and the end of the file. */
-  endCapture(id: number): Promise<{ ended: boolean }>
+  /** What was captured until now still comes, and the end of the file, which says how it ended. */
+  endCapture(id: number, how?: 'asked' | 'stopping'): Promise<{ ended: boolean }>
 }

@@ -15,7 +15,7 @@ const tags = ['captures']
 export function captureRoutes(app: Api, service: ControllerService): void {
   const running = new Set<number>()
   app.addHook('preClose', async () => {
-    for (const id of running) await service.endCapture(id)
+    for (const id of running) await service.endCapture(id, 'stopping')
   })
   app.post(
     '/v1/captures',

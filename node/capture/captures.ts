@@ -13,7 +13,7 @@ import type { Switch } from '../switch/switch.ts'
 import type { Networks, TapFilter } from '../switch/tap-filter.ts'
 import { allocateRing, type Captured, MAX_TAPS, RingReader, THIS_MACHINE } from '../switch/tap-ring.ts'
 import { isLinkId } from '../vpn/peer-ids.ts'
-import { CaptureStream, type PortName } from './capture-stream.ts'
+import { type CaptureEnd, CaptureStream, type PortName } from './capture-stream.ts'
 import { CAPTURE_BYTES, CAPTURE_PACKETS, CAPTURE_SECONDS } from './limits.ts'
 
 /** Captures at once. */
@@ -76,9 +76,9 @@ export class Captures {
   }
 
   /** False when there is none, or no more. */
-  end(id: number): boolean {
+  end(id: number, how: CaptureEnd = 'asked'): boolean {
     const stream = this.#running.get(id)
-    stream?.finish('asked')
+    stream?.finish(how)
     return stream !== undefined
   }
 

@@ -1,7 +1,7 @@
 // Captures as the packet path sees them: where a packet passes a port it looks at one number, and only where a capture
 // runs are its headers shown to the filters and copied into the rings.
 import { DISSECTED, DISSECTED_WORDS, dissect } from './dissect.ts'
-import type { PacketBuffer } from './ipv4.ts'
+import type { Memory } from './memory.ts'
 import type { Ports } from './ports.ts'
 import { Clock } from './sys/clock.ts'
 import { matchesFilter, snapOf } from './tap-filter.ts'
@@ -41,7 +41,7 @@ export class Taps {
   }
 
   /** The packet of `length` bytes at `at` passes a port, 0 for the TUN. */
-  passes(port: number, direction: number, packet: PacketBuffer, at: number, length: number): void {
+  passes(port: number, direction: number, packet: Memory, at: number, length: number): void {
     this.#take(port, direction, PASSES, packet, at, length)
   }
 
@@ -50,21 +50,14 @@ export class Taps {
     counter: number,
     port: number,
     direction: number,
-    packet: PacketBuffer,
+    packet: Memory,
     at: number,
     length: number,
   ): void {
     this.#take(port, direction, counter, packet, at, length)
   }
 
-  #take(
-    port: number,
-    direction: number,
-    drop: number,
-    packet: PacketBuffer,
-    at: number,
-    length: number,
-  ): void {
+  #take(port: number, direction: number, drop: number, packet: Memory, at: number, length: number): void {
     if (length < 1) return
     const found = this.#found
     dissect(packet, at, length, found)
@@ -82,17 +75,30 @@ export class Taps {
       const captured = Math.min(length, snap === 0 ? found[DISSECTED.headers] : snap)
       const record = ring.begin(captured)
       if (record < 0) continue
-      const { words, bytes } = ring
+      const { words } = ring
       const word = record >> 2
       words[word + RECORD.peerId] = peerId
       words[word + RECORD.address] = address
       words[word + RECORD.flags] = flagsOf(direction, drop)
       words[word + RECORD.length] = length
       this.#clock.stamp(words, word + RECORD.seconds)
-      const from = packet.bytes
-      for (let at1 = at, to = record + RECORD_BYTES, end = at + captured; at1 < end; at1++, to++)
-        bytes[to] = from[at1]
+      copy(packet, at, ring, record + RECORD_BYTES, captured)
       ring.commit()
     }
   }
+}
+
+/** Word by word as far as may be; where it goes begins at a word. No view is made, which would be an object a packet. */
+function copy(packet: Memory, from: number, ring: RingWriter, to: number, length: number): void {
+  let done = 0
+  if ((from & 3) === 0) {
+    const { words } = packet
+    const { words: target } = ring
+    const count = length >> 2
+    for (let i = 0, at = from >> 2, put = to >> 2; i < count; i++) target[put++] = words[at++]
+    done = count << 2
+  }
+  const { bytes } = packet
+  const { bytes: target } = ring
+  for (let at = from + done, put = to + done, end = from + length; at < end; ) target[put++] = bytes[at++]
 }

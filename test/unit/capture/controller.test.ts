@@ -179,6 +179,7 @@ test('a capture ends, sound, when the controller stops', async () => {
   await api.close()
   const last = (await blocks).at(-1)
   assert.ok(last?.type === 'statistics')
+  assert.equal(last.comment, 'ended: the controller stops')
   const ended = (await controller.service.events()).filter(({ type }) => type === 'capture-ended')
   assert.equal(ended.length, before + 1)
 })
