@@ -135,7 +135,10 @@ export class RemoteController implements ControllerService {
   }
 
   /** Its content ends with an error when the controller did not send all of it; who stops reading ends the capture. */
-  async capture(request: CaptureRequest, signal = new AbortController().signal): Promise<Capture> {
+  async capture(
+    request: CaptureRequest,
+    signal: AbortSignal = new AbortController().signal,
+  ): Promise<Capture> {
     const response = await this.#open('POST', '/v1/captures', request, signal)
     if (response.statusCode !== 200) throw refused(response.statusCode, await readAll(response))
     return { id: Number(response.headers[CAPTURE_ID]), content: whole(response) }

@@ -1,6 +1,9 @@
 // Three controllers and a stock client on each: everyone reaches everyone, by the shortest way, whoever asks.
 import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { describe, test } from 'node:test'
+import { PcapngReader } from '../../node/capture/pcapng-reader.ts'
 import { iperf, iperfServer } from './iperf.ts'
 import { until } from './lab.ts'
 import { Mesh, type MeshClient } from './mesh.ts'
@@ -69,6 +72,28 @@ describe('three controllers, a client on each', () => {
   test('the machines of the controllers reach clients elsewhere', async () => {
     for (const { host } of mesh.controllers)
       for (const { address } of clients) await host.exec('ping', '-c', '2', '-i', '0.1', '-W', '2', address)
+  })
+
+  test('a capture shows what passes the link to a controller, and the TUN', async () => {
+    const [alpha, beta] = mesh.controllers
+    const capture = (...args: string[]) =>
+      alpha.json<{ ports: unknown }>('capture', '--proto', 'icmp', '--seconds', '20', ...args)
+    const { address } = clients[1]
+    const file = join(alpha.dataDir, 'link.pcapng')
+    const link = capture('--controller', beta.name, '--host', address, '--packets', '4', '--out', file)
+    const tun = capture('--controller', alpha.name, '--host', address, '--packets', '4')
+    const pings = [clients[0].host, alpha.host].map(host =>
+      Ping.start(host, address, { interval: 0.05, count: 60 }),
+    )
+    const [linkFigures, tunFigures] = await Promise.all([link, tun])
+    assert.deepEqual(linkFigures.ports, { [`link ${beta.name}`]: 4 })
+    assert.deepEqual(tunFigures.ports, { tun: 4 })
+    for (const ping of await Promise.all(pings)) await ping.finish()
+    const blocks = new PcapngReader().push(await readFile(file))
+    const packets = blocks.filter(block => block.type === 'packet')
+    assert.equal(packets.length, 4)
+    assert.deepEqual(new Set(packets.map(({ direction }) => direction)), new Set([1, 2]))
+    for (const { packet } of packets) assert.equal(packet.length, 28, 'headers only')
   })
 
   test('a client with subnets behind it is reached there from another controller', async () => {
