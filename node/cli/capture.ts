@@ -8,7 +8,7 @@ import { readAnyAddress, readAnyCidr, readInteger, readShownName, repeated } fro
 import { CaptureFile } from './capture-file.ts'
 import { type CaptureSink, CaptureTally, fileSink, lineSink, nowhere, pipeSink } from './capture-output.ts'
 import { Context } from './context.ts'
-import { UsageError } from './errors.ts'
+import { CommandError, UsageError } from './errors.ts'
 import { example } from './help.ts'
 import type { Output } from './output.ts'
 import { untilInterrupted } from './signals.ts'
@@ -115,7 +115,8 @@ async function run(options: Options, command: Command): Promise<void> {
     const sink = file === undefined ? sinkOf(options, output, tally) : fileSink(file)
     await copy(capture.content, sink, tally).catch((error: unknown) => {
       if (cut.signal.aborted) return
-      if (path !== undefined) output.note(`${tally.packets} packets that came before this are in ${path}`)
+      if (path !== undefined && !(error instanceof CommandError))
+        output.note(`${tally.packets} packets that came before this are in ${path}`)
       throw error
     })
   } finally {
