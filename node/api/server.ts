@@ -23,7 +23,7 @@ import { scopeInWords } from './scopes.ts'
 import { claimSocket } from './socket.ts'
 import { tokenRoutes } from './token-routes.ts'
 
-const TAGS = ['controller', 'clients', 'membership', 'dns', 'attachments', 'events', 'api']
+const TAGS = ['controller', 'clients', 'membership', 'dns', 'attachments', 'events', 'captures', 'api']
 /** The largest request is a client with 64 subnets and its tags; bytes. */
 const BODY_LIMIT = 64 * 1024
 

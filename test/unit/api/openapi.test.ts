@@ -54,6 +54,7 @@ const BODIES: Record<string, object> = {
   'POST /v1/attachments/{name}': { initiate: false },
   'POST /v1/backup': { passphrase: 'secret' },
   'POST /v1/desired-state': { desired: { version: 1, mesh: 'home' } },
+  'POST /v1/captures': {},
   'POST /v1/tokens': { name: 'ci', scope: 'read' },
   'POST /v1/api': { listen: [] },
 }
@@ -97,6 +98,8 @@ test('what hands out keys, or says who belongs to the mesh, is for admins', () =
     'POST /v1/tokens/{name}/revoke',
     'POST /v1/api',
     'POST /v1/desired-state',
+    'POST /v1/captures',
+    'POST /v1/captures/{id}/end',
   ]) {
     assert.ok(admin.includes(each), each)
   }
@@ -138,7 +141,7 @@ test('answers are as the document says, good ones and refusals', async () => {
     const key = `${method} ${path}`
     const payload = BODIES[key]
     assert.equal(operation.requestBody !== undefined, payload !== undefined, `${key}: a body to send`)
-    const url = path.replace('{name}', nameFor(path))
+    const url = path.replace('{name}', nameFor(path)).replace('{id}', '1')
     service.sites.set('paris', fakeAttachment(PARIS))
     const answer = await api.inject({ method: method as 'GET', url, payload })
     assert.equal(answer.statusCode, 200, `${key}: ${answer.body}`)
