@@ -5,7 +5,7 @@ import type { PresentAttachment, PresentFacts } from '../../mesh/presence-types.
 import type { AttachmentValue, ControllerId } from '../../state/kinds.ts'
 import type { EventLog } from '../events.ts'
 import type { Home } from '../home.ts'
-import { carrierOf, Dialling, type Elective, Surpluses, type Terminator } from './election.ts'
+import { carrierOf, Dialling, type Elective, Restarts, Surpluses, type Terminator } from './election.ts'
 import { type IpsecEngine, IpsecError, type Tunnel } from './engine.ts'
 import type { AttachmentProblem, AttachmentState, AttachmentsLive } from './live.ts'
 import { NoEngine } from './no-engine.ts'
@@ -77,6 +77,7 @@ export class Carriage implements AttachmentsLive {
   readonly #init: CarriageInit
   readonly #dialling: Dialling
   readonly #surpluses = new Surpluses()
+  readonly #restarts = new Restarts()
   /** Installed here, though the kernel may not send packets there yet. */
   readonly #installed = new Set<string>()
   /** Up here, since when: ms since 1970. */
@@ -219,7 +220,8 @@ export class Carriage implements AttachmentsLive {
     const ids = new Set<string>()
     let isChanged = false
     const now = this.#now()
-    for (const { id: controller, attachments } of present) {
+    for (const { id: controller, attachments, ipsec } of present) {
+      this.#restarts.note(controller, ipsec, now)
       if (controller === home.id) continue
       for (const { id, several } of attachments) if (several) this.#surpluses.isSeveral(id, now)
     }
@@ -244,6 +246,7 @@ export class Carriage implements AttachmentsLive {
     }
     this.#dialling.keep(ids)
     this.#surpluses.keep(ids)
+    this.#restarts.keep(new Set(present.map(each => each.id)))
     void this.#apply()
     this.#endSurpluses()
     this.#schedule()
@@ -280,8 +283,11 @@ export class Carriage implements AttachmentsLive {
   }
 
   #terminators(id: string, present: readonly PresentTerminator[]): Terminator[] {
+    const now = this.#now()
     return present.flatMap(({ id: controller, draining, ipsec, attachments }) =>
-      ipsec ? [{ id: controller, draining, since: attachments.find(each => each.id === id)?.since }] : [],
+      ipsec || this.#restarts.isExpected(controller, now)
+        ? [{ id: controller, draining, since: attachments.find(each => each.id === id)?.since }]
+        : [],
     )
   }
 

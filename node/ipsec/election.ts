@@ -58,6 +58,32 @@ function weight(attachment: string, controller: ControllerId): string {
   return createHash('sha256').update(`${attachment} ${controller}`).digest('hex')
 }
 
+/** ms for which a controller whose IKE daemon ended is reckoned with as before: a daemon that dies is started again at once. */
+export const RESTART_MS = 1500
+
+/** Controllers whose IKE daemon is about to be back. */
+export class Restarts {
+  /** Since when the daemon does not run, of those that had one; undefined while it runs. */
+  readonly #endedAt = new Map<ControllerId, number | undefined>()
+
+  /** @param now monotonic ms */
+  note(controller: ControllerId, isRunning: boolean, now: number): void {
+    if (isRunning) this.#endedAt.set(controller, undefined)
+    else if (this.#endedAt.has(controller) && this.#endedAt.get(controller) === undefined)
+      this.#endedAt.set(controller, now)
+  }
+
+  isExpected(controller: ControllerId, now: number): boolean {
+    const endedAt = this.#endedAt.get(controller)
+    return endedAt !== undefined && now - endedAt < RESTART_MS
+  }
+
+  /** Forgets controllers that are not among these. */
+  keep(ids: ReadonlySet<ControllerId>): void {
+    for (const id of this.#endedAt.keys()) if (!ids.has(id)) this.#endedAt.delete(id)
+  }
+}
+
 /** Whether this controller is to dial, attachment by attachment. It remembers since when nothing has changed. */
 export class Dialling {
   readonly #self: ControllerId

@@ -6,6 +6,7 @@ import { Certificates } from '../../../node/certificates.ts'
 import { EventLog } from '../../../node/events.ts'
 import { Home } from '../../../node/home.ts'
 import { Carriage, type PresentTerminator } from '../../../node/ipsec/carriage.ts'
+import { candidates, RESTART_MS } from '../../../node/ipsec/election.ts'
 import type { EngineState, IkeSa, IpsecEngine, Tunnel } from '../../../node/ipsec/engine.ts'
 import { LocalService } from '../../../node/local-service.ts'
 import type { AddAttachment } from '../../../node/service-ipsec.ts'
@@ -151,6 +152,30 @@ test('while another carries it nobody dials here; when that one is gone, this on
   await review()
   assert.equal(engine.tunnels[0].initiate, true)
   assert.ok(types().includes('attachment-down'))
+})
+
+test('one whose daemon alone died is waited for, but not for long; one that is gone itself is not', async t => {
+  const { home, service, engine, live, add, review, other } = await bench(t)
+  live.others = [other()]
+  let id = await add({ initiate: true })
+  // Of a random id either may be the first to dial: here the other is.
+  const terminators = [home.id, OTHER].map(each => ({ id: each, draining: false, since: undefined }))
+  while (candidates({ id, initiate: true, controllers: [] }, terminators)[0] === home.id) {
+    await service.removeAttachment('paris')
+    id = await add({ initiate: true })
+  }
+  const sees = async (...others: PresentTerminator[]) => {
+    live.others = others
+    await review()
+    return engine.tunnels[0].initiate
+  }
+  const carrying = other({ attachments: [{ id, since: 5, several: false }] })
+  assert.equal(await sees(carrying), false)
+  assert.equal(await sees(other({ ipsec: false })), false)
+  live.now += RESTART_MS
+  assert.equal(await sees(other({ ipsec: false })), true)
+  assert.equal(await sees(carrying), false)
+  assert.equal(await sees(), true)
 })
 
 test('what another carries later is ended here, once a moment has passed', async t => {

@@ -7,6 +7,8 @@ import {
   Dialling,
   GRACE_MS,
   QUIET_MS,
+  RESTART_MS,
+  Restarts,
   RETURN_MS,
   Surpluses,
   type Terminator,
@@ -113,4 +115,20 @@ test('a site that comes back much later, and one that we dial, are no such sites
   surpluses.isSeveral('y', 0)
   surpluses.decide('y', true, true, 0)
   assert.equal(surpluses.decide('y', true, true, GRACE_MS), 'end')
+})
+
+test('a daemon that ended is about to be back for a moment, one that never ran is not', () => {
+  const restarts = new Restarts()
+  restarts.note(A, false, 0)
+  assert.equal(restarts.isExpected(A, 1), false)
+  restarts.note(A, true, 10)
+  assert.equal(restarts.isExpected(A, 10), false)
+  restarts.note(A, false, 20)
+  restarts.note(A, false, 1000)
+  assert.equal(restarts.isExpected(A, 20 + RESTART_MS - 1), true)
+  assert.equal(restarts.isExpected(A, 20 + RESTART_MS), false)
+  restarts.note(A, true, 5000)
+  restarts.note(A, false, 6000)
+  restarts.keep(new Set())
+  assert.equal(restarts.isExpected(A, 6000), false)
 })
