@@ -10,10 +10,20 @@ import { measureProbeCrowd, measureStockCrowd, measureTlsAlone, WEIGHED } from '
 import { measureGateway } from './gateway.ts'
 import { measureHeap } from './heap.ts'
 import { connectPair, HUB_NAMES, type Hub, type HubName, startHub } from './hubs.ts'
+import { type AttachmentCosts, CARRIERS, type Carrier, measureAttachment } from './ipsec.ts'
 import { formatResults, type Results, type RoundFigures } from './report.ts'
 import { measureLatency, measureSmallPackets, measureThroughput } from './traffic.ts'
 
-const PARTS = ['throughput', 'gateway', 'packets', 'latency', 'handshakes', 'memory', 'heap'] as const
+const PARTS = [
+  'throughput',
+  'gateway',
+  'ipsec',
+  'packets',
+  'latency',
+  'handshakes',
+  'memory',
+  'heap',
+] as const
 type Part = (typeof PARTS)[number]
 
 const USAGE = `usage: npm run bench -- [--rounds N] [--seconds S] [--only PART,…] [--clients N] [--probes N] [--packets N]
@@ -100,6 +110,19 @@ async function measureRound(name: HubName, options: Options): Promise<RoundFigur
 /** Longest time for the heap's packets, in seconds. */
 const HEAP_SECONDS = 300
 
+async function measureAttachments({ rounds, seconds }: Options): Promise<Results['attachments']> {
+  const all: Record<Carrier, AttachmentCosts>[] = []
+  for (let round = 1; round <= rounds; round++) {
+    const costs = {} as Record<Carrier, AttachmentCosts>
+    for (const carrier of round % 2 === 1 ? CARRIERS : [...CARRIERS].reverse()) {
+      say(`IPsec, round ${round} of ${rounds}: ${carrier}`)
+      costs[carrier] = await measureAttachment(carrier, seconds)
+    }
+    all.push(costs)
+  }
+  return all
+}
+
 async function measureAll(options: Options): Promise<Results> {
   const version = (await attempt(['openvpn', '--version'])).stdout.split('\n', 1)[0]
   const results: Results = {
@@ -116,7 +139,7 @@ async function measureAll(options: Options): Promise<Results> {
   }
   if (options.parts.has('handshakes') || options.parts.has('memory'))
     results.tlsAlone = await measureTlsAlone(options.probes)
-  const roundParts = [...options.parts].some(part => part !== 'heap')
+  const roundParts = [...options.parts].some(part => part !== 'heap' && part !== 'ipsec')
   for (let round = 1; roundParts && round <= options.rounds; round++) {
     const figures = {} as Record<HubName, RoundFigures>
     // Every other round the other way about, so that neither always has the warmer machine.
@@ -126,6 +149,7 @@ async function measureAll(options: Options): Promise<Results> {
     }
     results.rounds.push(figures)
   }
+  if (options.parts.has('ipsec')) results.attachments = await measureAttachments(options)
   if (options.parts.has('heap')) {
     say(`heap: ${options.packets} million packets through overmesh`)
     results.heap = await withHub('overmesh', hub => measureHeap(hub, options.packets * 1e6, HEAP_SECONDS), [

@@ -3,6 +3,7 @@ import type { Crowd } from './crowd.ts'
 import type { Gateway } from './gateway.ts'
 import type { HeapGrowth } from './heap.ts'
 import { HUB_NAMES, type HubName } from './hubs.ts'
+import type { AttachmentCosts, Carrier } from './ipsec.ts'
 import type { Latency, SmallPackets, Throughput } from './traffic.ts'
 
 /** What one hub gave in one round; absent where it was not measured. */
@@ -20,6 +21,8 @@ export interface Results {
   /** `loadBefore`: what the machine was doing before, as runnable threads on average. */
   machine: { cpu: string; cores: number; kernel: string; node: string; openvpn: string; loadBefore: number }
   rounds: Record<HubName, RoundFigures>[]
+  /** One for each round. */
+  attachments?: Record<Carrier, AttachmentCosts>[]
   tlsAlone?: Crowd
   heap?: HeapGrowth
 }
@@ -140,19 +143,20 @@ export function median(values: readonly number[]): number {
 
 /** The table that a person reads: medians over the rounds, with the range in brackets. */
 export function formatResults(results: Results): string {
-  const { machine, rounds, tlsAlone, heap } = results
+  const { machine, rounds, attachments, tlsAlone, heap } = results
+  const count = Math.max(rounds.length, attachments?.length ?? 0)
   const lines = [
     `${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, Node ${machine.node}, ${machine.openvpn}`,
     `Server, both clients and iperf3 share the ${machine.cores} cores: what passes in a second depends on all of them,`,
     'so CPU time per gigabyte, per packet and per handshake are the honest figures. Medians of ' +
-      `${rounds.length} round${rounds.length === 1 ? '' : 's'}, range in brackets.`,
+      `${count} round${count === 1 ? '' : 's'}, range in brackets.`,
     ...(machine.loadBefore > 0.5
       ? [
           `The machine was busy with other things (load ${machine.loadBefore.toFixed(1)}): figures are disturbed.`,
         ]
       : []),
     '',
-    columns('', 'openvpn', 'overmesh', 'ratio', 'to reach'),
+    ...(rounds.length > 0 ? [columns('', 'openvpn', 'overmesh', 'ratio', 'to reach')] : []),
   ]
   for (const row of ROWS) {
     const of = (name: HubName): number[] =>
@@ -168,12 +172,13 @@ export function formatResults(results: Results): string {
     const cells = values.map(each => cell(each, row))
     lines.push(columns(row.label, cells[0], cells[1], both ? (overmesh / openvpn).toFixed(2) : '', verdict))
   }
+  if (attachments) lines.push('', ...formatAttachments(attachments))
   if (tlsAlone) lines.push('', ...formatTlsAlone(tlsAlone, rounds))
   if (heap) lines.push('', ...formatHeap(heap))
   return `${lines.join('\n')}\n`
 }
 
-function cell(values: readonly number[], row: Row): string {
+function cell(values: readonly number[], row: Pick<Row, 'unit' | 'digits'>): string {
   if (values.length === 0) return '-'
   const text = (value: number): string => value.toFixed(row.digits)
   const range = values.length > 1 ? ` [${text(Math.min(...values))}..${text(Math.max(...values))}]` : ''
@@ -200,6 +205,65 @@ function formatTlsAlone(tlsAlone: Crowd, rounds: Results['rounds']): string[] {
     )
   }
   return lines
+}
+
+/** What may be added to the CPU time that strongSwan needs, of both ends together. */
+const MAX_ADDED = 0.25
+
+function formatAttachments(rounds: Record<Carrier, AttachmentCosts>[]): string[] {
+  const carriers = ['strongswan', 'openvpn', 'overmesh'] as const
+  const row = (label: string, texts: readonly string[]): string =>
+    [label.padEnd(41), ...texts.map(text => text.padEnd(24))].join(' ').trimEnd()
+  const cells = (unit: string, digits: number, value: (costs: AttachmentCosts) => number): string[] =>
+    carriers.map(carrier => {
+      const values = rounds.map(round => value(round[carrier]))
+      return values.every(each => each === 0) ? '-' : cell(values, { unit, digits })
+    })
+  const lines = [row('a client and a site by IPsec', ['strongSwan alone', '+ openvpn', '+ overmesh'])]
+  for (const [way, label] of [
+    ['toSite', 'client to site'],
+    ['fromSite', 'site to client'],
+  ] as const) {
+    lines.push(
+      row(
+        `  ${label}`,
+        cells('Mbit/s', 0, costs => costs[way].megabitsPerSecond),
+      ),
+      row(
+        '    strongSwan, CPU per gigabyte',
+        cells('s', 2, costs => costs[way].here),
+      ),
+      row(
+        '    strongSwan at the site',
+        cells('s', 2, costs => costs[way].atSite),
+      ),
+      row(
+        '    in front of it',
+        cells('s', 2, costs => costs[way].front),
+      ),
+    )
+  }
+  const added = carriers.map(carrier =>
+    median(rounds.map(round => addedShare(round[carrier], round.strongswan))),
+  )
+  const verdict = added[2] <= MAX_ADDED ? 'reached' : 'MISSED'
+  return [
+    ...lines,
+    row('  added to strongSwan alone, both ends', [
+      '-',
+      added[1].toFixed(2),
+      `${added[2].toFixed(2)}  (≤ ${MAX_ADDED} ${verdict})`,
+    ]),
+  ]
+}
+
+/** What is in front of strongSwan, by what strongSwan needs at both ends where nothing is in front of it: of both ways. */
+export function addedShare(costs: AttachmentCosts, alone: AttachmentCosts): number {
+  const sum = (
+    { toSite, fromSite }: AttachmentCosts,
+    of: (cost: AttachmentCosts['toSite']) => number,
+  ): number => of(toSite) + of(fromSite)
+  return sum(costs, ({ front }) => front) / sum(alone, ({ here, atSite }) => here + atSite)
 }
 
 /** Less than this for one packet is the statistics of a running controller, not an object for each packet. */

@@ -118,9 +118,7 @@ export class LabProcess {
 
   /** CPU time of the program and all its threads so far, in seconds (proc(5), `stat`). */
   cpuSeconds(): number {
-    // The command's name may hold spaces: fields are counted from behind its closing parenthesis.
-    const fields = readFileSync(`/proc/${this.pid}/stat`, 'utf8').split(') ')[1].split(' ')
-    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
+    return cpuSecondsOf(this.pid)
   }
 
   /** Resident memory in bytes (proc(5), `VmRSS`). */
@@ -132,3 +130,10 @@ export class LabProcess {
 
 /** USER_HZ, the unit of CPU time in /proc: 100 on every architecture that Node runs on. */
 const TICKS_PER_SECOND = 100
+
+/** CPU time of a process and all its threads so far, in seconds (proc(5), `stat`). */
+export function cpuSecondsOf(pid: number): number {
+  // The command's name may hold spaces: fields are counted from behind its closing parenthesis.
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)!.split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
+}

@@ -48,3 +48,18 @@ test('a target counts as reached by the median alone, and not otherwise', () => 
   assert.match(formatResults(results(3.9, 9, 9)), /CPU per gigabyte.* 0\.90 +≤ 0\.4 × MISSED/)
   assert.doesNotMatch(formatResults(results(3)), /latency|handshakes/)
 })
+
+test('what is added to strongSwan is what stands in front of it, by both ends of the tunnel alone', () => {
+  const costs = (front: number) => {
+    const way = { megabitsPerSecond: 300, here: 14, atSite: 16, front }
+    return { toSite: way, fromSite: { ...way, here: 18, atSite: 12 } }
+  }
+  const told = (front: number) =>
+    formatResults({
+      ...results(),
+      attachments: [{ strongswan: costs(0), openvpn: costs(12), overmesh: costs(front) }],
+    })
+  assert.match(told(6), /added to strongSwan alone, both ends +- +0\.40 +0\.20 {2}\(≤ 0\.25 reached\)/)
+  assert.match(told(9), /0\.30 {2}\(≤ 0\.25 MISSED\)/)
+  assert.doesNotMatch(told(6), /to reach/)
+})

@@ -8,8 +8,8 @@ import {
   GRACE_MS,
   QUIET_MS,
   RESTART_MS,
-  Restarts,
   RETURN_MS,
+  Restarts,
   Surpluses,
   type Terminator,
 } from '../../../node/ipsec/election.ts'
