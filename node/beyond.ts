@@ -98,7 +98,7 @@ export class Beyond {
     this.#probes = routes.probes()
     this.#contested = new Set(routes.contested().map(({ id }) => id))
     this.#probed = new Set(
-      this.#probes.flatMap(({ from, address }) => (from === 'kernel' ? [] : [nameOf(from.port, address)])),
+      this.#probes.flatMap(({ from, address }) => (isByPort(from) ? [nameOf(from.port, address)] : [])),
     )
     for (const name of this.#proven) if (!this.#probed.has(name)) this.#proven.delete(name)
     this.#probing.set(this.#probes)
@@ -142,11 +142,13 @@ export class Beyond {
   /** A way beside others is taken once it was seen to lead somewhere: a client that comes back may have lost its network. */
   *#unproven(): Iterable<string> {
     for (const { id, address, from } of this.#probes) {
-      if (from === 'kernel' || !this.#contested.has(id)) continue
+      if (!isByPort(from) || !this.#contested.has(id)) continue
       if (!this.#proven.has(nameOf(from.port, address))) yield id
     }
   }
 }
+
+const isByPort = (from: RouteProbe['from']): from is { port: number } => from !== 'kernel' && 'port' in from
 
 function nameOf(port: number, address: number): string {
   return `${port} ${address}`

@@ -25,8 +25,11 @@ export interface RouteProbe {
   /** Of the route's record. */
   readonly id: string
   readonly address: OverlayAddress
-  /** Through a client's session here, by this name of its port; or from this machine's kernel. */
-  readonly from: { readonly port: number } | 'kernel'
+  /**
+   * Through a client's session here, by this name of its port; or from this machine's kernel, with the source address that it chooses or
+   * with this one.
+   */
+  readonly from: { readonly port: number } | { readonly source: OverlayAddress } | 'kernel'
 }
 
 /** What a gateway's kernel is to carry; see `GatewayDescription`. */
@@ -153,11 +156,11 @@ export class OverlayRoutes {
   }
 
   /**
-   * What this controller has to probe now: vias of its own that its kernel can carry, and those of clients that are here. A
-   * probe goes through its own via, whichever is in use.
+   * What this controller has to probe now: vias of its own that its kernel can carry, those of clients that are here, and attachments
+   * that it carries. A probe goes through its own via, whichever is in use.
    */
   probes(): RouteProbe[] {
-    const { views, id: self } = this.#home
+    const { views, id: self, controller } = this.#home
     const isGateway = this.#where.reach(self)?.gateway === true
     return views.prefixes().flatMap(({ via, id, probe }): RouteProbe[] => {
       const address = probe === undefined ? undefined : parseIpv4(probe)
@@ -165,6 +168,11 @@ export class OverlayRoutes {
       if (via.kind === 'client') {
         const port = this.#where.session(via.id)
         return port === undefined ? [] : [{ id, address, from: { port } }]
+      }
+      if (via.kind === 'attachment') {
+        if (!isGateway || this.#where.carrier(via.id) !== self) return []
+        // The site takes packets of the overlay alone.
+        return [{ id, address, from: { source: parseIpv4(controller.address)! } }]
       }
       const isOwn = via.kind === 'internet' || (via.kind === 'controller' && via.id === self)
       return isOwn && isGateway ? [{ id, address, from: 'kernel' }] : []

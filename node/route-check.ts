@@ -4,6 +4,7 @@ import {
   cidrContains,
   cidrCovers,
   cidrHasHostBits,
+  cidrLast,
   formatCidr,
   formatIpv4,
   parseCidr,
@@ -48,6 +49,11 @@ export function readProbe(text: string, cidr: Cidr, subnet: Cidr): string {
     throw invalid(`${shown} is not in ${formatCidr(cidr)}; probe an address that the route leads to`)
   if (cidrContains(subnet, address))
     throw invalid(`${shown} is in the overlay itself; probe an address beyond it`)
+  // Of more addresses than two, the first and the last are no host's (RFC 922; RFC 3021).
+  if (cidr.length <= 30 && (address === cidr.address || address === cidrLast(cidr)))
+    throw invalid(
+      `${shown} is the ${address === cidr.address ? 'first' : 'last'} address of ${formatCidr(cidr)}, which no host has; probe a host's`,
+    )
   const special = unroutable({ address, length: 32 })
   if (special) throw invalid(`${shown} is one of the ${special}, which answer nobody`)
   return shown

@@ -1,6 +1,6 @@
 // The overlay's routing table as the records have it: two replicas with the same records derive the same bytes.
 import { type Cidr, compareCidr, formatCidr, parseCidr, parseIpv4 } from './address.ts'
-import type { RouteValue } from './kinds.ts'
+import { type RouteValue, routeId } from './kinds.ts'
 import type { Records, Views } from './views.ts'
 
 export type Via = RouteValue['via']
@@ -22,7 +22,7 @@ export interface RouteEntry {
 
 /**
  * Every way to a prefix that the records allow: addresses and subnets of clients whose credential is usable, addresses
- * of controllers, route records, remote subnets of enabled attachments. Sorted by prefix, metric, next hop.
+ * of controllers, route records, remote subnets of enabled attachments that have no route record. Sorted by prefix, metric, next hop.
  */
 export function deriveRoutes(views: Views, records: Records): readonly RouteEntry[] {
   const routes = [...derivePrefixes(views, records)]
@@ -57,12 +57,11 @@ export function derivePrefixes(views: Views, records: Records): readonly RouteEn
   for (const { id, value } of records.all('attachment')) {
     if (!value.enabled) continue
     for (const text of value.remoteSubnets) {
-      routes.push({
-        cidr: parseCidr(text)!,
-        via: { kind: 'attachment', id },
-        metric: 0,
-        source: 'attachment',
-      })
+      const cidr = parseCidr(text)!
+      const via = { kind: 'attachment', id } as const
+      // A route that was added for it says what its metric and its probe are.
+      if (records.get('route', routeId({ cidr: text, via })) !== undefined) continue
+      routes.push({ cidr, via, metric: 0, source: 'attachment' })
     }
   }
   return routes.sort(compareRoutes)

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { cidrCovers, cidrOverlaps, formatCidr, parseCidr } from '../../state/address.ts'
 import { type AttachmentValue, type ControllerId, newClientId } from '../../state/kinds.ts'
+import type { RouteEntry } from '../../state/routing-table.ts'
 import { controllerIds } from '../controller-names.ts'
 import type { Home } from '../home.ts'
 import { ServiceError } from '../service-error.ts'
@@ -120,7 +121,7 @@ export class Attachments {
       this.#checkRivals(id, value)
       return [{ kind: 'attachment', id, value }]
     })
-    return { attachment: this.get(request.name), notes: this.#notes(value, request.secret) }
+    return { attachment: this.get(request.name), notes: this.#notes(id, value, request.secret) }
   }
 
   /**
@@ -143,7 +144,7 @@ export class Attachments {
       return [{ kind: 'attachment', id, value }]
     })
     const attachment = this.get(name)
-    return { attachment, notes: this.#notes(attachment.value, change.secret) }
+    return { attachment, notes: this.#notes(id, attachment.value, change.secret) }
   }
 
   /** @throws ServiceError */
@@ -305,10 +306,13 @@ export class Attachments {
     }
   }
 
-  #notes(value: AttachmentValue, secret: string | undefined): string[] {
+  #notes(id: string, value: AttachmentValue, secret: string | undefined): string[] {
     const notes: string[] = []
     const { mesh, views } = this.#home
-    const routes = views.prefixes().filter(({ source }) => source === 'subnet' || source === 'route')
+    const isOwn = (via: RouteEntry['via']) => via.kind === 'attachment' && via.id === id
+    const routes = views
+      .prefixes()
+      .filter(({ source, via }) => source === 'subnet' || (source === 'route' && !isOwn(via)))
     for (const text of value.remoteSubnets) {
       const cidr = parseCidr(text)!
       if (cidrCovers(cidr, mesh.subnet))

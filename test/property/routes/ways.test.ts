@@ -12,6 +12,7 @@ import type { ClientView, Credential } from '../../../state/views.ts'
 
 const MOST = 8
 const CLIENTS = 4
+const SITES = 2
 const TTL = 64
 /** A packet that a client sent. */
 const FROM_CLIENT = -1
@@ -34,6 +35,8 @@ interface Facts {
   readonly failing: readonly (readonly number[])[]
   /** Where each client is. */
   readonly homes: readonly number[]
+  /** Who carries each attachment. */
+  readonly carriers: readonly number[]
 }
 
 interface Mesh {
@@ -49,12 +52,14 @@ const factsOf = (size: number): fc.Arbitrary<Facts> =>
     gateways: fc.array(fc.boolean(), { minLength: size, maxLength: size }),
     failing: fc.array(fc.array(fc.nat(5), { maxLength: 2 }), { minLength: size, maxLength: size }),
     homes: fc.array(fc.integer({ min: -1, max: size - 1 }), { minLength: CLIENTS, maxLength: CLIENTS }),
+    carriers: fc.array(fc.integer({ min: -1, max: size - 1 }), { minLength: SITES, maxLength: SITES }),
   })
 
 const vias = (size: number): fc.Arbitrary<Via> =>
   fc.oneof(
     fc.nat(size - 1).map(index => ({ kind: 'controller' as const, id: nameOf(index) })),
     fc.nat(CLIENTS - 1).map(index => ({ kind: 'client' as const, id: clientOf(index) })),
+    fc.nat(SITES - 1).map(index => ({ kind: 'attachment' as const, id: clientOf(index) })),
     fc.constant({ kind: 'internet' as const }),
   )
 
@@ -119,7 +124,10 @@ class Node {
         gateway: this.facts.gateways[indexOf(controller)],
         failing: this.facts.failing[indexOf(controller)].map(index => `r${index}`),
       }),
-      carrier: () => undefined,
+      carrier: site => {
+        const carrier = this.facts.carriers[Number.parseInt(site, 16)]
+        return carrier < 0 ? undefined : nameOf(carrier)
+      },
     })
   }
 

@@ -117,6 +117,10 @@ test('what comes of it is said', async t => {
       /is short/,
     ])
       assert.match(all, expected)
+    // What was added for the site itself is no rival of it.
+    await service.addRoute({ cidr: '10.1.0.0/16', via: 'attachment:paris', probe: '10.1.0.1' })
+    const { notes: again = [] } = await service.changeAttachment('paris', { dpdSeconds: 5 })
+    assert.doesNotMatch(again.join(), /10\.1\.0\.0/)
   })
 })
 

@@ -9,7 +9,7 @@ import { Home } from '../../../node/home.ts'
 import { LocalService } from '../../../node/local-service.ts'
 import { OverlayRoutes } from '../../../node/overlay-routes.ts'
 import type { AddRoute } from '../../../node/service.ts'
-import { formatCidr, formatIpv4 } from '../../../state/address.ts'
+import { formatCidr, formatIpv4, parseIpv4 } from '../../../state/address.ts'
 import type { ClientId, ControllerId } from '../../../state/kinds.ts'
 import { newMesh } from '../controller/home.ts'
 
@@ -124,6 +124,32 @@ test('a failing probe takes its own via out of use, and no other', async t => {
   live.reach = { gateway: true, failing: [client.id, kernel.id] }
   assert.equal(hop('192.168.5.0/24'), 'unreachable')
   assert.ok(home.replica.get('route', client.id))
+})
+
+test('a site is probed by who carries it, as the overlay, and judged by that though its networks are routed by themselves', async t => {
+  const { home, service, routes, add, hop, live } = await bench(t)
+  await service.addAttachment({
+    ...{
+      name: 'paris',
+      remote: 'any',
+      secret: Buffer.from('a pre-shared key that is long').toString('base64'),
+    },
+    ...{ localSubnets: ['10.77.0.0/16'], remoteSubnets: ['192.168.5.0/24', '192.168.6.0/24'] },
+  })
+  const [{ id: paris }] = home.replica.all('attachment')
+  await add('192.168.5.0/24', 'attachment:paris', { probe: '192.168.5.9' })
+  await add('192.168.5.0/24', 'client:site', { metric: 9 })
+  assert.deepEqual(routes.probes(), [])
+  assert.equal(hop('192.168.5.0/24'), 7)
+  live.carriers.set(paris, home.id)
+  assert.equal(hop('192.168.5.0/24'), 'tun')
+  const [probe, ...others] = routes.probes()
+  assert.deepEqual(others, [])
+  assert.deepEqual(probe.from, { source: parseIpv4(home.controller.address) })
+  live.reach = { gateway: true, failing: [probe.id] }
+  assert.equal(hop('192.168.5.0/24'), 7)
+  assert.equal(hop('192.168.6.0/24'), 'tun')
+  assert.equal(routes.standings().filter(({ entry }) => entry.via.kind === 'attachment').length, 2)
 })
 
 test('the kernel is to carry what is its own, and sends the rest into the overlay', async t => {
