@@ -77,7 +77,11 @@ export function readCidr(option: string): Reader<string> {
   return text => {
     const cidr = parseCidr(text)
     if (cidr === undefined) {
-      throw new UsageError(`${option}: '${text}' is not a prefix; write it as 10.77.0.0/16`)
+      throw new UsageError(
+        parseCidr6(text) === undefined
+          ? `${option}: '${text}' is not a prefix; write it as 10.77.0.0/16`
+          : `${option}: '${text}' is IPv6, and this takes IPv4 prefixes only, such as 10.77.0.0/16`,
+      )
     }
     if (cidrHasHostBits(text)) {
       throw new UsageError(

@@ -309,6 +309,7 @@ function printDetail(output: Output, detail: AttachmentDetail): void {
         `${engine.state}${engine.esp === null ? '' : `, ESP by the ${engine.esp === 'user' ? 'daemon' : 'kernel'}`}`,
     ],
   ])
+  for (const note of detail.notes ?? []) output.line(printable(note))
   for (const sa of detail.sas) printSa(output, sa)
   if (detail.sas.length === 0 && detail.state === 'up')
     output.line(`its security associations are on ${detail.controller}, which does not answer now`)

@@ -1,8 +1,6 @@
 // Attachments as an operator handles them: writes to the records, and how they stand.
 import { randomBytes } from 'node:crypto'
-import { cidrCovers, cidrOverlaps, formatCidr, parseCidr } from '../../state/address.ts'
 import { type AttachmentValue, type ControllerId, newClientId } from '../../state/kinds.ts'
-import type { RouteEntry } from '../../state/routing-table.ts'
 import { controllerIds } from '../controller-names.ts'
 import type { Home } from '../home.ts'
 import { ServiceError } from '../service-error.ts'
@@ -15,7 +13,6 @@ import type {
   ExportFormat,
 } from '../service-ipsec.ts'
 import {
-  isShort,
   readAuthority,
   readIdentity,
   readLocalSubnets,
@@ -23,12 +20,12 @@ import {
   readRemote,
   readRemoteSubnets,
   readSecret,
-  weakAlgorithms,
 } from './check.ts'
 import { IpsecError } from './engine.ts'
 import { exportAttachment } from './export.ts'
 import type { AttachmentsLive } from './live.ts'
 import { attachmentNames } from './names.ts'
+import { overlapNotes, writtenNotes } from './notes.ts'
 import { sealSecret } from './seal.ts'
 import { identitiesOf } from './tunnel.ts'
 
@@ -100,6 +97,7 @@ export class Attachments {
     const sas = reports.find(({ controller }) => controller === carrier)?.report.sas ?? []
     return {
       ...this.#describe(attachment, reports),
+      notes: overlapNotes(this.#home, attachment.id, attachment.value),
       engine: { state, problem: state === 'running' ? null : (problem ?? null), esp: esp ?? null },
       sas: sas.map(sa => ({
         ...sa,
@@ -121,7 +119,7 @@ export class Attachments {
       this.#checkRivals(id, value)
       return [{ kind: 'attachment', id, value }]
     })
-    return { attachment: this.get(request.name), notes: this.#notes(id, value, request.secret) }
+    return { attachment: this.get(request.name), notes: writtenNotes(this.#home, id, value, request.secret) }
   }
 
   /**
@@ -144,7 +142,7 @@ export class Attachments {
       return [{ kind: 'attachment', id, value }]
     })
     const attachment = this.get(name)
-    return { attachment, notes: this.#notes(id, attachment.value, change.secret) }
+    return { attachment, notes: writtenNotes(this.#home, id, attachment.value, change.secret) }
   }
 
   /** @throws ServiceError */
@@ -251,8 +249,8 @@ export class Attachments {
     if (request.remoteSubnets) value.remoteSubnets = readRemoteSubnets(request.remoteSubnets, subnet)
     if (request.localId !== undefined) value.localId = readIdentity(request.localId, '--local-id')
     if (request.remoteId !== undefined) value.remoteId = readIdentity(request.remoteId, '--remote-id')
-    if (request.ikeProposals) value.ikeProposals = readProposals(request.ikeProposals, '--ike-proposal')
-    if (request.espProposals) value.espProposals = readProposals(request.espProposals, '--esp-proposal')
+    if (request.ikeProposals) value.ikeProposals = readProposals(request.ikeProposals, 'ike')
+    if (request.espProposals) value.espProposals = readProposals(request.espProposals, 'esp')
     if (request.controllers) value.controllers = controllerIds(this.#home, request.controllers)
     for (const key of [
       'ikeVersion',
@@ -288,6 +286,12 @@ export class Attachments {
         'invalid',
         'there is nothing to dial with --remote any; give its address, or leave --initiate out',
       )
+    const same = value.localSubnets?.find(each => value.remoteSubnets?.includes(each))
+    if (same !== undefined)
+      throw new ServiceError(
+        'invalid',
+        `${same} is named on both sides; --remote-ts is what is at the site, --local-ts what the site reaches here`,
+      )
     if (value.childLifetimeSeconds! > value.ikeLifetimeSeconds!)
       throw new ServiceError('invalid', '--lifetime, of ESP keys, is not to be longer than --ike-lifetime')
     return { ...value, controllers: value.controllers ?? [] } as AttachmentValue
@@ -304,36 +308,6 @@ export class Attachments {
           `${same} is at the site of attachment ${other.name} already; IPsec cannot tell two sites with one prefix apart`,
         )
     }
-  }
-
-  #notes(id: string, value: AttachmentValue, secret: string | undefined): string[] {
-    const notes: string[] = []
-    const { mesh, views } = this.#home
-    const isOwn = (via: RouteEntry['via']) => via.kind === 'attachment' && via.id === id
-    const routes = views
-      .prefixes()
-      .filter(({ source, via }) => source === 'subnet' || (source === 'route' && !isOwn(via)))
-    for (const text of value.remoteSubnets) {
-      const cidr = parseCidr(text)!
-      if (cidrCovers(cidr, mesh.subnet))
-        notes.push(
-          `the overlay's own subnet ${formatCidr(mesh.subnet)} lies within ${text} and stays the overlay`,
-        )
-      const other = routes.find(each => cidrOverlaps(each.cidr, cidr))
-      if (other)
-        notes.push(
-          `${text} overlaps ${formatCidr(other.cidr)}, which is routed too; the longer prefix wins, then the lower metric`,
-        )
-    }
-    const weak = weakAlgorithms([...value.ikeProposals, ...value.espProposals])
-    if (weak.length > 0)
-      notes.push(`${weak.join(', ')} can be broken today; use them for a device that has nothing else`)
-    if (value.ikeVersion === 1) notes.push('IKE version 1 is for devices that have nothing else')
-    if (secret !== undefined && isShort(readSecret(secret)))
-      notes.push(
-        'the pre-shared key is short: one of 32 random characters cannot be guessed (openssl rand -base64 24)',
-      )
-    return notes
   }
 }
 

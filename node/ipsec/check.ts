@@ -71,14 +71,36 @@ export function readIdentity(text: string, option: string): string {
   )
 }
 
+const CIPHER = /^(3des|aes(?!xcbc|cmac)|camellia|chacha)/
+/** It authenticates what it encrypts. */
+const AEAD = /(gmac|ccm\d+|gcm\d+)$|^chacha/
+const INTEGRITY = /^(md5|sha|aesxcbc|aescmac)/
+const FUNCTION = /^prf/
+const GROUP = /^(modp|ecp|x25519|x448|curve)/
+
+/** What a proposal lacks, without which the daemon does not take it; in words. */
+function lackOf(algorithms: readonly string[], kind: 'ike' | 'esp'): string | undefined {
+  const has = (pattern: RegExp): boolean => algorithms.some(each => pattern.test(each))
+  const ciphers = algorithms.filter(each => CIPHER.test(each))
+  if (ciphers.length === 0) return 'a cipher, such as aes256gcm16'
+  const isAead = ciphers.every(each => AEAD.test(each))
+  if (!isAead && !has(INTEGRITY)) return 'an integrity algorithm, such as sha256'
+  if (kind === 'esp') return undefined
+  if (isAead && !has(FUNCTION)) return 'a pseudo-random function, such as prfsha384'
+  return has(GROUP) ? undefined : 'a key exchange, such as x25519 or ecp384'
+}
+
 /** @throws ServiceError */
-export function readProposals(texts: readonly string[], option: string): string[] {
+export function readProposals(texts: readonly string[], kind: 'ike' | 'esp'): string[] {
+  const option = `--${kind}-proposal`
   for (const text of texts) {
     const unknown = text.split('-').find(each => !ALGORITHM.test(each))
     if (unknown !== undefined)
       throw invalid(
         `${option} ${text.slice(0, 80)}: "${unknown.slice(0, 40)}" is no algorithm; write it as aes256gcm16-prfsha384-ecp384`,
       )
+    const lack = lackOf(text.split('-'), kind)
+    if (lack !== undefined) throw invalid(`${option} ${text.slice(0, 80)} lacks ${lack}`)
   }
   return [...new Set(texts)]
 }

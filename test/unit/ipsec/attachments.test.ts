@@ -46,6 +46,17 @@ const REFUSED: [what: string, change: Partial<AddAttachment>, code: string, reas
   ['an identity with quotes', { remoteId: 'a"b' }, 'invalid', /--remote-id/],
   ['an unknown algorithm', { ikeProposals: ['aes256-banana'] }, 'invalid', /"banana" is no algorithm/],
   ['an unknown algorithm of ESP', { espProposals: ['rot13'] }, 'invalid', /--esp-proposal/],
+  [
+    'a proposal without a key exchange',
+    { ikeProposals: ['aes256-sha256'] },
+    'invalid',
+    /lacks a key exchange/,
+  ],
+  ['one without integrity', { ikeProposals: ['aes256-ecp384'] }, 'invalid', /lacks an integrity algorithm/],
+  ['one without a function', { ikeProposals: ['aes256gcm16-ecp384'] }, 'invalid', /lacks a pseudo-random/],
+  ['one without a cipher', { espProposals: ['sha256-ecp384'] }, 'invalid', /lacks a cipher/],
+  ['ESP without integrity', { espProposals: ['aes256'] }, 'invalid', /lacks an integrity algorithm/],
+  ['one network on both sides', { localSubnets: ['192.168.20.0/24'] }, 'invalid', /named on both sides/],
   ['lifetimes the wrong way', { childLifetimeSeconds: 7200, ikeLifetimeSeconds: 3600 }, 'invalid', /longer/],
   ['an unknown controller', { controllers: ['beta'] }, 'not-found', /no controller is named beta/],
 ]
@@ -135,7 +146,12 @@ test('a name is given once, and a network belongs to one site', async t => {
       code: 'refused',
       message: /192\.168\.20\.0\/24 is at the site of attachment paris already/,
     })
-    await service.addAttachment(request({ name: 'berlin', remoteSubnets: ['192.168.20.0/25'] }))
+    const { notes = [] } = await service.addAttachment(
+      request({ name: 'berlin', remoteSubnets: ['192.168.20.0/25'] }),
+    )
+    assert.match(notes.join(), /192\.168\.20\.0\/25 overlaps 192\.168\.20\.0\/24 of paris; the longer prefix/)
+    // It goes on to be shown, at both.
+    assert.match((await service.attachment('paris')).notes!.join(), /overlaps 192\.168\.20\.0\/25 of berlin/)
     await assert.rejects(service.changeAttachment('berlin', { remoteSubnets: ['192.168.20.0/24'] }), {
       code: 'refused',
     })
