@@ -1,6 +1,6 @@
 // docker-compose.mesh.yml as the README has it, and what happens to containers after that.
 import assert from 'node:assert/strict'
-import { copyFileSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -92,6 +92,33 @@ describe('the mesh of docker-compose.mesh.yml', () => {
       result.stderr,
       /is empty; set OVERMESH_MESH and OVERMESH_SUBNET to found a mesh, or OVERMESH_JOIN/,
     )
+  })
+
+  test('one container, as deploy/README.md has it', async () => {
+    const block = /```sh elsewhere\n(docker build[\s\S]*?)```/.exec(
+      readFileSync(join(TOP, 'deploy/README.md'), 'utf8'),
+    )![1]
+    const directory = mkdtempSync(join(tmpdir(), 'overmesh-one-'))
+    // The image is there already; and it is not to listen on this machine.
+    const script = block
+      .replace(/^docker build .*$/m, 'docker tag overmesh:local overmesh')
+      .replace('--network host', '--network none')
+      .replaceAll(
+        'docker exec berlin',
+        'until docker exec berlin overmesh status >/dev/null 2>&1; do sleep 0.2; done; docker exec berlin',
+      )
+    try {
+      const { code, stdout, stderr } = await attempt(['timeout', '60', 'sh', '-euc', script], {
+        env: engine.env,
+        cwd: directory,
+      })
+      assert.equal(code, 0, stderr)
+      assert.match(stdout, /^om1-\S+$/m)
+      assert.match(readFileSync(join(directory, 'web.ovpn'), 'utf8'), /^remote vpn\.example\.net 1194/m)
+    } finally {
+      await engine.attempt(['docker', 'rm', '--force', '--volumes', 'berlin'])
+      rmSync(directory, { recursive: true, force: true })
+    }
   })
 
   test('install.sh: once, again, with another version, and away', async () => {
