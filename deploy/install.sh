@@ -115,7 +115,7 @@ fi
 
 apt_install iproute2 nftables
 if [ $ipsec = yes ] && ! installed charon-systemd; then
-  apt_install charon-systemd strongswan-swanctl libcharon-extra-plugins
+  apt_install charon-systemd strongswan-swanctl libcharon-extra-plugins libstrongswan-standard-plugins
   # Controllers run a daemon of their own; the distribution's would hold its ports.
   if running_systemd; then systemctl disable --now strongswan.service >/dev/null 2>&1 || true; fi
 fi

@@ -2,6 +2,7 @@
 # Runs a command as the user of the controller, with the capabilities that make interfaces, rules and routes, as far as the
 # container has them.
 set -eu
+if [ "$(id -u)" != 0 ]; then exec "$@"; fi
 bounding=$(sed -n 's/^CapBnd:[[:space:]]*//p' /proc/self/status)
 capabilities=-all
 # Numbers of capability.h.

@@ -85,6 +85,18 @@ describe('the mesh of docker-compose.mesh.yml', () => {
     assert.match((await status('eu')).controller.tun ?? '', /^overmesh/, 'it has its interface')
   })
 
+  test('a controller in a container can carry IPsec', async () => {
+    const add = 'overmesh ipsec add site --remote any --psk-file - --remote-ts 192.168.20.0/24'
+    await exec('eu', 'sh', '-c', `echo a-long-pre-shared-key | ${add}`)
+    // Its IKE daemon runs, under the controller's own user, and holds what was added.
+    await until('the IKE daemon runs', async () =>
+      (await engine.run('docker', 'top', await container('eu'), '-eo', 'pid,uid,args')).includes('charon'),
+    )
+    say(JSON.stringify(await status('eu'), null, 1))
+    say(await exec('eu', 'overmesh', 'ipsec', 'show', 'site'))
+    await exec('eu', 'overmesh', 'ipsec', 'remove', 'site')
+  })
+
   test('a container without a mesh says what to set', async () => {
     const result = await engine.attempt(['docker', 'run', '--rm', '--network', 'none', 'overmesh:local'])
     assert.equal(result.code, 2)
