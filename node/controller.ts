@@ -256,6 +256,7 @@ export class Controller {
     this.#dns = await this.#startDns(network)
     this.#stopFollowing = this.#home.replica.onChange(({ changes }) => this.#recordsChanged(changes))
     this.#noticeForeign()
+    this.#carriage.review()
     this.#setRoutes()
     this.#schedule(0)
     this.#api = await this.#startApi()

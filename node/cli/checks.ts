@@ -1,5 +1,7 @@
 // What a machine has, what it lacks, what that is needed for, and how to get it.
+
 import { join } from 'node:path'
+import { hasCapability } from '../capabilities.ts'
 import { type ForeignChain, passRules, readChains } from '../gateway/chains.ts'
 import { IP_FORWARD } from '../gateway/forwarding.ts'
 import { ipsecChecks } from './ipsec-checks.ts'
@@ -23,8 +25,6 @@ export interface CheckInit {
   running: boolean
 }
 
-/** CAP_NET_ADMIN of capabilities(7). */
-const CAP_NET_ADMIN = 12n
 /** UDP_SEGMENT came with Linux 4.18, UDP_GRO with 5.0. */
 const OFFLOAD_KERNEL = [5, 0] as const
 /** What a burst of one switch batch from many clients takes, with room; bytes. */
@@ -173,8 +173,7 @@ function openFiles({ read }: Machine): Check {
 }
 
 function networkAdmin({ uid, read }: Machine): Check {
-  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(read('/proc/self/status') ?? '')?.[1]
-  const capable = effective !== undefined && ((BigInt(`0x${effective}`) >> CAP_NET_ADMIN) & 1n) === 1n
+  const capable = hasCapability('netAdmin', read('/proc/self/status') ?? '')
   const found = capable
     ? uid === 0
       ? 'root'

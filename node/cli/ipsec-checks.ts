@@ -1,4 +1,5 @@
 // What doctor says of IPsec: who does ESP here, what of strongSwan is missing, and whether its ports are free.
+import { hasCapability } from '../capabilities.ts'
 import type { Esp } from '../ipsec/strongswan/configuration.ts'
 import { detectEsp } from '../ipsec/strongswan/esp.ts'
 import { findInstallation } from '../ipsec/strongswan/packages.ts'
@@ -30,7 +31,7 @@ function strongswan(machine: Machine, esp: Esp): Check {
 
 function espCheck(machine: Machine, esp: Esp): Check {
   if (esp === 'kernel') return check('ESP', 'ok', 'done by the kernel', '')
-  if (machine.uid !== 0)
+  if (!hasCapability('netAdmin', machine.read('/proc/self/status') ?? ''))
     return check('ESP', 'warning', 'only root can ask the kernel for it', 'run `sudo overmesh doctor`')
   return check('ESP', 'ok', 'done by strongSwan itself (kernel-libipsec): this kernel has none', '')
 }

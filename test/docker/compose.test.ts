@@ -92,8 +92,9 @@ describe('the mesh of docker-compose.mesh.yml', () => {
     await until('the IKE daemon runs', async () =>
       (await engine.run('docker', 'top', await container('eu'), '-eo', 'pid,uid,args')).includes('charon'),
     )
-    say(JSON.stringify(await status('eu'), null, 1))
-    say(await exec('eu', 'overmesh', 'ipsec', 'show', 'site'))
+    await until('it is ready for the site', async () =>
+      (await exec('eu', 'overmesh', 'ipsec', 'show', 'site')).includes('running, ESP by'),
+    )
     await exec('eu', 'overmesh', 'ipsec', 'remove', 'site')
   })
 
@@ -162,6 +163,61 @@ describe('the mesh of docker-compose.mesh.yml', () => {
       assert.match(out, /\nsame\n.*\nother\n\d+\.\d+\.\d+\nremoved; its data stays/s)
       assert.doesNotMatch(out, /^overmesh$/m)
     } finally {
+      rmSync(directory, { recursive: true, force: true })
+    }
+  })
+
+  test('overmesh.service: ready when clients can connect, started anew, drained by a stop', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'overmesh-service-'))
+    let machine = ''
+    try {
+      await run(['npm', 'pack', '--silent', '--pack-destination', directory], { cwd: TOP, timeout: 200_000 })
+      copyFileSync(realpathSync(NODE), join(directory, 'node'))
+      machine = await engine.bootDebian({ [join(TOP, 'deploy')]: '/deploy', [directory]: '/pack' })
+      const on = (script: string): Promise<string> =>
+        engine.run('docker', 'exec', '--workdir', '/root', machine, 'sh', '-euc', script)
+      await until(
+        'systemd is up',
+        async () => /running|degraded/.test(await on('systemctl is-system-running || true')),
+        60,
+      )
+      const version = (await run([NODE, join(TOP, 'node/cli/overmesh.js'), '--version'])).trim()
+      await on(`cd / && deploy/install.sh --package /pack/overmesh-${version}.tgz --node /pack/node`)
+      // As docs/install.md has it; a controller that was not made is no failure of the service.
+      await on('systemctl start overmesh')
+      assert.match(await on('systemctl is-active overmesh || true'), /^inactive$/m)
+      await on('overmesh init --name prod --subnet 10.77.0.0/16 --public vpn.example.net')
+      await on('systemctl start overmesh')
+      const pid = (await on('systemctl show -p MainPID --value overmesh')).trim()
+      assert.equal(
+        (await on('overmesh status --json | grep -c overmesh0')).trim(),
+        '1',
+        'it has its interface at once',
+      )
+
+      await on('overmesh client add web --out web.ovpn')
+      // As docs/clients.md has it.
+      await on('cp web.ovpn /etc/openvpn/client/web.conf && systemctl enable --now openvpn-client@web')
+      const connected = async (): Promise<boolean> =>
+        JSON.parse(await on('overmesh sessions --json')).length === 1
+      await until('the client is connected', connected, 20)
+      await on('ping -c 2 10.77.0.1')
+
+      await on('overmesh route add 203.0.113.0/24 --via internet')
+      await until('its kernel carries routes', async () =>
+        (await on('nft list tables')).includes('overmesh-'),
+      )
+      await on(`kill -9 ${pid}`)
+      await until('it was started anew, and its client is back', () => connected().catch(() => false), 30)
+      assert.notEqual((await on('systemctl show -p MainPID --value overmesh')).trim(), pid)
+
+      await on('systemctl stop overmesh')
+      assert.match(await on('systemctl show -p Result overmesh'), /=success/)
+      assert.match(await on('journalctl -u overmesh --no-pager'), /draining: clients are sent/)
+      assert.equal(await on('nft list tables'), '')
+      assert.doesNotMatch(await on('ip -o link'), /overmesh0/)
+    } finally {
+      if (machine !== '') await engine.attempt(['docker', 'rm', '--force', '--volumes', machine])
       rmSync(directory, { recursive: true, force: true })
     }
   })

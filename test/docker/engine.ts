@@ -116,6 +116,46 @@ export class Engine {
     return stdout
   }
 
+  /**
+   * Starts a Debian that systemd runs, with what `install.sh` asks for and a stock client, and without a network.
+   * @returns the name of its container, to be removed by the caller
+   */
+  async bootDebian(mounts: Record<string, string>): Promise<string> {
+    const image = 'overmesh-test/systemd'
+    const context = mkdtempSync(join(tmpdir(), 'overmesh-systemd-'))
+    try {
+      const packages = 'systemd systemd-sysv dbus iproute2 nftables openvpn iputils-ping'
+      writeFileSync(
+        join(context, 'Dockerfile'),
+        `FROM ${this.#debian}\nRUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ${packages}\n`,
+      )
+      await this.#build(context, image)
+    } finally {
+      rmSync(context, { recursive: true, force: true })
+    }
+    const name = `overmesh-systemd-${process.pid}`
+    const volumes = Object.entries(mounts).flatMap(([from, to]) => ['--volume', `${from}:${to}:ro`])
+    await this.run(
+      ...['docker', 'run', '--detach', '--name', name, '--network', 'none', '--device', '/dev/net/tun'],
+      // What systemd needs to keep house in a container.
+      ...[
+        '--cap-add',
+        'SYS_ADMIN',
+        '--cap-add',
+        'NET_ADMIN',
+        '--cgroupns',
+        'host',
+        '--env',
+        'container=docker',
+      ],
+      ...['--security-opt', 'seccomp=unconfined', '--security-opt', 'apparmor=unconfined'],
+      ...['--volume', '/sys/fs/cgroup:/sys/fs/cgroup:rw', '--tmpfs', '/run:exec', '--tmpfs', '/run/lock'],
+      ...['--sysctl', 'net.ipv4.ip_forward=1', '--add-host', 'vpn.example.net:127.0.0.1', ...volumes],
+      ...[image, '/lib/systemd/systemd'],
+    )
+    return name
+  }
+
   /** Builds what docker-compose.mesh.yml runs; returns how long that took, in seconds. */
   async buildImages(say: (line: string) => void): Promise<number> {
     const started = performance.now()

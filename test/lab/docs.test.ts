@@ -37,7 +37,12 @@ const ELSEWHERE: [command: RegExp, file: string, words: RegExp][] = [
     'test/docker/compose.test.ts',
     /'exec'[\s\S]*'down'|'down'[\s\S]*'exec'/,
   ],
-  [/^systemctl start overmesh$/, 'deploy/overmesh.service', /ExecStart/],
+  [
+    /^cp web\.ovpn \/etc\/openvpn\/client\/web\.conf$|^systemctl enable --now openvpn-client@web$/,
+    'test/docker/compose.test.ts',
+    /openvpn-client@web/,
+  ],
+  [/^systemctl start overmesh$/, 'test/docker/compose.test.ts', /systemctl start overmesh/],
   [/^npm run (check|build)$/, '.ci/run', /^npm run (check|build)$/m],
   [/^npm run (test:\w+|simulate|bench|bench:mesh)\b/, 'package.json', /"(test:\w+|simulate|bench)"/],
 ]

@@ -1,5 +1,7 @@
 // Keeps the daemon running: finds it, starts it, starts it again when it ends, and says why where that does not work.
+
 import type { Logger } from 'pino'
+import { hasCapability } from '../../capabilities.ts'
 import { type EngineState, IpsecError } from '../engine.ts'
 import type { ViciSection } from '../vici/message.ts'
 import { Backoff } from './backoff.ts'
@@ -132,6 +134,7 @@ function daemonFor(esp: Esp): string {
     throw new NotInstalled(
       `IPsec needs strongSwan; install what is missing: apt-get install ${missing.join(' ')}`,
     )
-  if (process.getuid?.() !== 0) throw new NotInstalled('IPsec needs root; run the controller as root')
+  if (!hasCapability('netAdmin'))
+    throw new NotInstalled('IPsec needs CAP_NET_ADMIN; run the controller as root')
   return program
 }
