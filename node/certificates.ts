@@ -83,6 +83,14 @@ export class Certificates {
     return soonest > now ? Math.min(next, soonest) : next
   }
 
+  /** In words why no client believes this controller any more; undefined when they do. @param now ms since 1970 */
+  expired(now: number): string | undefined {
+    const ends = [this.#server, this.#home.issuingCertificate].map(({ validToDate }) => validToDate.getTime())
+    return Math.min(...ends) > now
+      ? undefined
+      : 'a certificate of this controller has ended; see `overmesh status`'
+  }
+
   async status(): Promise<Status['certificates']> {
     const { directory, rootCertificate, issuingCertificate } = this.#home
     const rootKey = await directory.readIfThere(directory.rootKey)

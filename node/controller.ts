@@ -4,6 +4,7 @@ import type { Logger } from 'pino'
 import type { Change } from '../state/batch.ts'
 import type { ClientId, ControllerId, SettingValue } from '../state/kinds.ts'
 import { Admission } from './admission.ts'
+import type { ApiMeter } from './api/meter.ts'
 import { TcpApi } from './api/tcp-api.ts'
 import { ApiCertificate } from './api-certificate.ts'
 import { apiSettings, checkListen } from './api-settings.ts'
@@ -23,8 +24,10 @@ import { type Carriage, startCarriage } from './ipsec/carriage.ts'
 import { readQuestion, writeReport } from './ipsec/report.ts'
 import { LocalService } from './local-service.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
+import { checkMetricsListen, MetricsListen } from './metrics-listen.ts'
 import { formatHostPort } from './net/ip.ts'
 import { startNetwork } from './network.ts'
+import { Observation } from './observation.ts'
 import { OverlayRoutes } from './overlay-routes.ts'
 import { ownAddresses } from './own-addresses.ts'
 import { OVERLAY_MTU, PING_SECONDS, SESSION_TIMEOUT_SECONDS } from './push.ts'
@@ -49,6 +52,8 @@ export interface ControllerOptions {
   tun: boolean | string
   /** `host:port`, TCP: where the API listens this time, instead of where it was settled; none: nowhere. */
   apiListen?: readonly string[]
+  /** `host:port`, TCP: where figures are served this time, instead of where it was settled. */
+  metricsListen?: string
 }
 
 interface Parts {
@@ -88,6 +93,8 @@ export class Controller {
   readonly #logger: Logger
   readonly #tun: boolean | string
   readonly #apiListen: readonly string[] | undefined
+  readonly #metricsListen: string | undefined
+  readonly #metricsServer: MetricsListen
   readonly #startedAt = Date.now()
   readonly #warnings = new Map<string, string>()
   #toldForeign = false
@@ -95,6 +102,7 @@ export class Controller {
   readonly #clients: ClientSessions
   readonly #captures: Captures
   readonly #updates: RouteUpdates<ServerSession>
+  readonly #observation: Observation
   /** The revision of the routes that `#updates` knows of. */
   #toldRoutes = 0
   #switch: Switch | undefined
@@ -115,6 +123,8 @@ export class Controller {
   /** ms since 1970 */
   #routesSetAt = 0
   #draining = false
+  #settling = false
+  #switchIsGone = false
   #removed = false
   #stopping = false
   readonly #fail: (error: Error) => void
@@ -128,6 +138,7 @@ export class Controller {
     this.#logger = options.logger
     this.#tun = options.tun
     this.#apiListen = options.apiListen
+    this.#metricsListen = options.metricsListen
     const { promise, resolve } = Promise.withResolvers<Error>()
     this.failed = promise
     this.#fail = resolve
@@ -172,6 +183,27 @@ export class Controller {
       linkTo: controller => this.#mesh?.backbone.portTo(controller),
       peerOf: link => this.#mesh?.backbone.peerOf(link),
     })
+    this.#observation = new Observation({
+      home,
+      startedAt: this.#startedAt,
+      events,
+      certificates,
+      network: () => this.#switch,
+      endpoint: () => this.#endpoint,
+      mesh: () => this.#mesh,
+      carriage: () => this.#carriage,
+      sessions: () => this.#clients.all(),
+      standings: () => this.#routes.standings(),
+      counters: () => this.#counters(),
+      isDraining: () => this.#draining,
+      obstacles: () => this.#obstacles(),
+      more: [],
+    })
+    this.#metricsServer = new MetricsListen({
+      service: { health: async () => this.#observation.health(), metrics: r => this.#observation.metrics(r) },
+      logger: options.logger,
+      warn: warning => this.#warn('metrics', warning),
+    })
     this.service = new LocalService({
       home,
       certificates,
@@ -192,12 +224,9 @@ export class Controller {
         attachments: () => this.#carriage,
         api: () => this.#api,
         captures: this.#captures,
-        counters: () => ({
-          ...this.#switch?.counters(),
-          ...this.#endpoint?.counters,
-          ...this.#mesh?.core.counters,
-          ...this.#dns?.counters,
-        }),
+        counters: () => this.#counters(),
+        observation: this.#observation,
+        metricsListen: this.#metricsServer,
         dns: () => this.#dns?.serves ?? [],
         warnings: () => [
           ...this.#warnings.values(),
@@ -206,6 +235,16 @@ export class Controller {
         ],
       },
     })
+  }
+
+  /** What the API counts. */
+  get apiMeter(): ApiMeter {
+    return this.#observation.api
+  }
+
+  /** All threads of the controller go on. */
+  get isAlive(): boolean {
+    return this.#observation.isAlive
   }
 
   /** Opens the data directory and takes its lock; nothing listens yet. @throws ControllerRemovedError */
@@ -260,6 +299,9 @@ export class Controller {
     this.#setRoutes()
     this.#schedule(0)
     this.#api = await this.#startApi()
+    this.#observation.start()
+    if (this.#metricsListen === undefined) await this.#metricsServer.start(this.#home.config.metricsListen)
+    else await this.#metricsServer.apply(checkMetricsListen(this.#metricsListen))
     if (await isUnsettled(this.#home)) await this.#settle(endpoint)
     const { config, mesh, controller } = this.#home
     const listen = network.addresses.map(formatHostPort)
@@ -275,7 +317,9 @@ export class Controller {
   async #settle(endpoint: VpnEndpoint): Promise<void> {
     this.#logger.info('restored from a backup: other controllers are waited for')
     endpoint.drain()
+    this.#settling = true
     const isSettled = await settle(this.#home)
+    this.#settling = false
     this.#logger.info(
       isSettled ? 'other controllers have told what changed since' : 'no other controller has answered',
     )
@@ -323,6 +367,8 @@ export class Controller {
     clearTimeout(this.#timer)
     clearTimeout(this.#routesTimer)
     this.#keeper.stop()
+    this.#observation.stop()
+    await this.#metricsServer.stop()
     this.#stopFollowing?.()
     this.#captures.stop()
     this.#endpoint?.close()
@@ -449,6 +495,7 @@ export class Controller {
       certificate: new ApiCertificate(this.#home, ownAddresses),
       record: event => void this.#events.append(event),
       logger: this.#logger.child({ part: 'api' }),
+      meter: this.#observation.api,
       warn: warning => this.#warn('api', warning),
       now: Date.now,
     })
@@ -529,6 +576,26 @@ export class Controller {
   #sessions(): Session[] {
     const isBehind = (session: ServerSession) => this.#updates.isBehind(session)
     return listSessions(this.#home, this.#clients.all(), this.#switch, this.#mesh?.core, isBehind)
+  }
+
+  #counters() {
+    return {
+      ...this.#switch?.counters(),
+      ...this.#endpoint?.counters,
+      ...this.#mesh?.core.counters,
+      ...this.#dns?.counters,
+    }
+  }
+
+  /** In words why clients cannot connect. */
+  #obstacles(): string[] {
+    if (this.#stopping) return ['it stops']
+    if (this.#removed) return ['this controller was removed from the mesh']
+    if (this.#switchIsGone) return ['its switch is gone']
+    if (this.#draining) return ['it is drained; `overmesh drain --undo` ends that']
+    return this.#settling
+      ? ['it was restored from a backup, and waits for other controllers to tell what changed since']
+      : []
   }
 
   #reachOf(controller: ControllerId): Reach | undefined {
@@ -632,7 +699,9 @@ export class Controller {
   #switchFailed(error: Error): void {
     this.#warn('switch', error.message)
     this.#logger.error({ err: error }, 'the switch reports an error')
-    if (error instanceof SwitchError && error.code === 'FAILED') this.#fail(error)
+    if (!(error instanceof SwitchError && error.code === 'FAILED')) return
+    this.#switchIsGone = true
+    this.#fail(error)
   }
 }
 

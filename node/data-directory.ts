@@ -39,6 +39,8 @@ export const Config = Type.Object({
       names: Type.Array(Type.String(), { maxItems: MAX_API_NAMES }),
     }),
   ),
+  /** Where figures are served by plain HTTP; nowhere without. */
+  metricsListen: Type.Optional(Type.String()),
   lifetimes: Type.Object({
     issuing: Type.Number({ minimum: 1 }),
     server: Type.Number({ minimum: 1 }),

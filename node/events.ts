@@ -3,54 +3,56 @@
 import type { Event } from './service.ts'
 
 /** Everything that can happen. The names are part of the API. */
-export type EventType =
-  | 'controller-started'
-  | 'controller-stopped'
-  | 'session-up'
-  | 'session-down'
-  | 'session-refused'
-  | 'float'
-  | 'client-added'
-  | 'client-revoked'
-  | 'client-disabled'
-  | 'client-enabled'
-  | 'client-rekeyed'
-  | 'client-kicked'
-  | 'client-removed'
-  | 'route-added'
-  | 'route-removed'
-  | 'attachment-added'
-  | 'attachment-changed'
-  | 'attachment-removed'
-  | 'attachment-up'
-  | 'attachment-down'
-  | 'attachment-moved'
-  | 'attachment-standby'
-  | 'attachment-problem'
-  | 'dns-changed'
-  | 'certificate-renewed'
-  | 'state-damage'
-  | 'state-imported'
-  | 'peer-up'
-  | 'peer-down'
-  | 'peer-refused'
-  | 'link-up'
-  | 'link-down'
-  | 'controller-invited'
-  | 'controller-joined'
-  | 'controller-removed'
-  | 'controller-cloned'
-  | 'controller-draining'
-  | 'controller-serving'
-  | 'capture-started'
-  | 'capture-ended'
-  | 'clock-skew'
-  | 'token-added'
-  | 'token-revoked'
-  | 'api-changed'
-  | 'api-request'
-  | 'api-refused'
-  | 'newer-records'
+export const EVENT_TYPES = [
+  'controller-started',
+  'controller-stopped',
+  'session-up',
+  'session-down',
+  'session-refused',
+  'float',
+  'client-added',
+  'client-revoked',
+  'client-disabled',
+  'client-enabled',
+  'client-rekeyed',
+  'client-kicked',
+  'client-removed',
+  'route-added',
+  'route-removed',
+  'attachment-added',
+  'attachment-changed',
+  'attachment-removed',
+  'attachment-up',
+  'attachment-down',
+  'attachment-moved',
+  'attachment-standby',
+  'attachment-problem',
+  'dns-changed',
+  'certificate-renewed',
+  'state-damage',
+  'state-imported',
+  'peer-up',
+  'peer-down',
+  'peer-refused',
+  'link-up',
+  'link-down',
+  'controller-invited',
+  'controller-joined',
+  'controller-removed',
+  'controller-cloned',
+  'controller-draining',
+  'controller-serving',
+  'capture-started',
+  'capture-ended',
+  'clock-skew',
+  'token-added',
+  'token-revoked',
+  'api-changed',
+  'api-request',
+  'api-refused',
+  'newer-records',
+] as const
+export type EventType = (typeof EVENT_TYPES)[number]
 
 /** An event to be: its sequence number and time are the log's to give. Never holds a secret. */
 export interface NewEvent {
@@ -127,6 +129,7 @@ export class EventLog {
   #oldest = 0
   #lastSeq = 0
   readonly #allowances = new Map<EventType, Allowance>()
+  readonly #counts = new Map(EVENT_TYPES.map(type => [type, { recorded: 0, suppressed: 0 }]))
   readonly #subscribers = new Set<(event: RecordedEvent) => void>()
   #storeFails = false
 
@@ -152,6 +155,7 @@ export class EventLog {
   append(event: NewEvent): RecordedEvent | undefined {
     const now = this.#now()
     const suppressed = this.#allow(event.type, now)
+    this.#count(event.type, suppressed >= 0)
     if (suppressed < 0) return undefined
     const { line, complete } = compose(event, this.#lastSeq + 1, now, suppressed)
     this.#remember(complete)
@@ -189,6 +193,23 @@ export class EventLog {
     const own = (event: RecordedEvent) => callback(event)
     this.#subscribers.add(own)
     return () => void this.#subscribers.delete(own)
+  }
+
+  /** By type, since this log was opened. */
+  counts(): ReadonlyMap<EventType, { readonly recorded: number; readonly suppressed: number }> {
+    return this.#counts
+  }
+
+  /** Number of the latest event; 0 before the first. */
+  get lastSeq(): number {
+    return this.#lastSeq
+  }
+
+  #count(type: EventType, isRecorded: boolean): void {
+    const counts = this.#counts.get(type)
+    if (counts === undefined) return
+    if (isRecorded) counts.recorded++
+    else counts.suppressed++
   }
 
   #remember(event: RecordedEvent): void {

@@ -24,9 +24,11 @@ import { LocalAttachments } from './ipsec/local-attachments.ts'
 import { Membership } from './membership.ts'
 import type { MeshRuntime } from './mesh-runtime.ts'
 import { comparePeers, listControllers, listEntries, storedOn } from './mesh-view.ts'
+import { changeMetricsListen, type MetricsListen, metricsListenState } from './metrics-listen.ts'
+import type { Observation } from './observation.ts'
 import type { RouteStanding } from './overlay-routes.ts'
 import type { RouteStanding6 } from './overlay-routes6.ts'
-import { isPackStale } from './pack-list.ts'
+import { isPackStale, packedFor } from './pack-list.ts'
 import { packContent } from './packs.ts'
 import { PkiError } from './pki/errors.ts'
 import { removalNotice } from './removal.ts'
@@ -60,6 +62,7 @@ import type { DesiredState, ReconcileRequest, Reconciliation } from './service-d
 import type { DnsState } from './service-dns.ts'
 import type { AttachmentService } from './service-ipsec.ts'
 import type { ControllerEntry, Invitation, Removal } from './service-membership.ts'
+import type { Health, MetricsListenState, MetricsRequest } from './service-observation.ts'
 import type { AddToken, NewToken, RevokedTokens, Token } from './service-tokens.ts'
 import { foreignNotice, listConflicts, listRecords } from './state-view.ts'
 import { Tokens } from './tokens.ts'
@@ -87,6 +90,8 @@ export interface Live {
   api(): LiveApi | undefined
   captures: Captures
   counters(): Record<string, number>
+  observation: Pick<Observation, 'health' | 'metrics'>
+  metricsListen: MetricsListen
   /** By what DNS is served here. */
   dns(): ('udp' | 'tcp')[]
   warnings(): string[]
@@ -144,7 +149,7 @@ export class LocalService implements ControllerService {
   }
 
   async status(): Promise<Status> {
-    const { mesh, controller, id, config, replica, views, problems } = this.#home
+    const { mesh, controller, id, config, replica, problems } = this.#home
     const live = this.#live
     const stateHash = replica.hash()
     const gateway = addressesOf(mesh, formatIpv4(gatewayOf(mesh.subnet)))
@@ -175,7 +180,7 @@ export class LocalService implements ControllerService {
       routes: await this.routes(),
       attachments: this.#attachments.standings(),
       conflicts: listConflicts(this.#home),
-      stalePacks: views.clients().flatMap(client => (this.#isPackStale(client) ? [client.name] : [])),
+      stalePacks: this.#stalePacks(),
       certificates: await this.#certificates.status(),
       counters: live?.counters() ?? {},
       warnings: [
@@ -487,6 +492,24 @@ export class LocalService implements ControllerService {
     return { ended: this.#live?.captures.end(id, how) ?? false }
   }
 
+  async health(): Promise<Health> {
+    const problems = ['no controller is running here']
+    return this.#live?.observation.health() ?? { alive: false, ready: false, problems }
+  }
+
+  async metrics(request?: MetricsRequest): Promise<string> {
+    return this.#needLive('there are no figures').observation.metrics(request)
+  }
+
+  async metricsListen(): Promise<MetricsListenState> {
+    return metricsListenState(this.#home, this.#live?.metricsListen)
+  }
+
+  async setMetricsListen(listen: string | null): Promise<MetricsListenState> {
+    await changeMetricsListen(this.#home, listen, this.#live?.metricsListen)
+    return this.metricsListen()
+  }
+
   async events(limit?: number): Promise<Event[]> {
     return this.#events.recent(limit)
   }
@@ -511,9 +534,9 @@ export class LocalService implements ControllerService {
     return storedOn(this.#home, this.#live?.mesh())
   }
 
-  #needLive(): Live {
+  #needLive(consequence = 'no client is connected'): Live {
     if (this.#live) return this.#live
-    throw new ServiceError('not-running', 'no controller is running here, so no client is connected')
+    throw new ServiceError('not-running', `no controller is running here, so ${consequence}`)
   }
 
   #drained(live: Live): Drained {
@@ -522,8 +545,14 @@ export class LocalService implements ControllerService {
     return { draining: live.isDraining(), sessions }
   }
 
-  #isPackStale(client: ClientView): boolean {
-    return !this.#clients.isRevoked(client) && isPackStale(this.#home, client)
+  #isPackStale(client: ClientView, current?: string): boolean {
+    return !this.#clients.isRevoked(client) && isPackStale(this.#home, client, current)
+  }
+
+  #stalePacks(): string[] {
+    const current = packedFor(this.#home)
+    const clients = this.#home.views.clients()
+    return clients.flatMap(client => (this.#isPackStale(client, current) ? [client.name] : []))
   }
 
   /** What comes of controllers of several versions. */

@@ -1,6 +1,5 @@
 // The controllers that a clientpack lists: in which order, and whether that list is still the right one.
 import { createHash } from 'node:crypto'
-import type { ClientId } from '../state/kinds.ts'
 import type { ClientView } from '../state/views.ts'
 import type { Home } from './home.ts'
 import { parseHostPort } from './net/ip.ts'
@@ -37,15 +36,22 @@ export function packedFor(home: Home): string {
   return digest(dialledEndpoints(home).sort().join(' ')).slice(0, 16)
 }
 
-/** Whether a client's latest pack names other controllers than there are. */
-export function isPackStale(home: Home, client: ClientView): boolean {
+/**
+ * Whether a client's latest pack names other controllers than there are.
+ * @param current what `packedFor` says, for whoever asks of many
+ */
+export function isPackStale(
+  home: Home,
+  client: Pick<ClientView, 'value'> & { id: string },
+  current = packedFor(home),
+): boolean {
   const noted = home.replica.get('setting', packSetting(client.id))?.value
   const packed = noted ?? client.value.packedFor
-  return packed !== undefined && packed !== packedFor(home)
+  return packed !== undefined && packed !== current
 }
 
 /** The setting under which it is kept for whom a client's latest pack was made, if not in the client's own record. */
-export function packSetting(client: ClientId): string {
+export function packSetting(client: string): string {
   return `pack.${client}`
 }
 

@@ -9,6 +9,7 @@ import type { DesiredService } from './service-desired.ts'
 import type { DnsService } from './service-dns.ts'
 import type { AttachmentService } from './service-ipsec.ts'
 import type { MembershipService } from './service-membership.ts'
+import type { ObservationService } from './service-observation.ts'
 import type { TokenService } from './service-tokens.ts'
 
 export { ServiceError } from './service-error.ts'
@@ -327,7 +328,8 @@ export interface ControllerService
     CaptureService,
     DesiredService,
     TokenService,
-    ApiService {
+    ApiService,
+    ObservationService {
   /** False when this is the data directory alone: `sessions` is empty then, `kick` is refused. */
   readonly running: boolean
   status(): Promise<Status>

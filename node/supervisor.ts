@@ -2,8 +2,12 @@
 // when it stops. Elsewhere nothing.
 
 export interface Supervisor {
-  /** Clients can connect. From now on it is told again and again that this process goes on. @param words for `systemctl status` */
-  ready(words: string): void
+  /**
+   * Clients can connect. From now on it is told again and again that this process goes on, for as long as it does.
+   * @param words for `systemctl status`
+   * @param isAlive whether all that is to go on does, beside this thread
+   */
+  ready(words: string, isAlive?: () => boolean): void
   stopping(words: string): void
   close(): void
 }
@@ -50,9 +54,12 @@ function notifying(
     }
   }
   return {
-    ready(words) {
+    ready(words, isAlive = () => true) {
       tell('READY=1', `STATUS=${words}`)
-      if (everyMs > 0) timer ??= setInterval(tell, everyMs, 'WATCHDOG=1').unref()
+      if (everyMs === 0) return
+      timer ??= setInterval(() => {
+        if (isAlive()) tell('WATCHDOG=1')
+      }, everyMs).unref()
     },
     stopping: words => tell('STOPPING=1', `STATUS=${words}`),
     close() {

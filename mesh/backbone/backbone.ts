@@ -38,6 +38,8 @@ export interface BackboneInit {
 
 export interface LinkFacts {
   readonly peer: ControllerId
+  /** Names it in the data plane; another one for each time that it is opened. */
+  readonly port: number
   readonly up: boolean
   readonly rttMs: number
   readonly lossPercent: number
@@ -190,6 +192,7 @@ export class Backbone {
       const state = link.isOpen ? this.#init.plane.linkStats(link.port) : undefined
       return {
         peer,
+        port: link.port,
         up: link.up,
         rttMs: link.up ? (state?.rttMs ?? 0) : 0,
         lossPercent: link.up ? (state?.lossPercent ?? 0) : 100,

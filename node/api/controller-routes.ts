@@ -18,7 +18,6 @@ import {
 } from '../service.ts'
 import { ErrorBody } from './errors.ts'
 import { EventFeed, MAX_FOLLOWERS } from './event-feed.ts'
-import { METRICS_TYPE, metricsText } from './metrics.ts'
 import { type Api, EventsQuery, FeedQuery, RemoveRoute, responses, StateQuery } from './schemas.ts'
 
 const tags = ['controller']
@@ -151,25 +150,6 @@ export function controllerRoutes(app: Api, service: ControllerService): void {
       },
     },
     () => service.verify(),
-  )
-  app.get(
-    '/metrics',
-    {
-      config: { scope: 'read' },
-      schema: {
-        tags,
-        summary: 'Counters in the Prometheus text format',
-        response: {
-          200: {
-            description: 'Prometheus text',
-            content: { 'text/plain': { schema: Type.String() } },
-          },
-          '4xx': ErrorBody,
-          '5xx': ErrorBody,
-        },
-      },
-    },
-    async (_request, reply) => reply.type(METRICS_TYPE).send(metricsText(await service.status())),
   )
   eventRoutes(app, service)
 }

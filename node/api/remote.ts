@@ -37,6 +37,7 @@ import type {
   ExportFormat,
 } from '../service-ipsec.ts'
 import type { ControllerEntry, Invitation, Removal } from '../service-membership.ts'
+import type { Health, MetricsListenState, MetricsRequest } from '../service-observation.ts'
 import type { AddToken, NewToken, RevokedTokens, Token } from '../service-tokens.ts'
 import type { ErrorBody } from './errors.ts'
 import type { FeedEnd } from './event-feed.ts'
@@ -125,6 +126,23 @@ export class RemoteController implements ControllerService {
   changeApi = (change: ChangeApi) => this.#post<ApiState>('/v1/api', change)
   records = (kind?: string) => this.#get<StateRecord[]>('/v1/state', { kind })
   verify = () => this.#get<Verification>('/v1/state/verify')
+  /** Says it itself when it is not: no error then. */
+  health = async (): Promise<Health> => {
+    const { status, text } = await this.#ask('GET', '/readyz')
+    if (status !== 200 && status !== 503) throw refused(status, text)
+    return parse(text) as Health
+  }
+  metrics = async ({ clients = false }: MetricsRequest = {}): Promise<string> => {
+    const { status, text } = await this.#ask(
+      'GET',
+      withQuery('/metrics', { clients: clients ? '1' : undefined }),
+    )
+    if (status !== 200) throw refused(status, text)
+    return text
+  }
+  metricsListen = () => this.#get<MetricsListenState>('/v1/metrics-listen')
+  setMetricsListen = (listen: string | null) =>
+    this.#post<MetricsListenState>('/v1/metrics-listen', { listen })
   events = (limit?: number) => this.#get<Event[]>('/v1/events', { limit })
 
   /** Ends with an error when the controller did not send all of it. */
@@ -195,12 +213,21 @@ export class RemoteController implements ControllerService {
   }
 
   async #call<T>(method: string, path: string, body?: unknown, timeout = TIMEOUT): Promise<T> {
+    const { status, text } = await this.#ask(method, path, body, timeout)
+    if (status !== 200) throw refused(status, text)
+    return parse(text) as T
+  }
+
+  async #ask(
+    method: string,
+    path: string,
+    body?: unknown,
+    timeout = TIMEOUT,
+  ): Promise<{ status: number | undefined; text: string }> {
     const signal = AbortSignal.timeout(timeout)
     try {
       const response = await this.#open(method, path, body, signal)
-      const text = await readAll(response)
-      if (response.statusCode !== 200) throw refused(response.statusCode, text)
-      return parse(text) as T
+      return { status: response.statusCode, text: await readAll(response) }
     } catch (error) {
       if (!signal.aborted) throw error
       throw new ServiceError(

@@ -76,6 +76,17 @@ export const StateQuery = Type.Object(
   { additionalProperties: false },
 )
 
+export const MetricsQuery = Type.Object(
+  {
+    clients: Type.Optional(
+      Type.Union([Type.Literal('0'), Type.Literal('1')], {
+        description: '1: with figures of each client that is connected here',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
 export const EventsQuery = Type.Object(
   { limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'default 1000' })) },
   { additionalProperties: false },

@@ -18,6 +18,8 @@ import { refusal, refuse } from './errors.ts'
 import { isTokenInAddress, pathOf, TOKEN_IN_ADDRESS } from './guard.ts'
 import { ipsecRoutes } from './ipsec-routes.ts'
 import { membershipRoutes } from './membership-routes.ts'
+import type { ApiMeter } from './meter.ts'
+import { observationRoutes } from './observation-routes.ts'
 import { type Api, responses } from './schemas.ts'
 import { scopeInWords } from './scopes.ts'
 import { claimSocket } from './socket.ts'
@@ -33,6 +35,8 @@ export interface ApiInit {
   logger?: FastifyBaseLogger
   /** Adds what stands before the routes. @default nothing */
   protect?: (app: Api) => Promise<void>
+  /** Told of every request that was answered. */
+  meter?: Pick<ApiMeter, 'answered'>
 }
 
 export interface ApiServer {
@@ -41,7 +45,7 @@ export interface ApiServer {
 }
 
 /** The API without a socket. @throws Error when a route says nothing of its scope */
-export async function buildApi({ service, logger, protect }: ApiInit): Promise<Api> {
+export async function buildApi({ service, logger, protect, meter }: ApiInit): Promise<Api> {
   const app: Api = fastify({
     ...(logger ? { loggerInstance: logger } : { logger: false }),
     logController: new LogController({ disableRequestLogging: true }),
@@ -76,6 +80,8 @@ export async function buildApi({ service, logger, protect }: ApiInit): Promise<A
   })
   // Reads are many and harmless; what changes something is on record.
   app.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'unknown'
+    meter?.answered(route, request.method, reply.statusCode, reply.elapsedTime / 1000)
     const entry = {
       method: request.method,
       url: pathOf(request),
@@ -133,6 +139,7 @@ export async function buildApi({ service, logger, protect }: ApiInit): Promise<A
   await protect?.(app)
   clientRoutes(app, service)
   controllerRoutes(app, service)
+  observationRoutes(app, service)
   membershipRoutes(app, service)
   dnsRoutes(app, service)
   ipsecRoutes(app, service)

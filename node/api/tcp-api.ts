@@ -16,6 +16,7 @@ import type { TokenCheck } from '../tokens.ts'
 import { answerClientError } from './client-error.ts'
 import { type ConnectionLimits, Connections } from './connections.ts'
 import { type Guard, guard, type RequestLimits } from './guard.ts'
+import type { ApiMeter } from './meter.ts'
 import type { Api } from './schemas.ts'
 import { buildApi } from './server.ts'
 
@@ -40,6 +41,8 @@ export interface TcpApiInit {
   /** Puts it on record. */
   record: (event: NewEvent) => void
   logger: FastifyBaseLogger
+  /** Told of every request that was answered. */
+  meter?: Pick<ApiMeter, 'answered'>
   /** What an operator has to know; undefined when all is well. */
   warn: (warning: string | undefined) => void
   now: () => number
@@ -215,11 +218,12 @@ export class TcpApi implements LiveApi {
   }
 
   async #build(): Promise<Routes> {
-    const { service, logger, tokens, record, now, limits, timeouts } = this.#init
+    const { service, logger, meter, tokens, record, now, limits, timeouts } = this.#init
     let made: Guard | undefined
     const app = await buildApi({
       service,
       logger,
+      meter,
       protect: async api => {
         made = await guard(api, { tokens, record, now, limits, idleMs: timeouts?.idle })
       },

@@ -15,10 +15,12 @@ import { doctorCommand } from './doctor.ts'
 import { drainCommand } from './drain.ts'
 import { UsageError } from './errors.ts'
 import { eventsCommand } from './events.ts'
+import { healthCommand } from './health.ts'
 import { initCommand } from './init.ts'
 import { inviteCommand } from './invite.ts'
 import { ipsecCommands } from './ipsec.ts'
 import { joinCommand } from './join.ts'
+import { metricsCommands } from './metrics.ts'
 import { probeCommand } from './probe.ts'
 import { routeCommands } from './route.ts'
 import { stateCommands } from './state.ts'
@@ -52,6 +54,8 @@ export function buildProgram(): Command {
   dnsCommands(program)
   eventsCommand(program)
   captureCommand(program)
+  healthCommand(program)
+  metricsCommands(program)
   stateCommands(program)
   desiredCommands(program)
   probeCommand(program)

@@ -12,6 +12,7 @@ interface UpOptions {
   tun: boolean | string
   logLevel: LogLevel
   apiListen?: string[]
+  metricsListen?: string
   json?: boolean
 }
 
@@ -25,6 +26,11 @@ export function upCommand(program: Command): void {
       '--api-listen <host:port>',
       'TCP address for the API this time, in place of what `overmesh api` shows; repeat for more',
       repeated('--api-listen', readListen('--api-listen'), 16),
+    )
+    .option(
+      '--metrics-listen <host:port>',
+      'TCP address for figures by plain HTTP this time, in place of what `overmesh metrics listen` set',
+      readListen('--metrics-listen'),
     )
     .option(
       '--log-level <level>',
@@ -78,6 +84,7 @@ async function runController(context: Context, options: UpOptions): Promise<void
       logger,
       tun: options.tun,
       apiListen: options.apiListen,
+      metricsListen: options.metricsListen,
     })
     undo.push(() => controller.stop())
     await controller.start()
@@ -85,11 +92,12 @@ async function runController(context: Context, options: UpOptions): Promise<void
       service: controller.service,
       socketPath: apiSocketPath(context.dataDir),
       logger: logger.child({ part: 'api' }),
+      meter: controller.apiMeter,
     })
     undo.push(() => api.close())
     if (!signals.received) {
       announce()
-      supervisor.ready('clients can connect')
+      supervisor.ready('clients can connect', () => controller.isAlive)
     }
     const end = await Promise.race([signals.first, controller.failed])
     if (end instanceof Error) throw new CommandError(end.message)

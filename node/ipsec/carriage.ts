@@ -6,8 +6,9 @@ import type { AttachmentValue, ControllerId } from '../../state/kinds.ts'
 import type { EventLog } from '../events.ts'
 import type { Home } from '../home.ts'
 import { carrierOf, Dialling, type Elective, Restarts, Surpluses, type Terminator } from './election.ts'
-import { type IpsecEngine, IpsecError, type Tunnel } from './engine.ts'
+import { type IkeSa, type IpsecEngine, IpsecError, type Tunnel } from './engine.ts'
 import type { AttachmentProblem, AttachmentState, AttachmentsLive } from './live.ts'
+import { attachmentNames } from './names.ts'
 import { NoEngine } from './no-engine.ts'
 import { type Report, readReport, reportQuestion } from './report.ts'
 import { StrongSwan } from './strongswan/strongswan.ts'
@@ -149,6 +150,22 @@ export class Carriage implements AttachmentsLive {
     if (value === undefined || !value.enabled) return 'disabled'
     if (this.carrierOf(id) !== undefined) return 'up'
     return value.initiate && this.#present().some(({ ipsec }) => ipsec) ? 'connecting' : 'down'
+  }
+
+  /** Those that are enabled. */
+  standings(): { id: string; name: string; up: boolean; here: boolean }[] {
+    const names = attachmentNames(this.#init.home.replica)
+    return [...this.#init.home.replica.all('attachment')].flatMap(({ id, value }) =>
+      value.enabled
+        ? [{ id, name: names.get(id)!, up: this.carrierOf(id) !== undefined, here: this.#up.has(id) }]
+        : [],
+    )
+  }
+
+  /** All SAs of this controller; none when the daemon does not tell. */
+  sas(): Promise<IkeSa[]> {
+    const { engine } = this.#init
+    return engine.state === 'running' ? engine.sas().catch(() => []) : Promise.resolve([])
   }
 
   /** What this controller answers to others, and to its own operator. */

@@ -104,7 +104,8 @@ export class Loop {
 
   /** Waits for packets, commands or timers, and sees to what there is. */
   turn(): void {
-    const { forwarder, ports, links, outbox, reporter } = this.#parts
+    const { forwarder, ports, links, outbox, reporter, signals } = this.#parts
+    signals[SIGNAL.turns] = (signals[SIGNAL.turns] + 1) | 0
     const bytesBefore = this.#bytes()
     let packets: number
     if (this.#delay > 0) {

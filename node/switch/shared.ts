@@ -87,9 +87,11 @@ export const SIGNAL = {
   outgoing: 6,
   /** Queries to this machine under way to the main thread. */
   queries: 7,
+  /** Turns of the loop, from 0 and around: one that hangs makes no more, any other at least four a second. */
+  turns: 8,
 } as const
 
-const SIGNALS = 8
+const SIGNALS = 9
 
 export function allocateSignals(): Int32Array<SharedArrayBuffer> {
   return new Int32Array(new SharedArrayBuffer(SIGNALS * Int32Array.BYTES_PER_ELEMENT))

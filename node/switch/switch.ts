@@ -373,6 +373,11 @@ export class Switch implements DataPlane {
     return counters
   }
 
+  /** Changes with every turn of the loop; one that hangs makes no more. */
+  get turns(): number {
+    return Atomics.load(this.#signals, SIGNAL.turns)
+  }
+
   /** What passed through a port since it was opened; undefined when there is no such port. */
   portStats(peerId: number): PortCounts | undefined {
     const port = this.#ports.get(peerId)

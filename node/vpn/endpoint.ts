@@ -220,6 +220,12 @@ export class VpnEndpoint {
     this.#draining = false
   }
 
+  /** In words why no new client gets in; undefined when one does. */
+  get closedFor(): string | undefined {
+    if (this.#draining) return 'it takes no clients now'
+    return this.#open.size >= this.#mostSessions ? `all ${this.#mostSessions} sessions are in use` : undefined
+  }
+
   /** Closes everything without a word. */
   close(): void {
     for (const sessions of [...this.#bySid.values()]) for (const session of [...sessions]) session.close()
@@ -269,9 +275,12 @@ export class VpnEndpoint {
     this.#stirred.clear()
   }
 
+  get #mostSessions(): number {
+    return this.#init.maxSessions ?? 65_536
+  }
+
   #opening(session: ServerSession): number | { refused: string } {
-    const { maxSessions = 65_536 } = this.#init
-    if (this.#open.size >= maxSessions && !this.#byClient.has(session.client)) {
+    if (this.#open.size >= this.#mostSessions && !this.#byClient.has(session.client)) {
       return { refused: 'this controller is full' }
     }
     return this.#peerIds.next(this.#init.now(), peerId => this.#open.has(peerId))

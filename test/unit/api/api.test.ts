@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { MAX_FOLLOWERS } from '../../../node/api/event-feed.ts'
+import { ApiMeter } from '../../../node/api/meter.ts'
 import type { Api } from '../../../node/api/schemas.ts'
 import { buildApi } from '../../../node/api/server.ts'
+import { Exposition } from '../../../node/metrics/exposition.ts'
+import { readExposition } from '../metrics/exposition-check.ts'
 import { FakeService, fakeSession, PACK_TEXT } from './fake-service.ts'
 
 const service = new FakeService('web', 'db')
@@ -139,14 +142,46 @@ test('an unexpected error tells nothing of the inside', async () => {
   await server.close()
 })
 
-test('metrics are Prometheus text', async () => {
+test('metrics are Prometheus text, of each client only when asked', async () => {
   const answer = await get('/metrics')
   assert.match(String(answer.headers['content-type']), /^text\/plain; version=0.0.4/)
-  assert.match(answer.body, /^overmesh_count_total\{name="drop.replay"\} 3$/m)
-  assert.match(answer.body, /^overmesh_sessions\{controller="alpha"\} 1$/m)
-  for (const line of answer.body.trimEnd().split('\n')) {
-    assert.match(line, /^(# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{([a-z]+="[^"]*",?)+\})? [0-9.e+-]+)$/)
-  }
+  assert.equal(answer.body, await service.metrics())
+  assert.equal((await get('/metrics?clients=1')).body, await service.metrics({ clients: true }))
+  assert.equal((await get('/metrics?clients=yes')).statusCode, 400)
+})
+
+test('health is a status and says why', async () => {
+  const own = new FakeService()
+  await using served = await buildApi({ service: own })
+  const statuses = async () =>
+    Promise.all(
+      ['/healthz', '/readyz'].map(async url => (await served.inject({ method: 'GET', url })).statusCode),
+    )
+  assert.deepEqual(await statuses(), [200, 200])
+  own.state = { alive: true, ready: false, problems: ['it is drained'] }
+  assert.deepEqual(await statuses(), [200, 503])
+  assert.deepEqual((await served.inject({ method: 'GET', url: '/readyz' })).json(), own.state)
+  own.state = { alive: false, ready: false, problems: ['it hangs'] }
+  assert.deepEqual(await statuses(), [503, 503])
+})
+
+test('requests are counted by route, never by what a client wrote', async () => {
+  const meter = new ApiMeter()
+  await using served = await buildApi({ service: new FakeService('web'), meter })
+  for (const url of ['/v1/clients/web', '/v1/clients/nobody', '/v1/clients/other', '/nothing/at/all?x=1'])
+    await served.inject({ method: 'GET', url })
+  const out = new Exposition()
+  meter.addTo(out)
+  const [{ samples }, durations] = readExposition(out.text())
+  assert.deepEqual(
+    samples.map(({ labels, value }) => [labels.route, labels.code, value]),
+    [
+      ['/v1/clients/:name', '200', 1],
+      ['/v1/clients/:name', '404', 2],
+      ['unknown', '404', 1],
+    ],
+  )
+  assert.equal(durations.samples.at(-1)?.value, 4)
 })
 
 test(`refuses the ${MAX_FOLLOWERS + 1}th follower`, async () => {

@@ -29,6 +29,7 @@ import type {
   ExportFormat,
 } from '../../../node/service-ipsec.ts'
 import type { ControllerEntry } from '../../../node/service-membership.ts'
+import type { Health, MetricsRequest } from '../../../node/service-observation.ts'
 import type { AddToken, Token, TokenScope } from '../../../node/service-tokens.ts'
 import { fakeAttachment } from './fake-attachment.ts'
 
@@ -301,6 +302,15 @@ export class FakeService implements ControllerService {
         sequence: 4,
       }))
   verify = async () => ({ ok: true, stateHash: 'abc123', records: 7, problems: [], peers: [] })
+  state: Health = { alive: true, ready: true, problems: [] }
+  health = async () => this.state
+  metrics = async ({ clients = false }: MetricsRequest = {}) => `# figures\nfake_clients ${Number(clients)}\n`
+  listen: string | null = null
+  metricsListen = async () => ({ listen: this.listen, listening: this.listen })
+  setMetricsListen = async (listen: string | null) => {
+    this.listen = listen
+    return this.metricsListen()
+  }
   events = async (limit = 1000) => this.past.slice(-limit)
   follow = (callback: (event: Event) => void) => {
     this.#followers.add(callback)

@@ -120,8 +120,11 @@ test('an answer that is cut short, or is none of a controller, is said to be', a
   await once(between.listen(0, '127.0.0.1'), 'listening')
   const way = `https://127.0.0.1:${(between.address() as { port: number }).port}`
   const remote = world.remote(await world.token('read'), { url: way })
-  const feed = remote.feed(() => {}, { signal: new AbortController().signal })
+  const heard = Promise.withResolvers<void>()
+  const feed = remote.feed(() => heard.resolve(), { signal: new AbortController().signal })
   while (world.service.followers === 0) await new Promise(resolve => setTimeout(resolve, 5))
+  world.service.emit('float', {})
+  await heard.promise
   cut()
   between.close()
   await assert.rejects(feed, { code: 'failed', message: /^the connection to the controller ended/ })

@@ -79,6 +79,23 @@ for (const path of ['socket', '@overmesh-test']) {
   })
 }
 
+test('no sign of life is given while a part of the process hangs', async () => {
+  const name = join(directory, 'hanging')
+  await using receiver = await Receiver.at(name)
+  const supervisor = await findSupervisor({ NOTIFY_SOCKET: name, WATCHDOG_USEC: '20000' }, error =>
+    assert.fail(error),
+  )
+  let asked = 0
+  // Alive for three looks, then not.
+  supervisor.ready('here', () => ++asked <= 3)
+  assert.equal(await receiver.next(), 'READY=1|STATUS=here')
+  while (asked < 10) await new Promise(resolve => setTimeout(resolve, 5))
+  supervisor.stopping('gone')
+  const heard = [await receiver.next(), await receiver.next(), await receiver.next(), await receiver.next()]
+  assert.deepEqual(heard, ['WATCHDOG=1', 'WATCHDOG=1', 'WATCHDOG=1', 'STOPPING=1|STATUS=gone'])
+  supervisor.close()
+})
+
 test('the watchdog of another process is none of ours', async () => {
   const name = join(directory, 'other')
   await using receiver = await Receiver.at(name)
