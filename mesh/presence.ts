@@ -66,8 +66,8 @@ export class Presence {
   readonly #gathering = new Map<ControllerId, Gathering>()
   /** Who says to have a client, by client. */
   readonly #holders = new Map<ClientId, Set<ControllerId>>()
-  /** Controllers whose presence here is known to be old. */
-  readonly #wanted = new Set<ControllerId>()
+  /** Controllers whose presence here is known to be old, and which there is. */
+  readonly #wanted = new Map<ControllerId, { readonly boot: number; readonly version: number }>()
   readonly #pendingUp = new Map<ClientId, PresentSession>()
   readonly #pendingDown = new Set<ClientId>()
   /** Changes that have a version of their own, and wait to be told. */
@@ -230,7 +230,8 @@ export class Presence {
     if (base === 0) {
       this.#gather(controller, update)
     } else if (told === undefined || told.boot !== boot || told.version !== base) {
-      if (told === undefined || told.boot !== boot || told.version !== version) this.#wanted.add(controller)
+      if (told === undefined || told.boot !== boot || told.version !== version)
+        this.#wanted.set(controller, { boot, version })
     } else {
       const links = linksOf(update) ?? told.links
       const isRelinked = !sameUp(told.links, links)
@@ -258,7 +259,7 @@ export class Presence {
     const isBack = this.#doubted.delete(controller)
     const told = this.#told.get(controller)
     const isCurrent = told?.boot === boot
-    if (!isCurrent || told.version < version) this.#wanted.add(controller)
+    if (!isCurrent || told.version < version) this.#wanted.set(controller, { boot, version })
     if (told !== undefined && !isCurrent) this.#forget(told)
     else if (!isBack) return
     this.onChange()
@@ -281,11 +282,21 @@ export class Presence {
     return this.#wanted.size > 0
   }
 
-  /** Controllers that have to be asked for their presence in full; each is told once until it is found missing again. */
-  takeWanted(): ControllerId[] {
-    const wanted = [...this.#wanted].filter(this.#init.isAdmitted)
-    this.#wanted.clear()
-    return wanted
+  /**
+   * Controllers that have to be asked for their presence in full; each is told once until it is found missing again.
+   * @param mayAsk those that may not be asked yet are told by a later call
+   */
+  takeWanted(mayAsk: (controller: ControllerId) => boolean): ControllerId[] {
+    const asked: ControllerId[] = []
+    for (const [controller, { boot, version }] of this.#wanted) {
+      const told = this.#told.get(controller)
+      const isFound = told?.boot === boot && told.version >= version
+      const isWanted = !isFound && this.#init.isAdmitted(controller)
+      if (isWanted && !mayAsk(controller)) continue
+      this.#wanted.delete(controller)
+      if (isWanted) asked.push(controller)
+    }
+    return asked
   }
 
   #gather(controller: ControllerId, update: PresenceUpdate): void {
