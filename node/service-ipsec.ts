@@ -36,7 +36,9 @@ export const IkeSaEntry = Type.Object({
   localId: Text('identity of the controller'),
   remoteId: Text('identity of the site'),
   encryption: Text('algorithms'),
-  nat: Type.Boolean({ description: 'a NAT is between, so that ESP goes in UDP' }),
+  nat: Type.Boolean({
+    description: 'NAT traversal: ESP goes in UDP, as a NAT is between or one end asks for it',
+  }),
   ageSeconds: Type.Optional(Type.Number()),
   rekeySeconds: Type.Optional(Type.Number()),
   children: Type.Array(ChildSaEntry),

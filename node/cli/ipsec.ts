@@ -80,7 +80,11 @@ function settings(command: Command): Command {
     )
     .option('--lifetime <seconds>', 'of ESP keys (default: 3600)', readInteger('--lifetime', 30, 2_592_000))
     .option('--initiate', 'a controller dials the site; otherwise the site dials')
-    .option('--controllers <names>', 'who dials, or is dialled, first: A,B (default: all)', word)
+    .option(
+      '--controllers <names>',
+      'who may dial it, the best first; without --initiate, whom it dials first: A,B (default: all)',
+      word,
+    )
     .option(
       '--local-ts <cidr>',
       'what the site reaches; may be repeated (default: the overlay)',
@@ -320,7 +324,7 @@ function printSa(output: Output, sa: IkeSaEntry): void {
   output.facts([
     [
       'IKE SA',
-      `${sa.state}, version ${sa.version}, ${sa.initiator ? 'dialled from here' : 'dialled by the site'}${sa.nat ? ', behind NAT' : ''}`,
+      `${sa.state}, version ${sa.version}, ${sa.initiator ? 'dialled from here' : 'dialled by the site'}${sa.nat ? ', NAT traversal' : ''}`,
     ],
     [
       'between',

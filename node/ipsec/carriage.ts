@@ -5,7 +5,15 @@ import type { PresentAttachment, PresentFacts } from '../../mesh/presence-types.
 import type { AttachmentValue, ControllerId } from '../../state/kinds.ts'
 import type { EventLog } from '../events.ts'
 import type { Home } from '../home.ts'
-import { carrierOf, Dialling, type Elective, Restarts, Surpluses, type Terminator } from './election.ts'
+import {
+  candidates,
+  carrierOf,
+  Dialling,
+  type Elective,
+  Restarts,
+  Surpluses,
+  type Terminator,
+} from './election.ts'
 import { type IkeSa, type IpsecEngine, IpsecError, type Tunnel } from './engine.ts'
 import type { AttachmentProblem, AttachmentState, AttachmentsLive } from './live.ts'
 import { attachmentNames } from './names.ts'
@@ -149,7 +157,7 @@ export class Carriage implements AttachmentsLive {
     const value = this.#init.home.replica.get('attachment', id)
     if (value === undefined || !value.enabled) return 'disabled'
     if (this.carrierOf(id) !== undefined) return 'up'
-    return value.initiate && this.#present().some(({ ipsec }) => ipsec) ? 'connecting' : 'down'
+    return value.initiate && this.#candidates(id, value).length > 0 ? 'connecting' : 'down'
   }
 
   /** Those that are enabled. */
@@ -176,6 +184,14 @@ export class Carriage implements AttachmentsLive {
     if (nobodyCan && this.engine.problem !== undefined) {
       const text = `no controller in reach can carry it; here: ${this.engine.problem}`
       for (const each of this.#known.keys()) problems[each] ??= { at: this.#wallClock(), text }
+    }
+    for (const [each, { value, carrier }] of nobodyCan ? [] : this.#known) {
+      const { controllers } = this.#electiveOf(each, value)
+      if (!value.enabled || !value.initiate || carrier !== undefined || controllers.length === 0) continue
+      if (this.#candidates(each, value).length > 0) continue
+      const names = controllers.map(controller => this.#nameOf(controller)).join(', ')
+      const text = `no controller that may dial it (${names}) is in reach and able to; \`overmesh ipsec set\` names others`
+      problems[each] = { at: this.#wallClock(), text }
     }
     return { problems, sas: sas.filter(({ tunnel }) => tunnel === id).slice(0, MAX_SAS) }
   }
@@ -371,6 +387,10 @@ export class Carriage implements AttachmentsLive {
   }
 
   /** Controllers that were removed prefer nothing: where no other is preferred, all may dial. */
+  #candidates(id: string, value: AttachmentValue): ControllerId[] {
+    return candidates(this.#electiveOf(id, value), this.#terminators(id, this.#present()))
+  }
+
   #electiveOf(id: string, { initiate, controllers }: AttachmentValue): Elective {
     const { views } = this.#init.home
     return { id, initiate, controllers: controllers.filter(each => views.isAdmitted(each)) }

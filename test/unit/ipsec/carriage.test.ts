@@ -239,6 +239,22 @@ test('where nobody can carry it, that is the problem, and a warning where it cou
   await assert.rejects(carriage.comesUp(id), { message: /not installed/ })
 })
 
+test('while none of those who may dial is there, it is down, and that is the problem', async t => {
+  const { engine, live, carriage, add, review, up, other } = await bench(t)
+  const problem = async () => (await carriage.report(undefined)).problems[id]?.text
+  live.others = [other()]
+  const id = await add({ initiate: true, controllers: ['alpha'] })
+  assert.deepEqual([carriage.state(id), await problem()], ['connecting', undefined])
+  engine.state = 'off'
+  await review()
+  live.now += RESTART_MS
+  assert.equal(carriage.state(id), 'down')
+  assert.match((await problem())!, /no controller that may dial it \(alpha\).*`overmesh ipsec set`/)
+  engine.state = 'running'
+  await up(id)
+  assert.deepEqual([carriage.state(id), await problem()], ['up', undefined])
+})
+
 test('after the daemon died nothing is up here', async t => {
   const { engine, carriage, add, up } = await bench(t)
   const id = await add()
