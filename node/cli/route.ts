@@ -127,7 +127,9 @@ function stateText({ state, why, via, at }: Route): string {
   return state === 'standby' ? `standby${there}: another is better` : `active${there}`
 }
 
-function readVia(text: string): string {
+function readVia(text: string, before?: string): string {
+  if (before !== undefined)
+    throw new UsageError(`--via ${before} and --via ${text}: one at a time; each way is a route of its own`)
   if (text === 'internet' || /^(client|controller|internet|attachment):.+$/.test(text)) return text
   throw new UsageError(
     `--via: '${text}' is no next hop; use client:NAME, controller:NAME, attachment:NAME, internet or internet:NAME`,

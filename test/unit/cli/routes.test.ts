@@ -23,6 +23,18 @@ test('route add hands over what was said and no more, and prints what comes of i
   ])
 })
 
+test('two ways in one command are refused, not the first forgotten', async () => {
+  const service = new FakeService('site', 'db')
+  await using served = await Served.open(service)
+  for (const what of ['add', 'remove']) {
+    const ways = ['--via', 'client:site', '--via', 'client:db']
+    const { code, stderr } = await served.run('route', what, '192.168.5.0/24', ...ways)
+    assert.equal(code, 2)
+    assert.match(stderr, /--via client:site and --via client:db: one at a time/)
+  }
+  assert.deepEqual(service.calls, [])
+})
+
 test('routes says in words how each way stands', async () => {
   const service = new FakeService()
   const route = (change: Partial<Route>): Route => ({
