@@ -24,6 +24,7 @@ import { type Carriage, startCarriage } from './ipsec/carriage.ts'
 import { readQuestion, writeReport } from './ipsec/report.ts'
 import { LocalService } from './local-service.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
+import { MeshWatch } from './mesh-watch.ts'
 import { checkMetricsListen, MetricsListen } from './metrics-listen.ts'
 import { formatHostPort } from './net/ip.ts'
 import { startNetwork } from './network.ts'
@@ -103,6 +104,7 @@ export class Controller {
   readonly #captures: Captures
   readonly #updates: RouteUpdates<ServerSession>
   readonly #observation: Observation
+  readonly #watch: MeshWatch
   /** The revision of the routes that `#updates` knows of. */
   #toldRoutes = 0
   #switch: Switch | undefined
@@ -183,6 +185,12 @@ export class Controller {
       linkTo: controller => this.#mesh?.backbone.portTo(controller),
       peerOf: link => this.#mesh?.backbone.peerOf(link),
     })
+    this.#watch = new MeshWatch({
+      home,
+      events,
+      isLiving: id => id === home.id || this.#mesh?.core.presence.isLiving(id) === true,
+      now: () => performance.now(),
+    })
     this.#observation = new Observation({
       home,
       startedAt: this.#startedAt,
@@ -197,6 +205,9 @@ export class Controller {
       counters: () => this.#counters(),
       isDraining: () => this.#draining,
       obstacles: () => this.#obstacles(),
+      onLook: () => {
+        if (this.#mesh && !this.#stopping && !this.#removed) this.#watch.look()
+      },
       more: [],
     })
     this.#metricsServer = new MetricsListen({
@@ -457,6 +468,7 @@ export class Controller {
         logger: this.#logger,
         credentials: () => this.#certificates.ike(),
         others: () => this.#mesh?.terminating() ?? [],
+        teller: () => this.#watch.teller(),
         isDraining: () => this.#draining,
         ready: async () => {
           this.#beyond?.routesChanged()

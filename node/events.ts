@@ -40,6 +40,10 @@ export const EVENT_TYPES = [
   'controller-joined',
   'controller-removed',
   'controller-cloned',
+  'controller-down',
+  'controller-up',
+  'conflict-found',
+  'conflict-resolved',
   'controller-draining',
   'controller-serving',
   'capture-started',
@@ -66,6 +70,8 @@ export interface NewEvent {
 /** An event as it was recorded; see {@link Event}. */
 export interface RecordedEvent extends Event {
   readonly message?: string
+  /** Of what every controller notices, the name of the one that passes it on. */
+  readonly teller?: string
   /** Events of this type left out before this one: see {@link PROVOKED}. */
   readonly suppressed?: number
   /** The event's own fields were too long and are left out. */
@@ -172,14 +178,17 @@ export class EventLog {
 
   /**
    * Events in memory, oldest first. Without `sinceSeq` the latest; with it the first ones after that number, so that
-   * a reader can go on from page to page.
+   * a reader can go on from page to page. One that was given by another log, and is higher than all here, means 0.
    * @param limit most that are wanted. @default 1000
+   * @param wants which of them count. @default all
    */
-  recent(limit = 1000, sinceSeq?: number): RecordedEvent[] {
-    const all = [...this.#ring.slice(this.#oldest), ...this.#ring.slice(0, this.#oldest)]
+  recent(limit = 1000, sinceSeq?: number, wants?: (event: RecordedEvent) => boolean): RecordedEvent[] {
+    let all = [...this.#ring.slice(this.#oldest), ...this.#ring.slice(0, this.#oldest)]
+    if (wants) all = all.filter(wants)
     const most = Math.max(0, Math.floor(limit))
     if (sinceSeq === undefined) return all.slice(Math.max(0, all.length - most))
-    return all.filter(event => event.seq > sinceSeq).slice(0, most)
+    const after = sinceSeq > this.#lastSeq ? 0 : sinceSeq
+    return all.filter(event => event.seq > after).slice(0, most)
   }
 
   /**

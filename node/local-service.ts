@@ -16,6 +16,7 @@ import { exportDesired } from './desired/export.ts'
 import { reconcile } from './desired/reconcile.ts'
 import { formatForwarder } from './dns/forwarders.ts'
 import { changeDns, type DnsChange, dnsSettings } from './dns/settings.ts'
+import { matches } from './event-types.ts'
 import type { EventLog } from './events.ts'
 import type { Home } from './home.ts'
 import { Invites } from './invites.ts'
@@ -42,6 +43,7 @@ import {
   type ControllerService,
   type Drained,
   type Event,
+  type EventFilter,
   type Pack,
   type PackFormat,
   type PackOptions,
@@ -510,8 +512,8 @@ export class LocalService implements ControllerService {
     return this.metricsListen()
   }
 
-  async events(limit?: number): Promise<Event[]> {
-    return this.#events.recent(limit)
+  async events(limit?: number, { since, types }: EventFilter = {}): Promise<Event[]> {
+    return this.#events.recent(limit, since, types && (({ type }) => matches(types, type)))
   }
 
   follow(callback: (event: Event) => void): () => void {

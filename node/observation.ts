@@ -15,6 +15,8 @@ export interface ObservationInit extends Pick<MetricsInit, Given | 'counters' | 
   endpoint: () => VpnEndpoint | undefined
   /** In words why clients are not taken, beside what the parts say themselves. */
   obstacles: () => readonly string[]
+  /** Twice a second. */
+  onLook?: () => void
 }
 
 const monotonic = () => performance.now()
@@ -35,6 +37,7 @@ export class Observation {
       onLook: () => {
         const mesh = init.mesh()
         if (mesh) this.#lag.look(mesh.peers(), monotonic())
+        init.onLook?.()
       },
     })
     this.#metrics = new Metrics({

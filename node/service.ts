@@ -316,6 +316,14 @@ export const Event = Type.Object(
 )
 export type Event = Static<typeof Event>
 
+/** Which events are wanted. */
+export interface EventFilter {
+  /** Those after this number only, the first ones first; all of them if no event here has so high a number. */
+  since?: number
+  /** Names of types, or `session-*` for all that begin so. */
+  types?: readonly string[]
+}
+
 /**
  * One controller, as its operator sees it. Every method may throw a {@link ServiceError}. A write returns when it is
  * on disk. Implemented by a running controller and, for all that needs none, by its data directory opened offline.
@@ -362,7 +370,7 @@ export interface ControllerService
   records(kind?: string): Promise<StateRecord[]>
   verify(): Promise<Verification>
   /** The latest events, oldest first, at most `limit` (default 1,000). */
-  events(limit?: number): Promise<Event[]>
+  events(limit?: number, filter?: EventFilter): Promise<Event[]>
   /** Calls back for every event from now on, until the returned function is called. */
   follow(callback: (event: Event) => void): () => void
 }

@@ -1,5 +1,6 @@
 // What a controller says about itself: status, sessions, routes, records, events, metrics.
 import { Type } from 'typebox'
+import { MAX_PATTERNS, PATTERN } from '../event-types.ts'
 import {
   AddRoute,
   type ControllerService,
@@ -171,7 +172,7 @@ function eventRoutes(app: Api, service: ControllerService): void {
         response: responses(Type.Array(Event)),
       },
     },
-    request => service.events(request.query.limit),
+    ({ query }) => service.events(query.limit, { since: query.since, types: typesOf(query.types) }),
   )
   app.get(
     '/v1/events/feed',
@@ -200,12 +201,29 @@ function eventRoutes(app: Api, service: ControllerService): void {
         )
       }
       opening++
-      const feed = await EventFeed.open(service, request.query.backlog ?? 0).finally(() => opening--)
+      const { backlog, since, types } = request.query
+      const feed = await EventFeed.open(service, { backlog, since, types: typesOf(types) }).finally(
+        () => opening--,
+      )
       feeds.add(feed)
       if (request.bearer) request.whenTokenEnds = reason => feed.finish(reason)
       feed.once('close', () => feeds.delete(feed))
       reply.header('cache-control', 'no-store').type('application/x-ndjson')
       return reply.send(feed as never)
     },
+  )
+}
+
+/** @throws ServiceError */
+function typesOf(text: string | undefined): string[] | undefined {
+  const types = text?.split(',')
+  if (
+    types === undefined ||
+    (types.length <= MAX_PATTERNS && types.every(each => new RegExp(PATTERN).test(each)))
+  )
+    return types
+  throw new ServiceError(
+    'invalid',
+    `"types" in querystring lists up to ${MAX_PATTERNS} types, such as session-*`,
   )
 }

@@ -1,6 +1,7 @@
 // Events as they happen, one JSON object a line (application/x-ndjson), to a reader that may be slower than they are.
 import { Readable } from 'node:stream'
-import type { ControllerService, Event } from '../service.ts'
+import { matches } from '../event-types.ts'
+import type { ControllerService, Event, EventFilter } from '../service.ts'
 
 /** Events that wait for one slow subscriber; one more cuts it off. */
 export const MAX_QUEUED_EVENTS = 1024
@@ -12,6 +13,10 @@ const HEARTBEAT_MS = 15_000
 const END_GRACE = 2000
 
 const TOO_SLOW = `cut off: more than ${MAX_QUEUED_EVENTS} events were waiting to be read; read faster, or again`
+
+const MORE = 'there is more than one answer holds; read on after the last event'
+/** Past events in one feed that begins after a number. */
+const MAX_PAST = 1000
 
 /** The last line of a feed that ends before its reader wished: `type` is one that no controller event has. */
 export interface FeedEnd {
@@ -37,21 +42,28 @@ export class EventFeed extends Readable {
   }
 
   /**
-   * Subscribes to a service. With a backlog the latest events come first, with none lost or repeated between them
-   * and what follows.
+   * Subscribes to a service. What has happened comes first, with none lost or repeated between it and what follows: the
+   * latest events, or all after a number. Where those are more than one answer holds, the feed ends after the first of
+   * them, for its reader to come again.
    */
-  static async open(service: ControllerService, backlog: number): Promise<EventFeed> {
+  static async open(
+    service: Pick<ControllerService, 'events' | 'follow'>,
+    { backlog = 0, since, types }: EventFilter & { backlog?: number },
+  ): Promise<EventFeed> {
     let early: Event[] | undefined = []
     const unfollow = service.follow(event => {
+      if (types && !matches(types, event.type)) return
       if (early === undefined) feed.add(event)
       else if (early.length < MAX_QUEUED_EVENTS) early.push(event)
       else feed.finish(TOO_SLOW)
     })
     const feed = new EventFeed(unfollow)
     try {
-      const past = backlog > 0 ? await service.events(backlog) : []
+      const most = since === undefined ? backlog : MAX_PAST
+      const past = most > 0 ? await service.events(most, { since, types }) : []
       const last = past.at(-1)?.seq ?? -1
       for (const event of past) feed.add(event)
+      if (since !== undefined && past.length === MAX_PAST) feed.finish(MORE)
       for (const event of early) if (event.seq > last) feed.add(event)
       early = undefined
     } catch (error) {
@@ -65,9 +77,7 @@ export class EventFeed extends Readable {
     if (this.#ended) return
     if (this.#queue.length >= MAX_QUEUED_EVENTS) {
       this.#queue = []
-      this.finish(
-        `cut off: more than ${MAX_QUEUED_EVENTS} events were waiting to be read; read faster, or again`,
-      )
+      this.finish(TOO_SLOW)
       return
     }
     this.#put(`${JSON.stringify(event)}\n`)

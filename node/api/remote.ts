@@ -1,6 +1,5 @@
 // A running controller as its operator sees it, through its API: on the unix socket, or over HTTPS with a token.
 import type { IncomingMessage } from 'node:http'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CAPTURE_ID } from '../capture/limits.ts'
 import type {
@@ -10,6 +9,7 @@ import type {
   ControllerService,
   Drained,
   Event,
+  EventFilter,
   Pack,
   PackFormat,
   PackOptions,
@@ -65,6 +65,13 @@ const KNOWN_CODES: readonly string[] = [
 
 /** What came too soon is made again after the time that the controller names, for as long as that is in all, ms. */
 const MAX_WAIT = 6000
+
+/** Far above what one event has, in UTF-16 units. */
+const MAX_LINE = 1024 * 1024
+
+function filterQuery({ since, types }: EventFilter) {
+  return { since, types: types?.join(',') }
+}
 
 export class RemoteController implements ControllerService {
   readonly running = true
@@ -143,7 +150,8 @@ export class RemoteController implements ControllerService {
   metricsListen = () => this.#get<MetricsListenState>('/v1/metrics-listen')
   setMetricsListen = (listen: string | null) =>
     this.#post<MetricsListenState>('/v1/metrics-listen', { listen })
-  events = (limit?: number) => this.#get<Event[]>('/v1/events', { limit })
+  events = (limit?: number, filter: EventFilter = {}) =>
+    this.#get<Event[]>('/v1/events', { limit, ...filterQuery(filter) })
 
   /** Ends with an error when the controller did not send all of it. */
   async backup(passphrase: string): Promise<AsyncIterable<Uint8Array>> {
@@ -172,19 +180,21 @@ export class RemoteController implements ControllerService {
 
   /**
    * Calls back for each event until `signal` aborts (then returns) or the feed ends.
-   * @param options.backlog latest events to begin with, 0 to 1,000
+   * @param options.backlog latest events to begin with, 0 to 1,000, unless `since` says after which
+   * @param options.opened called once the controller sends
    * @throws {ServiceError} with the reason when the controller ends the feed
    */
   async feed(
     callback: (event: Event) => void,
-    options: { backlog?: number; signal: AbortSignal },
+    options: EventFilter & { backlog?: number; signal: AbortSignal; opened?: () => void },
   ): Promise<void> {
-    const path = withQuery('/v1/events/feed', { backlog: options.backlog })
+    const path = withQuery('/v1/events/feed', { backlog: options.backlog, ...filterQuery(options) })
     try {
       const response = await this.#open('GET', path, undefined, options.signal)
       if (response.statusCode !== 200) throw refused(response.statusCode, await readAll(response))
+      options.opened?.()
       let reason = 'the connection to the controller ended'
-      for await (const line of createInterface({ input: response })) {
+      for await (const line of linesOf(response)) {
         if (line === '') continue
         const event = parse(line) as Event & Partial<FeedEnd>
         if (event.type === 'feed.end') reason = String(event.message)
@@ -278,6 +288,24 @@ async function* whole(response: IncomingMessage): AsyncGenerator<Uint8Array> {
     const message = `the controller ended the connection (${(error as Error).message}); its log may say why`
     throw new ServiceError('failed', message, { cause: error })
   }
+}
+
+/** Lines until the other side ends. Where the connection breaks, what is unfinished is none. */
+async function* linesOf(response: IncomingMessage): AsyncGenerator<string> {
+  let rest = ''
+  try {
+    for await (const chunk of response.setEncoding('utf8')) {
+      const lines = (rest + chunk).split('\n')
+      rest = lines.pop()!
+      if (rest.length > MAX_LINE) return
+      yield* lines
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ECONNRESET') throw error
+    return
+  }
+  // No controller ends within a line: this is for the parser to refuse.
+  if (rest !== '') yield rest
 }
 
 /** @throws {ServiceError} for what no controller answers */

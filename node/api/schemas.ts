@@ -87,16 +87,40 @@ export const MetricsQuery = Type.Object(
   { additionalProperties: false },
 )
 
+const eventFilter = {
+  since: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: 'only events after this number, the first ones first',
+    }),
+  ),
+  types: Type.Optional(
+    Type.String({
+      maxLength: 2048,
+      description: 'types separated by commas; `session-*` is all that begin so; default all',
+    }),
+  ),
+}
+
 export const EventsQuery = Type.Object(
-  { limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'default 1000' })) },
+  {
+    limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'default 1000' })),
+    ...eventFilter,
+  },
   { additionalProperties: false },
 )
 
 export const FeedQuery = Type.Object(
   {
     backlog: Type.Optional(
-      Type.Integer({ minimum: 0, maximum: 1000, description: 'latest events to begin with; default 0' }),
+      Type.Integer({
+        minimum: 0,
+        maximum: 1000,
+        description: 'latest events to begin with, if not with those after a number; default 0',
+      }),
     ),
+    ...eventFilter,
   },
   { additionalProperties: false },
 )

@@ -39,6 +39,8 @@ export interface CarriageInit {
   /** The other controllers within reach. */
   others: () => Iterable<PresentTerminator>
   isDraining: () => boolean
+  /** The name of the controller that tells webhooks of what none of those that carry it can. @default this one */
+  teller?: () => string
   /** Resolves when the kernel sends packets to the sites that are up here. */
   ready: () => Promise<void>
   /** Asks another controller; undefined when it does not answer. */
@@ -421,17 +423,20 @@ export class Carriage implements AttachmentsLive {
     if (to === undefined) {
       if (from === undefined) return
       const reason = this.#problems.get(id)?.text
+      const isThere = this.#present().some(each => each.id === from)
+      const { teller = () => this.#nameOf(this.#init.home.id) } = this.#init
       events.append({
         type: 'attachment-down',
         ...facts,
         controller: this.#nameOf(from),
+        teller: isThere ? this.#nameOf(from) : teller(),
         ...(reason ? { reason } : {}),
       })
       logger.info({ attachment: name, controller: this.#nameOf(from), reason }, 'attachment down')
     } else {
       const type = from === undefined ? 'attachment-up' : 'attachment-moved'
       const moved = from === undefined ? {} : { from: this.#nameOf(from) }
-      events.append({ type, ...facts, controller: this.#nameOf(to), ...moved })
+      events.append({ type, ...facts, controller: this.#nameOf(to), ...moved, teller: this.#nameOf(to) })
       logger.info({ attachment: name, controller: this.#nameOf(to), ...moved }, type.replace('-', ' '))
     }
   }

@@ -1,6 +1,7 @@
 // A controller in memory: enough of one to test the API and the command line against.
 
 import { Readable } from 'node:stream'
+import { matches } from '../../../node/event-types.ts'
 import { SECRET_PLACE } from '../../../node/ipsec/export.ts'
 import {
   type AddClient,
@@ -8,6 +9,7 @@ import {
   type Client,
   type ControllerService,
   type Event,
+  type EventFilter,
   type Pack,
   type PackFormat,
   type PackOptions,
@@ -311,7 +313,12 @@ export class FakeService implements ControllerService {
     this.listen = listen
     return this.metricsListen()
   }
-  events = async (limit = 1000) => this.past.slice(-limit)
+  events = async (limit = 1000, { since, types }: EventFilter = {}) => {
+    const wanted = this.past.filter(({ type }) => types === undefined || matches(types, type))
+    return since === undefined
+      ? wanted.slice(-limit)
+      : wanted.filter(({ seq }) => seq > since).slice(0, limit)
+  }
   follow = (callback: (event: Event) => void) => {
     this.#followers.add(callback)
     return () => void this.#followers.delete(callback)
