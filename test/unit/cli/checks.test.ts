@@ -119,7 +119,7 @@ test('names what lacks, and whether a controller can do without', async () => {
       false,
       /apt-get install libstrongswan-standard-plugins libcharon-extra-plugins$/,
     ],
-    [{ uid: 1000, ...withoutEsp }, 'ESP', 'warning', false, /sudo overmesh doctor/],
+    [{ uid: 1000, read: () => undefined, ...withoutEsp }, 'ESP', 'warning', false, /sudo overmesh doctor/],
     [
       { bindUdp: async (_, port) => (port === 4500 ? 'EADDRINUSE' : undefined) },
       'IKE ports',
