@@ -45,6 +45,7 @@ import { DATA_CIPHERS } from './vpn/data-keys.ts'
 import { VpnEndpoint } from './vpn/endpoint.ts'
 import type { ServerSession, SessionEnd } from './vpn/session.ts'
 import { TlsServer } from './vpn/tls.ts'
+import { Webhooks } from './webhooks/webhooks.ts'
 
 export interface ControllerOptions {
   dataDir: string
@@ -105,6 +106,7 @@ export class Controller {
   readonly #updates: RouteUpdates<ServerSession>
   readonly #observation: Observation
   readonly #watch: MeshWatch
+  readonly #webhooks: Webhooks
   /** The revision of the routes that `#updates` knows of. */
   #toldRoutes = 0
   #switch: Switch | undefined
@@ -191,6 +193,7 @@ export class Controller {
       isLiving: id => id === home.id || this.#mesh?.core.presence.isLiving(id) === true,
       now: () => performance.now(),
     })
+    this.#webhooks = new Webhooks({ home, events, now: Date.now, random: Math.random })
     this.#observation = new Observation({
       home,
       startedAt: this.#startedAt,
@@ -208,7 +211,7 @@ export class Controller {
       onLook: () => {
         if (this.#mesh && !this.#stopping && !this.#removed) this.#watch.look()
       },
-      more: [],
+      more: [out => this.#webhooks.addTo(out)],
     })
     this.#metricsServer = new MetricsListen({
       service: { health: async () => this.#observation.health(), metrics: r => this.#observation.metrics(r) },
@@ -238,6 +241,7 @@ export class Controller {
         counters: () => this.#counters(),
         observation: this.#observation,
         metricsListen: this.#metricsServer,
+        webhooks: this.#webhooks,
         dns: () => this.#dns?.serves ?? [],
         warnings: () => [
           ...this.#warnings.values(),
@@ -310,6 +314,7 @@ export class Controller {
     this.#setRoutes()
     this.#schedule(0)
     this.#api = await this.#startApi()
+    this.#webhooks.start()
     this.#observation.start()
     if (this.#metricsListen === undefined) await this.#metricsServer.start(this.#home.config.metricsListen)
     else await this.#metricsServer.apply(checkMetricsListen(this.#metricsListen))
@@ -380,6 +385,7 @@ export class Controller {
     this.#keeper.stop()
     this.#observation.stop()
     await this.#metricsServer.stop()
+    await this.#webhooks.stop()
     this.#stopFollowing?.()
     this.#captures.stop()
     this.#endpoint?.close()

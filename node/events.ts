@@ -44,6 +44,8 @@ export const EVENT_TYPES = [
   'controller-up',
   'conflict-found',
   'conflict-resolved',
+  'webhook-added',
+  'webhook-removed',
   'controller-draining',
   'controller-serving',
   'capture-started',

@@ -66,9 +66,12 @@ import type { AttachmentService } from './service-ipsec.ts'
 import type { ControllerEntry, Invitation, Removal } from './service-membership.ts'
 import type { Health, MetricsListenState, MetricsRequest } from './service-observation.ts'
 import type { AddToken, NewToken, RevokedTokens, Token } from './service-tokens.ts'
+import type { AddWebhook, Webhook, WebhookChange, WebhookTest } from './service-webhooks.ts'
 import { foreignNotice, listConflicts, listRecords } from './state-view.ts'
 import { Tokens } from './tokens.ts'
 import { versionNotice } from './version-notices.ts'
+import { addHook, readHooks, removeHook } from './webhooks/hooks.ts'
+import { describeHook, type Webhooks } from './webhooks/webhooks.ts'
 
 /** The running part of a controller, as its service sees it. */
 export interface Live {
@@ -94,6 +97,7 @@ export interface Live {
   counters(): Record<string, number>
   observation: Pick<Observation, 'health' | 'metrics'>
   metricsListen: MetricsListen
+  webhooks: Webhooks
   /** By what DNS is served here. */
   dns(): ('udp' | 'tcp')[]
   warnings(): string[]
@@ -510,6 +514,30 @@ export class LocalService implements ControllerService {
   async setMetricsListen(listen: string | null): Promise<MetricsListenState> {
     await changeMetricsListen(this.#home, listen, this.#live?.metricsListen)
     return this.metricsListen()
+  }
+
+  async webhooks(): Promise<Webhook[]> {
+    return readHooks(this.#home).map(hook => describeHook(hook, this.#live?.webhooks))
+  }
+
+  addWebhook(request: AddWebhook): Promise<WebhookChange> {
+    return this.#writing(async () => {
+      const webhook = describeHook(await addHook(this.#home, request), this.#live?.webhooks)
+      this.#events.append({ type: 'webhook-added', webhook: webhook.name, types: webhook.types })
+      return { webhook, storedOn: await this.#storedOn() }
+    })
+  }
+
+  removeWebhook(name: string): Promise<WebhookChange> {
+    return this.#writing(async () => {
+      const webhook = describeHook(await removeHook(this.#home, name), undefined)
+      this.#events.append({ type: 'webhook-removed', webhook: name })
+      return { webhook, storedOn: await this.#storedOn() }
+    })
+  }
+
+  async testWebhook(name: string): Promise<WebhookTest> {
+    return this.#needLive('nothing is sent').webhooks.test(name)
   }
 
   async events(limit?: number, { since, types }: EventFilter = {}): Promise<Event[]> {

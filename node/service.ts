@@ -11,6 +11,7 @@ import type { AttachmentService } from './service-ipsec.ts'
 import type { MembershipService } from './service-membership.ts'
 import type { ObservationService } from './service-observation.ts'
 import type { TokenService } from './service-tokens.ts'
+import type { WebhookService } from './service-webhooks.ts'
 
 export { ServiceError } from './service-error.ts'
 
@@ -337,7 +338,8 @@ export interface ControllerService
     DesiredService,
     TokenService,
     ApiService,
-    ObservationService {
+    ObservationService,
+    WebhookService {
   /** False when this is the data directory alone: `sessions` is empty then, `kick` is refused. */
   readonly running: boolean
   status(): Promise<Status>

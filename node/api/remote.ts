@@ -39,6 +39,7 @@ import type {
 import type { ControllerEntry, Invitation, Removal } from '../service-membership.ts'
 import type { Health, MetricsListenState, MetricsRequest } from '../service-observation.ts'
 import type { AddToken, NewToken, RevokedTokens, Token } from '../service-tokens.ts'
+import type { AddWebhook, Webhook, WebhookChange, WebhookTest } from '../service-webhooks.ts'
 import type { ErrorBody } from './errors.ts'
 import type { FeedEnd } from './event-feed.ts'
 import type { PackBody } from './schemas.ts'
@@ -150,6 +151,11 @@ export class RemoteController implements ControllerService {
   metricsListen = () => this.#get<MetricsListenState>('/v1/metrics-listen')
   setMetricsListen = (listen: string | null) =>
     this.#post<MetricsListenState>('/v1/metrics-listen', { listen })
+  webhooks = () => this.#get<Webhook[]>('/v1/webhooks')
+  addWebhook = (request: AddWebhook) => this.#post<WebhookChange>('/v1/webhooks', request)
+  removeWebhook = (name: string) =>
+    this.#post<WebhookChange>(`/v1/webhooks/${encodeURIComponent(name)}/remove`)
+  testWebhook = (name: string) => this.#post<WebhookTest>(`/v1/webhooks/${encodeURIComponent(name)}/test`)
   events = (limit?: number, filter: EventFilter = {}) =>
     this.#get<Event[]>('/v1/events', { limit, ...filterQuery(filter) })
 

@@ -24,6 +24,7 @@ import { type Api, responses } from './schemas.ts'
 import { scopeInWords } from './scopes.ts'
 import { claimSocket } from './socket.ts'
 import { tokenRoutes } from './token-routes.ts'
+import { webhookRoutes } from './webhook-routes.ts'
 
 const TAGS = ['controller', 'clients', 'membership', 'dns', 'attachments', 'events', 'captures', 'api']
 /** The largest request is a client with 64 subnets and its tags; bytes. */
@@ -147,6 +148,7 @@ export async function buildApi({ service, logger, protect, meter }: ApiInit): Pr
   desiredRoutes(app, service)
   captureRoutes(app, service)
   tokenRoutes(app, service)
+  webhookRoutes(app, service)
   apiRoutes(app, service)
   app.get(
     '/openapi.json',

@@ -27,6 +27,7 @@ import { stateCommands } from './state.ts'
 import { statusCommands } from './status.ts'
 import { tokenCommands } from './token.ts'
 import { upCommand } from './up.ts'
+import { webhookCommands } from './webhook.ts'
 
 export function buildProgram(): Command {
   const program = new Command('overmesh')
@@ -53,6 +54,7 @@ export function buildProgram(): Command {
   ipsecCommands(program)
   dnsCommands(program)
   eventsCommand(program)
+  webhookCommands(program)
   captureCommand(program)
   healthCommand(program)
   metricsCommands(program)

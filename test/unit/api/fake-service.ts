@@ -33,6 +33,7 @@ import type {
 import type { ControllerEntry } from '../../../node/service-membership.ts'
 import type { Health, MetricsRequest } from '../../../node/service-observation.ts'
 import type { AddToken, Token, TokenScope } from '../../../node/service-tokens.ts'
+import type { AddWebhook, Webhook } from '../../../node/service-webhooks.ts'
 import { fakeAttachment } from './fake-attachment.ts'
 
 export const PACK_TEXT = 'client\ndev tun\n<key>\nnot a real key\n</key>\n'
@@ -272,6 +273,19 @@ export class FakeService implements ControllerService {
     if (name === 'nobody') throw new ServiceError('not-found', `there is no token ${name}`)
     return { tokens: [fakeToken(name, 'read')], storedOn: { controllers: 2, of: 3 } }
   }
+  webhooks = async (): Promise<Webhook[]> => [fakeWebhook('chat')]
+  addWebhook = async ({ name }: AddWebhook) => {
+    this.calls.push(['addWebhook', name])
+    return { webhook: fakeWebhook(name), storedOn: { controllers: 2, of: 3 } }
+  }
+  removeWebhook = async (name: string) => {
+    this.calls.push(['removeWebhook', name])
+    return { webhook: fakeWebhook(name), storedOn: { controllers: 2, of: 3 } }
+  }
+  testWebhook = async (name: string) => {
+    this.calls.push(['testWebhook', name])
+    return { delivered: true, status: 204, problem: null, ms: 3 }
+  }
   api = async (): Promise<ApiState> => ({
     listen: ['0.0.0.0:8443'],
     listening: ['0.0.0.0:8443'],
@@ -384,4 +398,8 @@ function fakePack(client: Client, format: PackFormat): Pack {
 
 function certificate(subject: string, keyPresent: boolean) {
   return { subject, expiresAt: '2036-01-02T03:04:05.678Z', renewsAt: null, keyPresent }
+}
+
+function fakeWebhook(name: string): Webhook {
+  return { name, url: 'https://hooks.example.net/...', types: ['session-*'], signed: true, delivery: null }
 }

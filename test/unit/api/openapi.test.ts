@@ -57,6 +57,7 @@ const BODIES: Record<string, object> = {
   'POST /v1/captures': {},
   'POST /v1/tokens': { name: 'ci', scope: 'read' },
   'POST /v1/api': { listen: [] },
+  'POST /v1/webhooks': { name: 'chat', url: 'https://hooks.example.net/' },
   'POST /v1/metrics-listen': { listen: '127.0.0.1:9464' },
 }
 
@@ -104,6 +105,7 @@ test('what hands out keys, or says who belongs to the mesh, is for admins', () =
     'POST /v1/tokens/{name}/revoke',
     'POST /v1/api',
     'POST /v1/metrics-listen',
+    'POST /v1/webhooks',
     'POST /v1/desired-state',
     'POST /v1/captures',
     'POST /v1/captures/{id}/end',

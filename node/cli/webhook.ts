@@ -1,0 +1,103 @@
+// overmesh webhook …: who is told of events as they happen.
+import type { Command } from 'commander'
+import { MAX_WEBHOOK_TYPES, type Webhook } from '../service-webhooks.ts'
+import { readName, repeated } from './arguments.ts'
+import { Context } from './context.ts'
+import { CommandError } from './errors.ts'
+import { readEventType } from './events.ts'
+import { example } from './help.ts'
+import type { Column } from './output.ts'
+import { readSecret } from './secret.ts'
+import { formatStored } from './text.ts'
+
+interface AddOptions {
+  url: string
+  event?: string[]
+  secretFile?: string
+}
+
+export function webhookCommands(program: Command): void {
+  const webhook = program
+    .command('webhook')
+    .description('who is told of events, by HTTP, from the whole mesh')
+  webhook
+    .command('add')
+    .description('send events there from now on, each from one controller')
+    .argument('<name>', 'name of the webhook', readName('webhook'))
+    .requiredOption('--url <url>', 'where they are sent by POST: http or https')
+    .option(
+      '--event <type>',
+      'type of event, such as session-up or session-*; repeat for more (default: clients, controllers, attachments up ' +
+        'and down, conflicts)',
+      repeated('--event', readEventType('--event'), MAX_WEBHOOK_TYPES),
+    )
+    .option('--secret-file <file>', 'its first line signs each request; - for standard input')
+    .addHelpText(
+      'after',
+      example("overmesh webhook add chat --url https://hooks.example.net/overmesh --event 'controller-*'"),
+    )
+    .action(async (name: string, { url, event: types, secretFile }: AddOptions, command: Command) => {
+      const context = Context.of(command)
+      const secret = secretFile === undefined ? undefined : await readSecret(secretFile, 'the secret')
+      const change = await context.withService(service =>
+        service.addWebhook({ name, url, ...(types && { types }), ...(secret && { secret }) }),
+      )
+      context.output.result(change, () => {
+        const { url: shown, types: sent, signed } = change.webhook
+        const how = signed ? 'signed' : 'not signed: anyone could send the like'
+        context.output.line(
+          `${name}: ${sent.join(', ')} go to ${shown}, ${how}${formatStored(change.storedOn)}`,
+        )
+      })
+    })
+  webhook
+    .command('list')
+    .description('webhooks, and what this controller has delivered to them since it started')
+    .addHelpText('after', example('overmesh webhook list'))
+    .action(async (_options: unknown, command: Command) => {
+      const context = Context.of(command)
+      const webhooks = await context.withService(service => service.webhooks())
+      context.output.result(webhooks, () => context.output.table(COLUMNS, webhooks, 'there is no webhook'))
+    })
+  webhook
+    .command('remove')
+    .description('send nothing there any more; what waits is given up')
+    .argument('<name>', 'its name', readName('webhook'))
+    .addHelpText('after', example('overmesh webhook remove chat'))
+    .action(async (name: string, _options: unknown, command: Command) => {
+      const context = Context.of(command)
+      const change = await context.withService(service => service.removeWebhook(name))
+      context.output.result(change, () =>
+        context.output.line(`${name} is told nothing any more${formatStored(change.storedOn)}`),
+      )
+    })
+  webhook
+    .command('test')
+    .description('send a test from this controller, once')
+    .argument('<name>', 'its name', readName('webhook'))
+    .addHelpText('after', example('overmesh webhook test chat'))
+    .action(async (name: string, _options: unknown, command: Command) => {
+      const context = Context.of(command)
+      const remote = await context.needRunning()
+      const result = await remote.testWebhook(name)
+      if (!result.delivered) throw new CommandError(`${name} did not take the test: it ${result.problem}`)
+      context.output.result(result, () =>
+        context.output.line(`${name} took the test: ${result.status} after ${Math.round(result.ms)} ms`),
+      )
+    })
+}
+
+const COLUMNS: Column<Webhook>[] = [
+  { title: 'WEBHOOK', value: each => each.name },
+  { title: 'URL', value: each => each.url },
+  { title: 'EVENTS', value: each => each.types.join(',') },
+  { title: 'SIGNED', value: each => (each.signed ? 'yes' : 'no') },
+  { title: 'DELIVERED', value: each => figure(each.delivery?.delivered) },
+  { title: 'WAITING', value: each => figure(each.delivery?.waiting) },
+  { title: 'LOST', value: each => figure(each.delivery && each.delivery.failed + each.delivery.dropped) },
+  { title: 'PROBLEM', value: each => each.delivery?.problem ?? '-' },
+]
+
+function figure(value: number | null | undefined): string {
+  return value == null ? '-' : String(value)
+}
