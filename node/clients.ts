@@ -22,6 +22,7 @@ import { type ClientId, type ClientValue, newClientId, type Serial } from '../st
 import type { ClientView } from '../state/views.ts'
 import type { Op } from '../state/writing.ts'
 import { restoredNotice } from './backup/settling.ts'
+import { type ClientSecret, ClientSecrets } from './client-secrets.ts'
 import { controllerIds } from './controller-names.ts'
 import type { Home } from './home.ts'
 import { isPackStale, packedFor, packSetting } from './pack-list.ts'
@@ -31,20 +32,15 @@ import { type AddClient, ServiceError } from './service.ts'
 import { formatTlsCryptV2ClientKey } from './vpn/static-key.ts'
 import { generateClientKey, TlsCryptV2Server } from './vpn/tls-crypt-v2.ts'
 
-/** The private half of a credential and what goes with it into a clientpack; PEM all. */
-export interface ClientSecret {
-  certificate: string
-  privateKey: string
-  tlsCryptV2: string
-}
-
 const DAY_SECONDS = 86_400
 
 export class Clients {
   readonly #home: Home
+  readonly #secrets: ClientSecrets
 
   constructor(home: Home) {
     this.#home = home
+    this.#secrets = new ClientSecrets(home.directory)
   }
 
   /** @throws ServiceError not-found */
@@ -61,9 +57,9 @@ export class Clients {
 
   /** The secret half of a client's credential. @throws ServiceError refused when it is not here */
   async secret(client: ClientView): Promise<ClientSecret> {
-    const { directory, replica } = this.#home
-    const text = await directory.readIfThere(directory.clientSecret(client.value.serial))
-    if (text === undefined) {
+    const { replica } = this.#home
+    const secret = await this.#secrets.read(client.value.serial)
+    if (secret === undefined) {
       const issuer = replica.get('controller', client.value.issuer)?.name ?? client.value.issuer
       const where =
         client.value.issuer === this.#home.id
@@ -74,7 +70,7 @@ export class Clients {
         `the private key of ${client.name} ${where}; make a new one with \`overmesh client rekey ${client.name}\``,
       )
     }
-    return JSON.parse(text) as ClientSecret
+    return secret
   }
 
   async add(request: AddClient): Promise<ClientView> {
@@ -128,6 +124,7 @@ export class Clients {
       if (serial !== undefined) await this.forgetSecret(serial)
       throw error
     }
+    await this.keepSecret(serial!)
     return views.client(id)!
   }
 
@@ -165,6 +162,7 @@ export class Clients {
       if (serial !== undefined) await this.forgetSecret(serial)
       throw error
     }
+    await this.keepSecret(serial!)
     if (old !== undefined) await this.forgetSecret(old)
     return views.client(id)!
   }
@@ -262,7 +260,7 @@ export class Clients {
     privateKey: ReturnType<typeof newPrivateKey>,
     days?: number,
   ) {
-    const { config, directory, issuingCertificate, issuingKey, tlsCryptKey } = this.#home
+    const { config, issuingCertificate, issuingKey, tlsCryptKey } = this.#home
     const issued = issueClientCertificate(
       { certificate: issuingCertificate, privateKey: issuingKey },
       {
@@ -282,14 +280,18 @@ export class Clients {
         generateClientKey(server, Buffer.from(issued.serial, 'latin1'), randomBytes),
       ),
     }
-    await directory.write(directory.clientSecret(issued.serial), `${JSON.stringify(secret)}\n`)
+    await this.#secrets.add(issued.serial, secret)
     return issued
+  }
+
+  /** Of a certificate that {@link issue} made, once a record speaks of it. */
+  async keepSecret(serial: Serial): Promise<void> {
+    await this.#secrets.keep(serial)
   }
 
   /** Of a certificate that no record speaks of, or not any more. */
   async forgetSecret(serial: Serial): Promise<void> {
-    const { directory } = this.#home
-    await directory.remove(directory.clientSecret(serial))
+    await this.#secrets.forget(serial)
   }
 
   /** Networks behind a client, in their one form. @throws ServiceError */

@@ -51,6 +51,9 @@ export const Config = Type.Object({
 })
 export type Config = Type.Static<typeof Config>
 
+/** As {@link DataDirectory.write} names what it writes before that has its place. */
+const TEMPORARY = /\.[0-9a-f]{12}\.tmp$/
+
 export type DataDirectoryErrorCode = 'MISSING' | 'NOT_EMPTY' | 'INCOMPLETE' | 'DAMAGED' | 'DENIED' | 'NEWER'
 
 export class DataDirectoryError extends Error {
@@ -119,8 +122,18 @@ export class DataDirectory {
   get socket(): string {
     return join(this.root, 'run', 'api.sock')
   }
+  get clientSecrets(): string {
+    return join(this.root, 'clients')
+  }
   clientSecret(serial: string): string {
-    return join(this.root, 'clients', `${serial}.json`)
+    return join(this.clientSecrets, `${serial}.json`)
+  }
+  /** Of credentials that no record speaks of yet. Before `clients` in the alphabet: a backup misses none that moves there. */
+  get newClientSecrets(): string {
+    return join(this.root, 'arriving')
+  }
+  newClientSecret(serial: string): string {
+    return join(this.newClientSecrets, `${serial}.json`)
   }
 
   get invites(): string {
@@ -137,6 +150,7 @@ export class DataDirectory {
       'authority',
       'pki',
       'secrets',
+      'arriving',
       'clients',
       'invites',
       'state',
@@ -257,6 +271,25 @@ export class DataDirectory {
 
   async remove(path: string): Promise<void> {
     await rm(path, { force: true })
+  }
+
+  /** Within the data directory. */
+  async move(from: string, to: string): Promise<void> {
+    await mkdir(dirname(to), { recursive: true, mode: 0o700 })
+    await rename(from, to)
+  }
+
+  /**
+   * Removes what {@link write} left where it was killed: keys may be in it. For whoever holds the lock of the store; the key
+   * of the mesh root alone is written without.
+   */
+  async sweep(): Promise<void> {
+    const authority = dirname(this.rootKey)
+    for (const directory of [this.root, ...this.everything()]) {
+      if (directory === this.state || directory === authority) continue
+      const names = await readdir(directory).catch(() => [] as string[])
+      for (const name of names) if (TEMPORARY.test(name)) await this.remove(join(directory, name))
+    }
   }
 
   /**

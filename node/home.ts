@@ -8,6 +8,7 @@ import { LevelStore } from '../state/level-store.ts'
 import { isSignedByAsync, rawPublicKey } from '../state/record.ts'
 import { Replica } from '../state/replica.ts'
 import { type MeshView, Views } from '../state/views.ts'
+import { ClientSecrets } from './client-secrets.ts'
 import { type Config, DataDirectory, DataDirectoryError } from './data-directory.ts'
 import { parsePrivateKey } from './pki/keys.ts'
 import { parseTlsCryptV2ServerKey } from './vpn/static-key.ts'
@@ -85,6 +86,8 @@ export class Home {
           '(nothing was changed)',
       )
     }
+    await directory.sweep()
+    await new ClientSecrets(directory).settle(replica)
     return new Home({
       directory,
       config,

@@ -1,7 +1,7 @@
 // Clientpacks: what a client is given, put together from its credential and the controllers of the mesh.
 import { X509Certificate } from 'node:crypto'
 import type { ClientView } from '../state/views.ts'
-import type { ClientSecret } from './clients.ts'
+import type { ClientSecret } from './client-secrets.ts'
 import type { Home } from './home.ts'
 import { remotesOf } from './pack-list.ts'
 import { makeArchive } from './pki/archive.ts'

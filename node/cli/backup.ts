@@ -7,6 +7,7 @@ import { Context } from './context.ts'
 import { UsageError } from './errors.ts'
 import { example } from './help.ts'
 import type { Output } from './output.ts'
+import { OutputFile } from './output-file.ts'
 import { PASSPHRASE_FILE, passphraseFrom } from './passphrase.ts'
 import { formatBytes } from './text.ts'
 
@@ -65,17 +66,19 @@ async function write(file: string | undefined, _options: unknown, command: Comma
   const { passphraseFile, force = false } = command.opts<PassphraseOption & { force?: boolean }>()
   if (!file) throw new UsageError('backup needs the name of a file to write; see `overmesh help backup`')
   const context = Context.of(command)
-  const [{ refuseOccupied, writeWhole }, { readBackup }] = await Promise.all([
-    import('../backup/whole-file.ts'),
-    import('../backup/restore.ts'),
-  ])
-  await refuseOccupied(file, force)
+  const { readBackup } = await import('../backup/restore.ts')
+  await OutputFile.refuseOccupied(file, force)
   const passphrase = await passphraseFrom(passphraseFile, true)
-  const written = await context.withService(async service =>
-    writeWhole({ path: file, force, content: await service.backup(passphrase) }, made =>
-      readBackup(made, passphrase),
-    ),
-  )
+  const output = await OutputFile.reserve(file, force)
+  let written: Found
+  try {
+    await context.withService(async service => output.write(await service.backup(passphrase)))
+    // It counts as written once it was read.
+    written = await readBackup(output.temporary, passphrase)
+    await output.place()
+  } finally {
+    await output.discard()
+  }
   context.output.result({ file, ...described(written) }, () => {
     context.output.line(`wrote ${file}: ${inWords(written)}`)
     context.output.note(

@@ -1,7 +1,6 @@
 // overmesh export, import, diff: the desired state of the mesh as a document.
 import { readFileSync, statSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import type { Command } from 'commander'
 import type { Document, DocumentProblem, ReadDocument } from '../desired/document.ts'
 import type { DesiredChange, DesiredState, Reconciliation } from '../service-desired.ts'
@@ -11,6 +10,7 @@ import { example } from './help.ts'
 import { readInput } from './input.ts'
 import type { Output } from './output.ts'
 import { intoFile } from './output-file.ts'
+import { PackDirectory, packAgain } from './pack-directory.ts'
 import { formatStored, oneLine, printable } from './text.ts'
 
 /** Bytes of a pre-shared key, with the end of its line. */
@@ -79,19 +79,18 @@ async function importState(file: string, options: ImportOptions, command: Comman
   const result = await context.withService(async service => {
     const plan = await service.reconcile({ desired, prune, dryRun: true })
     refuseProblems(file, read, plan, output)
-    if (packs !== undefined) await preparePacks(packs, newClients(plan), force)
+    const directory =
+      packs === undefined ? undefined : await PackDirectory.open(packs, newClients(plan), force)
     if (!output.json) printPlan(output, plan, prune)
     if (dryRun) return plan
+    await directory?.begin()
     const done = await service.reconcile({ desired, prune })
     refuseProblems(file, read, done, output)
-    if (packs === undefined) return done
-    for (const name of newClients(done))
-      await intoFile(
-        join(packs, `${name}.ovpn`),
-        force,
-        `make it with \`overmesh client pack ${name}\``,
-        () => service.packClient(name, 'ovpn'),
-      )
+    for (const name of directory ? newClients(done) : [])
+      await directory!.write(name, packAgain(name), () => service.packClient(name, 'ovpn'))
+    const late = (await directory?.finish(service)) ?? []
+    if (late.length > 0)
+      output.note(`${packs} has the clientpacks now that an earlier run did not come to: ${late.join(' ')}`)
     return done
   })
   output.result(result, () => printDone(output, result, dryRun, packs))
@@ -182,23 +181,6 @@ function refused(file: string, problems: readonly DocumentProblem[], output: Out
 
 function newClients({ changes }: Reconciliation): string[] {
   return changes.flatMap(({ action, kind, name }) => (action === 'add' && kind === 'client' ? [name] : []))
-}
-
-/** Before anything is changed. @throws CommandError */
-async function preparePacks(directory: string, names: readonly string[], force: boolean): Promise<void> {
-  if (names.length === 0) return
-  await mkdir(directory, { recursive: true, mode: 0o700 }).catch((error: Error) => {
-    throw new CommandError(`cannot make ${directory} (${error.message}); nothing was changed`, {
-      cause: error,
-    })
-  })
-  for (const name of force ? [] : names) {
-    const file = join(directory, `${name}.ovpn`)
-    if (statSync(file, { throwIfNoEntry: false }))
-      throw new CommandError(
-        `${file} exists, so nothing was changed; choose another directory, or use --force`,
-      )
-  }
 }
 
 const MARKS = {

@@ -1,46 +1,78 @@
-// The file a credential is written to: reserved before the credential exists, so that a key is never made and then
-// lost to a path that cannot be written; readable by its owner only; never over another file unless told to.
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+// A file that a command writes: there whole or not at all, readable by its owner only, and never over another one unless
+// told to. It is made beside its place before what goes into it exists, so that a key is never made and then lost to a path
+// that cannot be written.
+import { type FileHandle, link, lstat, open, readdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { CommandError } from './errors.ts'
 
+/** Of `link` on file systems that have none, such as those of memory sticks. */
+const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']
+
 export class OutputFile {
   readonly path: string
+  /** What is written, until it is put in its place. */
+  readonly temporary: string
   readonly #handle: FileHandle
-  readonly #temporary: string | undefined
+  readonly #force: boolean
 
-  private constructor(path: string, handle: FileHandle, temporary?: string) {
+  private constructor(path: string, temporary: string, handle: FileHandle, force: boolean) {
     this.path = path
+    this.temporary = temporary
     this.#handle = handle
-    this.#temporary = temporary
+    this.#force = force
+  }
+
+  /** @throws {CommandError} when something is there that may not be replaced */
+  static async refuseOccupied(path: string, force: boolean): Promise<void> {
+    const found = await lstat(path).catch(() => undefined)
+    if (found === undefined) return
+    if (!found.isFile()) throw new CommandError(`${path} is there, and no plain file; choose another`)
+    if (!force) throw occupied(path)
   }
 
   /** @throws {CommandError} when the file exists (without `force`) or cannot be created */
   static async reserve(path: string, force: boolean): Promise<OutputFile> {
-    const temporary = force ? join(dirname(path), `.${basename(path)}.${process.pid}.tmp`) : undefined
+    await OutputFile.refuseOccupied(path, force)
+    await removeStale(path)
+    const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`)
     try {
-      return new OutputFile(path, await open(temporary ?? path, 'wx', 0o600), temporary)
+      return new OutputFile(path, temporary, await open(temporary, 'wx', 0o600), force)
     } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException
-      if (code === 'EEXIST') {
-        throw new CommandError(`${temporary ?? path} exists; choose another file, or replace it with --force`)
-      }
-      if (code === 'ENOENT') throw new CommandError(`there is no directory ${dirname(path)}; create it first`)
-      throw new CommandError(`cannot write ${path} (${message}); choose another file`, { cause: error })
+      throw cannot(path, error)
     }
   }
 
-  async write(content: Uint8Array): Promise<void> {
-    await this.#handle.writeFile(content)
-    await this.#handle.sync()
-    await this.#handle.close()
-    if (this.#temporary !== undefined) await rename(this.#temporary, this.path)
+  /** @throws {CommandError} when it cannot be written, and whatever `content` throws */
+  async write(content: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> {
+    for await (const bytes of content) await this.#attempt(() => this.#handle.writeFile(bytes))
+    await this.#attempt(() => this.#handle.sync())
+  }
+
+  /** Puts what was written in its place. @throws {CommandError} when it cannot be */
+  place(): Promise<void> {
+    return this.#attempt(async () => {
+      await this.#handle.close()
+      if (this.#force) await rename(this.temporary, this.path)
+      else await placeNew(this.temporary, this.path)
+      const directory = await open(dirname(this.path), 'r')
+      await directory.sync().finally(() => directory.close())
+    })
   }
 
   /** Gives the reservation back. */
   async discard(): Promise<void> {
     await this.#handle.close().catch(() => {})
-    await rm(this.#temporary ?? this.path, { force: true })
+    await rm(this.temporary, { force: true })
+  }
+
+  async #attempt(work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException
+      const why = code === 'EEXIST' ? 'another file is there by now' : message
+      throw new CommandError(`${this.path} could not be written (${why})`, { cause: error })
+    }
   }
 }
 
@@ -57,12 +89,57 @@ export async function intoFile<T extends { content: Uint8Array }>(
   const file = await OutputFile.reserve(path, force)
   try {
     const result = await produce()
-    await file.write(result.content).catch((error: Error) => {
-      throw new CommandError(`${path} could not be written (${error.message}); ${again}`, { cause: error })
-    })
+    try {
+      await file.write([result.content])
+      await file.place()
+    } catch (error) {
+      throw new CommandError(`${(error as Error).message}; ${again}`, { cause: error })
+    }
     return result
-  } catch (error) {
+  } finally {
     await file.discard()
-    throw error
   }
+}
+
+/** A link, unlike a new name, is never made over a file that came meanwhile. */
+async function placeNew(from: string, to: string): Promise<void> {
+  try {
+    await link(from, to)
+    await rm(from)
+  } catch (error) {
+    if (!NO_LINKS.includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+    await (await open(to, 'wx', 0o600)).close()
+    await rename(from, to)
+  }
+}
+
+/** What earlier runs left that were killed. */
+async function removeStale(path: string): Promise<void> {
+  const directory = dirname(path)
+  const names = await readdir(directory).catch(() => [] as string[])
+  for (const name of names) {
+    const [, pid] = name.startsWith(`.${basename(path)}.`) ? (/\.(\d+)\.tmp$/.exec(name) ?? []) : []
+    if (name === `.${basename(path)}.${pid}.tmp` && !isAlive(Number(pid)))
+      await rm(join(directory, name), { force: true })
+  }
+}
+
+function isAlive(pid: number): boolean {
+  if (pid === process.pid) return false
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+function occupied(path: string): CommandError {
+  return new CommandError(`${path} exists; choose another file, or replace it with --force`)
+}
+
+function cannot(path: string, error: unknown): CommandError {
+  const { code, message } = error as NodeJS.ErrnoException
+  if (code === 'ENOENT') return new CommandError(`there is no directory ${dirname(path)}; create it first`)
+  return new CommandError(`cannot write ${path} (${message}); choose another file`, { cause: error })
 }

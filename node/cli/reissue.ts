@@ -1,11 +1,9 @@
 // overmesh client reissue: new credentials for all clients of one controller, after it was removed.
-import { mkdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Command } from 'commander'
 import { Context } from './context.ts'
 import { CommandError, UsageError } from './errors.ts'
 import { example } from './help.ts'
-import { intoFile } from './output-file.ts'
+import { PackDirectory } from './pack-directory.ts'
 
 interface ReissueOptions {
   issuer: string
@@ -36,17 +34,15 @@ export function reissueCommand(client: Command): void {
         const names = (await service.clients())
           .filter(each => !each.revoked && each.issuer === issuer && each.issuerRemoved === wasRemoved)
           .map(({ name }) => name)
-        if (names.length > 0) await mkdir(outDir, { recursive: true, mode: 0o700 })
-        if (!force) await refuseExisting(names.map(name => join(outDir, `${name}.ovpn`)))
-        const files: { client: string; file: string }[] = []
+        const directory = await PackDirectory.open(outDir, names, force)
+        await directory.begin()
         // One after the other, so that whatever stops it can be put right and the rest done by the same command.
         for (const name of names) {
-          const file = join(outDir, `${name}.ovpn`)
           const again = `make one with \`overmesh client rekey ${name}\`, its old credential is no longer good`
-          await intoFile(file, force, again, () => service.rekeyClient(name))
-          files.push({ client: name, file })
+          await directory.write(name, again, () => service.rekeyClient(name))
         }
-        return files
+        const done = [...(await directory.finish(service)), ...names]
+        return done.map(name => ({ client: name, file: directory.fileOf(name) }))
       })
       context.output.result(written, () => {
         for (const { client: owner, file } of written) context.output.line(`${owner}  ${file}`)
@@ -57,15 +53,4 @@ export function reissueCommand(client: Command): void {
         )
       })
     })
-}
-
-/** Before the first credential is replaced. @throws CommandError */
-async function refuseExisting(files: readonly string[]): Promise<void> {
-  for (const file of files) {
-    if (await stat(file).catch(() => undefined)) {
-      throw new CommandError(
-        `${file} exists, so nothing was done; choose another directory, or replace files with --force`,
-      )
-    }
-  }
 }

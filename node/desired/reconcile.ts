@@ -35,7 +35,7 @@ export async function reconcile(home: Home, request: ReconcileRequest): Promise<
       return now.ops
     })
   } finally {
-    await forgetUnused(clients, allotted, written)
+    await settleSecrets(clients, allotted, written)
   }
   for (const serial of written!.revoked) await clients.forgetSecret(serial)
   return written!
@@ -46,13 +46,14 @@ async function issue(clients: Clients, { issued }: Allotted, { id, name, address
   issued.set(name, await clients.issue(id, name, address, newPrivateKey()))
 }
 
-async function forgetUnused(
+async function settleSecrets(
   clients: Clients,
   { issued }: Allotted,
   written: Plan | undefined,
 ): Promise<void> {
   const used = new Set(written?.newcomers.map(({ name }) => name))
-  for (const [name, { serial }] of issued) if (!used.has(name)) await clients.forgetSecret(serial)
+  for (const [name, { serial }] of issued)
+    await (used.has(name) ? clients.keepSecret(serial) : clients.forgetSecret(serial))
 }
 
 function changedMeanwhile({ problems }: Plan): ServiceError {

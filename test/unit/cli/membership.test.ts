@@ -91,7 +91,7 @@ test('reissue writes a pack for each client of that issuer, and nothing over a f
   const args = ['client', 'reissue', '--issuer', 'beta', '--out-dir', 'packs']
   const refused = await served.run(...args)
   assert.equal(refused.code, 1)
-  assert.match(refused.stderr, /packs\/web\.ovpn exists, so nothing was done; .*--force/)
+  assert.match(refused.stderr, /packs\/web\.ovpn exists, so nothing was changed; .*--force/)
   assert.deepEqual(readdirSync(packs), ['web.ovpn'])
   assert.equal(service.calls.length, 0)
 

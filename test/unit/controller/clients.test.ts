@@ -1,7 +1,7 @@
 // What the operator does to clients, on the data directory alone.
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
-import { readdir, readFile } from 'node:fs/promises'
+import { copyFile, readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { parseSerial } from '../../../state/kinds.ts'
@@ -87,6 +87,33 @@ test('a full subnet says so', async t => {
   const dataDir = await newMesh(t, { subnet: '10.77.0.0/30' })
   await withService(dataDir, async service => {
     await assert.rejects(service.addClient({ name: 'web' }), { code: 'refused', message: /full/ })
+  })
+})
+
+test('what a crash left of keys is put right by the records when the controller is opened', async t => {
+  const dataDir = await newMesh(t)
+  const serials: string[] = []
+  await withService(dataDir, async service => {
+    for (const name of ['kept', 'late', 'gone'])
+      serials.push((await service.addClient({ name })).client.serial)
+    await service.revokeClient('gone')
+  })
+  const [kept, late, gone] = serials
+  const at = (...path: string[]) => join(dataDir, ...path)
+  // Killed before its key was moved, before its record was written, before its key was removed, and within a file.
+  await rename(at('clients', `${late}.json`), at('arriving', `${late}.json`))
+  await copyFile(at('clients', `${kept}.json`), at('arriving', `${kept.replace(/.$/, '0')}.json`))
+  await copyFile(at('clients', `${kept}.json`), at('clients', `${gone}.json`))
+  for (const path of ['config.json.ba9876543210.tmp', `clients/${kept}.json.0123456789ab.tmp`])
+    await copyFile(at('config.json'), at(path))
+  await withService(dataDir, async service => {
+    assert.deepEqual((await readdir(at('clients'))).sort(), [`${kept}.json`, `${late}.json`].sort())
+    assert.deepEqual(await readdir(at('arriving')), [])
+    assert.deepEqual(
+      (await readdir(dataDir)).filter(name => name.endsWith('.tmp')),
+      [],
+    )
+    assert.match(text((await service.packClient('late', 'ovpn')).content), /PRIVATE KEY/)
   })
 })
 

@@ -206,32 +206,41 @@ test('what would be too much for one batch is refused', async t => {
   })
 })
 
-test('kill -9 during an import leaves nothing of it, or all', async t => {
+test('kill -9 during an import leaves nothing of it, or all; and the next one makes the packs that it did not', async t => {
   const dataDir = await newMesh(t, { subnet: '10.77.0.0/16' })
-  const count = 300
+  const cwd = dirname(dataDir)
+  const count = 200
   const clients = Object.fromEntries(Array.from({ length: count }, (_, n) => [`c${n}`, {}]))
-  const file = join(dirname(dataDir), 'mesh.yaml')
-  writeFileSync(file, writeDocument({ version: 1, mesh: 'prod', clients }))
-  const secrets = () =>
-    existsSync(join(dataDir, 'clients')) ? readdirSync(join(dataDir, 'clients')).length : 0
+  writeFileSync(join(cwd, 'mesh.yaml'), writeDocument({ version: 1, mesh: 'prod', clients }))
+  const args = ['import', 'mesh.yaml', '--packs', 'packs']
+  const filesIn = (path: string) => (existsSync(path) ? readdirSync(path) : [])
+  const issued = () => filesIn(join(dataDir, 'arriving')).length
+  const packed = () => filesIn(join(cwd, 'packs')).filter(name => name.endsWith('.ovpn')).length
   let seen = 0
-  for (const share of [0.05, 0.9, 1]) {
-    const already = secrets()
-    const child = start(['import', file], { dataDir })
+  for (const isTime of [() => issued() > 10, () => issued() > 0.9 * count, () => packed() > 20]) {
+    const child = start(args, { dataDir, cwd })
     const closed = new Promise(resolve => child.once('close', resolve))
-    while (child.exitCode === null && secrets() - already < share * count)
-      await new Promise(resolve => setTimeout(resolve, 1))
+    while (child.exitCode === null && !isTime()) await new Promise(resolve => setTimeout(resolve, 1))
     child.kill('SIGKILL')
     await closed
     const home = await Home.open(dataDir)
     seen = home.views.clients().length
     await home.close()
     assert.ok(seen === 0 || seen === count, `${seen} clients`)
+    assert.equal(filesIn(join(dataDir, 'clients')).length, seen, 'there are keys of those alone')
+    assert.equal(issued(), 0)
   }
-  const again = await run(['import', file, '--json'], { dataDir })
+  const again = await run([...args, '--json'], { dataDir, cwd })
   assert.equal(again.code, 0, again.stderr)
   assert.equal(JSON.parse(again.stdout).changes.length, count - seen)
-  assert.equal((await run(['diff', file], { dataDir })).code, 0)
+  const packs = filesIn(join(cwd, 'packs'))
+  assert.deepEqual(
+    packs.filter(name => !/^c\d+\.ovpn$/.test(name)),
+    [],
+  )
+  assert.equal(packs.length, count)
+  for (const name of packs) assert.match(readFileSync(join(cwd, 'packs', name), 'utf8'), /<\/key>/, name)
+  assert.equal((await run(['diff', 'mesh.yaml'], { dataDir, cwd })).code, 0)
 })
 
 test('the commands: exit status, packs, and what is said', async t => {
@@ -254,6 +263,8 @@ test('the commands: exit status, packs, and what is said', async t => {
     Buffer.from(different.stdout, 'latin1').toString(),
     /^\+ client web: 10\.77\.0\.3\n\+ attachment paris/,
   )
+  assert.equal((await cli('import', 'new.yaml', '--packs', 'packs', '--dry-run')).code, 0)
+  assert.equal(existsSync(join(cwd, 'packs')), false)
   const made = await cli('import', 'new.yaml', '--packs', 'packs')
   assert.equal(made.code, 0, made.stderr)
   assert.match(made.stdout, /2 added, 0 changed, 0 removed/)
