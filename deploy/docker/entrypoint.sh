@@ -97,7 +97,16 @@ join_through_desk() {
 }
 
 if [ ! -f "$data/config.json" ]; then
-  # What an `init` or `join` that was killed left was never a controller: config.json is written last.
+  # What an `init` or `join` that was killed left was never a controller: config.json is written last. One that ran has
+  # events and more; that, a restore that was cut short, and other people's files are not ours to delete.
+  for each in "$data"/* "$data"/.[!.]*; do
+    case ${each##*/} in
+      identity.key | authority | pki | secrets | arriving | clients | state | *.tmp | lost+found) ;;
+      '*' | '.[!.]*') ;;
+      restored.json) say "a restore into $data was cut short; run it again"; exit 2 ;;
+      *) say "$data has ${each##*/} but no config.json; restore a backup into an empty volume, or give it another one"; exit 2 ;;
+    esac
+  done
   find "$data" -mindepth 1 -delete
   if [ -n "${OVERMESH_JOIN_TOKEN_FILE:-}" ]; then
     make "$name" join "$(cat "$OVERMESH_JOIN_TOKEN_FILE")"
