@@ -16,7 +16,6 @@ export const EVENT_TYPES = [
   'client-enabled',
   'client-rekeyed',
   'client-kicked',
-  'client-removed',
   'route-added',
   'route-removed',
   'attachment-added',

@@ -5,7 +5,9 @@ const Text = (description: string, maxLength = 1024) => Type.String({ descriptio
 const Nullable = (description: string, maxLength = 1024) =>
   Type.Union([Type.String({ maxLength }), Type.Null()], { description })
 const Count = (description: string) => Type.Integer({ minimum: 0, description })
-const Name = Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,54}$' })
+/** With what is before it, it is the id of a setting. */
+export const MAX_WEBHOOK_NAME = 55
+const Name = Type.String({ pattern: '^[a-z0-9][a-z0-9._-]*$', maxLength: MAX_WEBHOOK_NAME })
 const StoredOn = Type.Object({ controllers: Type.Integer(), of: Type.Integer() })
 
 export const MAX_WEBHOOK_TYPES = 16

@@ -10,16 +10,17 @@ import {
 import { type HostPort, parseHostPort } from '../net/ip.ts'
 import { UsageError } from './errors.ts'
 
-const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/
+const NAME = /^[a-z0-9][a-z0-9._-]*$/
 
 /** A commander argument parser that knows the name of its option. */
 type Reader<T> = (text: string) => T
 
-export function readName(what: string): Reader<string> {
+/** @param most characters */
+export function readName(what: string, most = 63): Reader<string> {
   return text => {
-    if (NAME.test(text)) return text
+    if (text.length <= most && NAME.test(text)) return text
     throw new UsageError(
-      `${what} '${text}' is not a name; use up to 63 lower-case letters, digits, '-', '.' and '_', starting with a letter or digit`,
+      `${what} '${text}' is not a name; use up to ${most} lower-case letters, digits, '-', '.' and '_', starting with a letter or digit`,
     )
   }
 }

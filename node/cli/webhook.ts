@@ -1,6 +1,6 @@
 // overmesh webhook …: who is told of events as they happen.
 import type { Command } from 'commander'
-import { MAX_WEBHOOK_TYPES, type Webhook } from '../service-webhooks.ts'
+import { MAX_WEBHOOK_NAME, MAX_WEBHOOK_TYPES, type Webhook } from '../service-webhooks.ts'
 import { readName, repeated } from './arguments.ts'
 import { Context } from './context.ts'
 import { CommandError } from './errors.ts'
@@ -16,6 +16,8 @@ interface AddOptions {
   secretFile?: string
 }
 
+const NAME = readName('webhook', MAX_WEBHOOK_NAME)
+
 export function webhookCommands(program: Command): void {
   const webhook = program
     .command('webhook')
@@ -23,7 +25,7 @@ export function webhookCommands(program: Command): void {
   webhook
     .command('add')
     .description('send events there from now on, each from one controller')
-    .argument('<name>', 'name of the webhook', readName('webhook'))
+    .argument('<name>', 'name of the webhook', NAME)
     .requiredOption('--url <url>', 'where they are sent by POST: http or https')
     .option(
       '--event <type>',
@@ -48,6 +50,7 @@ export function webhookCommands(program: Command): void {
         context.output.line(
           `${name}: ${sent.join(', ')} go to ${shown}, ${how}${formatStored(change.storedOn)}`,
         )
+        context.output.note(`next: \`overmesh webhook test ${name}\` tries it`)
       })
     })
   webhook
@@ -62,7 +65,7 @@ export function webhookCommands(program: Command): void {
   webhook
     .command('remove')
     .description('send nothing there any more; what waits is given up')
-    .argument('<name>', 'its name', readName('webhook'))
+    .argument('<name>', 'its name', NAME)
     .addHelpText('after', example('overmesh webhook remove chat'))
     .action(async (name: string, _options: unknown, command: Command) => {
       const context = Context.of(command)
@@ -74,7 +77,7 @@ export function webhookCommands(program: Command): void {
   webhook
     .command('test')
     .description('send a test from this controller, once')
-    .argument('<name>', 'its name', readName('webhook'))
+    .argument('<name>', 'its name', NAME)
     .addHelpText('after', example('overmesh webhook test chat'))
     .action(async (name: string, _options: unknown, command: Command) => {
       const context = Context.of(command)
@@ -90,13 +93,19 @@ export function webhookCommands(program: Command): void {
 const COLUMNS: Column<Webhook>[] = [
   { title: 'WEBHOOK', value: each => each.name },
   { title: 'URL', value: each => each.url },
-  { title: 'EVENTS', value: each => each.types.join(',') },
+  { title: 'EVENTS', value: each => someOf(each.types) },
   { title: 'SIGNED', value: each => (each.signed ? 'yes' : 'no') },
   { title: 'DELIVERED', value: each => figure(each.delivery?.delivered) },
   { title: 'WAITING', value: each => figure(each.delivery?.waiting) },
   { title: 'LOST', value: each => figure(each.delivery && each.delivery.failed + each.delivery.dropped) },
   { title: 'PROBLEM', value: each => each.delivery?.problem ?? '-' },
 ]
+
+/** As many as leave room for the problem; all of them are in --json. */
+function someOf(types: readonly string[], most = 3): string {
+  const more = types.length - most
+  return types.slice(0, most).join(',') + (more > 0 ? ` and ${more} more` : '')
+}
 
 function figure(value: number | null | undefined): string {
   return value == null ? '-' : String(value)

@@ -45,7 +45,11 @@ export const PAGES: Readonly<Record<string, World>> = {
   },
   'docs/ipsec.md': { running: ['alpha', 'beta'] },
   'docs/mesh-as-code.md': { running: ['alpha', 'beta'] },
-  'docs/observability.md': { running: ['alpha', 'beta'], clients: { web: [] } },
+  'docs/observability.md': {
+    running: ['alpha', 'beta'],
+    clients: { web: [] },
+    names: { 'alpha.example.net': 'alpha' },
+  },
   'docs/routing.md': { running: ['alpha', 'beta'], clients: { web: [], db: [] } },
   'docs/security.md': { running: ['alpha', 'gamma'], clients: { web: [], db: [] } },
   'docs/sizing.md': {},

@@ -92,7 +92,7 @@ test('a feed after a number has all that came since, of the types that are wante
   const read = async (begin: Begin): Promise<Event[]> => {
     const feed = await EventFeed.open(service, begin)
     setImmediate(() => log.append({ type: 'link-down' }))
-    setImmediate(() => log.append({ type: 'client-removed' }))
+    setImmediate(() => log.append({ type: 'client-kicked' }))
     setImmediate(() => feed.finish('enough'))
     let text = ''
     for await (const chunk of feed) text += chunk
@@ -118,6 +118,8 @@ test('types are names, or how they begin', () => {
   assert.equal(patternProblem('session-up'), undefined)
   assert.equal(patternProblem('session-*'), undefined)
   assert.equal(patternProblem('*'), undefined)
+  for (const slip of ['sesion-up', 'session_up', 'sessionup'])
+    assert.equal(patternProblem(slip), `'${slip}' is no type of event; did you mean session-up?`)
   for (const wrong of ['', 'session', 'Session-*', '*-up', 'nothing-*'])
     assert.match(patternProblem(wrong) ?? '', /no type of event; there are controller-started/, wrong)
   assert.ok(matches(['float', 'link-*'], 'link-down'))

@@ -63,8 +63,11 @@ test('holds what runs, and nothing else of the checkout', context => {
       'LICENSE',
       'README.md',
       'deploy/README.md',
+      'deploy/grafana/overmesh.json',
       'deploy/install.sh',
       'deploy/overmesh.service',
+      'deploy/prometheus/alerts.yaml',
+      'deploy/prometheus/scrape.yaml',
     ],
     ...['dist/package.json', 'node/cli/overmesh.js', 'package.json'],
   ])
