@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { Change } from '../state/batch.ts'
 import type { ClientId, ControllerId, SettingValue } from '../state/kinds.ts'
-import { Admission } from './admission.ts'
+import { openDoor } from './admission-door.ts'
 import type { ApiMeter } from './api/meter.ts'
 import { TcpApi } from './api/tcp-api.ts'
 import { ApiCertificate } from './api-certificate.ts'
@@ -18,6 +18,7 @@ import { ClientSessions } from './client-sessions.ts'
 import { Dns } from './dns/dns.ts'
 import { EventFile } from './event-file.ts'
 import { EventLog } from './events.ts'
+import { ForeignWatch } from './foreign-watch.ts'
 import { Home } from './home.ts'
 import { Invites } from './invites.ts'
 import { type Carriage, startCarriage } from './ipsec/carriage.ts'
@@ -37,10 +38,10 @@ import { ROUTE_REFRESH, ROUTE_UPDATES, readRefresh, readRouteUpdates } from './r
 import { RouteUpdates } from './route-updates.ts'
 import type { ControllerService, Session } from './service.ts'
 import { listSessions } from './session-list.ts'
-import { foreignNotice } from './state-view.ts'
 import { SwitchError } from './switch/errors.ts'
 import type { Switch } from './switch/switch.ts'
 import { Tokens } from './tokens.ts'
+import { Gathered, Turns } from './turns.ts'
 import { DATA_CIPHERS } from './vpn/data-keys.ts'
 import { VpnEndpoint } from './vpn/endpoint.ts'
 import type { ServerSession, SessionEnd } from './vpn/session.ts'
@@ -99,11 +100,14 @@ export class Controller {
   readonly #metricsServer: MetricsListen
   readonly #startedAt = Date.now()
   readonly #warnings = new Map<string, string>()
-  #toldForeign = false
   readonly #routes: OverlayRoutes
   readonly #clients: ClientSessions
   readonly #captures: Captures
   readonly #updates: RouteUpdates<ServerSession>
+  /** Runs timers. */
+  readonly #turns = new Turns(() => this.#turn(), LONGEST_TURN_MS)
+  readonly #gatheredRoutes = new Gathered(() => this.#routesChanged(), ROUTES_GRAIN_MS)
+  readonly #foreign: ForeignWatch
   readonly #observation: Observation
   readonly #watch: MeshWatch
   readonly #webhooks: Webhooks
@@ -119,13 +123,7 @@ export class Controller {
   #tls: TlsServer | undefined
   /** What `#tls` uses, to see changes. */
   #credentials = ''
-  #timer: NodeJS.Timeout | undefined
-  /** When `#timer` fires, ms since 1970. */
-  #nextTurn = 0
   #stopFollowing: (() => void) | undefined
-  #routesTimer: NodeJS.Timeout | undefined
-  /** ms since 1970 */
-  #routesSetAt = 0
   #draining = false
   #settling = false
   #switchIsGone = false
@@ -146,6 +144,7 @@ export class Controller {
     const { promise, resolve } = Promise.withResolvers<Error>()
     this.failed = promise
     this.#fail = resolve
+    this.#foreign = new ForeignWatch({ home, events, logger: options.logger })
     this.#keeper = new CertificateKeeper({
       certificates,
       events,
@@ -168,7 +167,7 @@ export class Controller {
       logger: options.logger,
       routes: this.#routes,
       presence: () => this.#mesh?.core.presence,
-      changed: () => this.#routesChanged(),
+      changed: () => this.#gatheredRoutes.ask(),
     })
     this.#updates = new RouteUpdates({
       sessions: () => this.#clients.all(),
@@ -309,10 +308,10 @@ export class Controller {
     this.#listen(network, endpoint, this.#mesh)
     this.#dns = await this.#startDns(network)
     this.#stopFollowing = this.#home.replica.onChange(({ changes }) => this.#recordsChanged(changes))
-    this.#noticeForeign()
+    this.#foreign.look()
     this.#carriage.review()
     this.#setRoutes()
-    this.#schedule(0)
+    this.#turns.soon()
     this.#api = await this.#startApi()
     this.#webhooks.start()
     this.#observation.start()
@@ -358,7 +357,7 @@ export class Controller {
     endpoint.drain()
     this.#mesh?.tell()
     this.#carriage?.review()
-    this.#schedule(0)
+    this.#turns.soon()
     const until = Date.now() + DRAIN_MS
     const isBusy = () => !endpoint.sessions().next().done || this.#carriage?.isHandingOver === true
     while (isBusy() && Date.now() < until) await sleep(20)
@@ -380,8 +379,8 @@ export class Controller {
   async stop(): Promise<void> {
     if (this.#stopping) return
     this.#stopping = true
-    clearTimeout(this.#timer)
-    clearTimeout(this.#routesTimer)
+    this.#turns.stop()
+    this.#gatheredRoutes.stop()
     this.#keeper.stop()
     this.#observation.stop()
     await this.#metricsServer.stop()
@@ -433,7 +432,7 @@ export class Controller {
     })
     beyond.onChange = () => {
       this.#mesh?.tell()
-      this.#routesChanged()
+      this.#gatheredRoutes.ask()
     }
     return beyond
   }
@@ -451,12 +450,17 @@ export class Controller {
         ...(this.#beyond?.reach ?? { gateway: false, failing: [] }),
         ...(this.#carriage?.facts ?? { ipsec: false, attachments: [] }),
       }),
-      joins: this.#admission(),
+      joins: openDoor({
+        home: this.#home,
+        invites: this.#invites,
+        events: this.#events,
+        logger: this.#logger,
+      }),
     })
-    mesh.onRoutes = () => this.#routesChanged()
+    mesh.onRoutes = () => this.#gatheredRoutes.ask()
     mesh.core.presence.onSuperseded = client => {
       this.#clients.of(client)?.end({ kind: 'silent' }, 'connected to another controller')
-      this.#schedule(0)
+      this.#turns.soon()
     }
     mesh.core.inquiries.onAsk = async about => {
       const question = readQuestion(about)
@@ -487,7 +491,7 @@ export class Controller {
     )
     carriage.onChange = () => {
       this.#mesh?.tell()
-      this.#routesChanged()
+      this.#gatheredRoutes.ask()
     }
     return carriage
   }
@@ -523,27 +527,10 @@ export class Controller {
     return api
   }
 
-  /** Lets newcomers in that were invited, and tells of it. */
-  #admission(): Admission {
-    return new Admission({
-      home: this.#home,
-      invites: this.#invites,
-      now: Date.now,
-      joined: (_id, controller) => {
-        this.#events.append({ type: 'controller-joined', controller })
-        this.#logger.info({ controller }, 'a controller joined the mesh')
-      },
-      refused: (controller, reason) => {
-        const recorded = this.#events.append({ type: 'peer-refused', controller, reason })
-        if (recorded) this.#logger.warn({ controller, reason }, 'a join was refused')
-      },
-    })
-  }
-
   #listen(network: Switch, endpoint: VpnEndpoint, mesh: MeshRuntime): void {
     network.onControl = (path, packet) => {
       endpoint.receive(path, packet)
-      this.#schedule(0)
+      this.#turns.soon()
     }
     network.onFloat = (peerId, path) => {
       if (mesh.linkFloated(peerId, path)) return
@@ -569,14 +556,14 @@ export class Controller {
     const endpoint = this.#endpoint
     if (!endpoint) return
     this.#noticeRemoval()
-    this.#noticeForeign()
+    this.#foreign.look()
     this.#clients.review(endpoint.sessions())
     this.#useCertificates()
     if (changes.some(({ kind }) => kind === 'token' || kind === 'controller')) this.#api?.review()
     this.#dns?.review()
-    this.#routesChanged()
+    this.#gatheredRoutes.ask()
     this.#tellClients(changes)
-    this.#schedule(0)
+    this.#turns.soon()
   }
 
   /** What clients are told follows from few of the records: the others come and go by the thousand. */
@@ -622,17 +609,7 @@ export class Controller {
       : this.#mesh?.core.presence.of(controller)?.facts
   }
 
-  /** Clients go to those controllers that are still part of the mesh. */
-  /** Records that only a newer version understands came, or went. */
-  #noticeForeign(): void {
-    const isToTell = !this.#home.replica.foreign().next().done
-    const notice = isToTell && !this.#toldForeign ? foreignNotice(this.#home) : undefined
-    this.#toldForeign = isToTell
-    if (notice === undefined) return
-    this.#logger.warn(notice)
-    this.#events.append({ type: 'newer-records', message: notice })
-  }
-
+  /** Who was removed from the mesh serves nobody any more. */
   #noticeRemoval(): void {
     const notice = this.#removed ? undefined : removalNotice(this.#home)
     if (notice === undefined) return
@@ -644,21 +621,10 @@ export class Controller {
     this.#endpoint?.drain()
   }
 
-  /** The first change counts at once; those that follow within a moment make one table. */
   #routesChanged(): void {
-    if (this.#routesTimer !== undefined || this.#stopping) return
-    const wait = this.#routesSetAt + ROUTES_GRAIN_MS - Date.now()
-    this.#routesTimer = setTimeout(
-      () => {
-        this.#routesTimer = undefined
-        this.#routesSetAt = Date.now()
-        if (this.#stopping) return
-        this.#mesh?.core.presence.recheck()
-        this.#carriage?.review()
-        this.#setRoutes()
-      },
-      Math.max(0, wait),
-    )
+    this.#mesh?.core.presence.recheck()
+    this.#carriage?.review()
+    this.#setRoutes()
   }
 
   #setRoutes(): void {
@@ -679,24 +645,18 @@ export class Controller {
   #kickHere(client: ClientId): boolean {
     const how: SessionEnd = { kind: 'restart', target: 'same' }
     const ended = this.#endpoint?.end(session => session.client === client, how, 'kicked') ?? 0
-    this.#schedule(0)
+    this.#turns.soon()
     return ended > 0
   }
 
-  /** Runs the endpoint's timers, at the latest in `delay` ms. */
-  #schedule(delay: number): void {
-    if (this.#stopping) return
-    const due = Date.now() + delay
-    if (this.#timer && due >= this.#nextTurn) return
-    clearTimeout(this.#timer)
-    this.#nextTurn = due
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined
-      const updates = this.#updates.poll()
-      const watch = this.#beyond?.poll(Date.now()) ?? Number.POSITIVE_INFINITY
-      const next = Math.min(updates, watch, this.#endpoint?.poll() ?? Number.POSITIVE_INFINITY)
-      this.#schedule(Math.min(LONGEST_TURN_MS, Math.max(0, next - Date.now())))
-    }, delay)
+  /** Runs the timers that are due. @returns when the next one is, ms since 1970 */
+  #turn(): number {
+    const never = Number.POSITIVE_INFINITY
+    return Math.min(
+      this.#updates.poll(),
+      this.#beyond?.poll(Date.now()) ?? never,
+      this.#endpoint?.poll() ?? never,
+    )
   }
 
   /** A new TLS context is made only when its certificates are others: sessions keep the one they began with. */

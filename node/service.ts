@@ -325,12 +325,27 @@ export interface EventFilter {
   types?: readonly string[]
 }
 
+export interface ClientService {
+  clients(): Promise<Client[]>
+  client(name: string): Promise<Client>
+  addClient(request: AddClient): Promise<Pack>
+  packClient(name: string, format: PackFormat, options?: PackOptions): Promise<Pack>
+  /** Ends the live session, if any; no new one is admitted until `enableClient`. */
+  disableClient(name: string, reason?: string): Promise<Client>
+  enableClient(name: string): Promise<Client>
+  /** For good: the certificate never works again and the address is free for another client. */
+  revokeClient(name: string, reason?: string): Promise<Client>
+  /** A new key and certificate for the same client and address; the old pack is useless from then on. */
+  rekeyClient(name: string, days?: number): Promise<Pack>
+}
+
 /**
  * One controller, as its operator sees it. Every method may throw a {@link ServiceError}. A write returns when it is
  * on disk. Implemented by a running controller and, for all that needs none, by its data directory opened offline.
  */
 export interface ControllerService
-  extends MembershipService,
+  extends ClientService,
+    MembershipService,
     DnsService,
     AttachmentService,
     BackupService,
@@ -345,17 +360,6 @@ export interface ControllerService
   status(): Promise<Status>
   sessions(): Promise<Session[]>
   routes(): Promise<Route[]>
-  clients(): Promise<Client[]>
-  client(name: string): Promise<Client>
-  addClient(request: AddClient): Promise<Pack>
-  packClient(name: string, format: PackFormat, options?: PackOptions): Promise<Pack>
-  /** Ends the live session, if any; no new one is admitted until `enableClient`. */
-  disableClient(name: string, reason?: string): Promise<Client>
-  enableClient(name: string): Promise<Client>
-  /** For good: the certificate never works again and the address is free for another client. */
-  revokeClient(name: string, reason?: string): Promise<Client>
-  /** A new key and certificate for the same client and address; the old pack is useless from then on. */
-  rekeyClient(name: string, days?: number): Promise<Pack>
   /** Ends the live session, on whichever controller it is; the client may come back at once. */
   kickClient(name: string): Promise<{ kicked: boolean }>
   addRoute(route: AddRoute): Promise<RouteChange>

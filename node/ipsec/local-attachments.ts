@@ -1,6 +1,5 @@
 // The operator's service about attachments, on the records and the running controller of this machine.
-import type { EventLog } from '../events.ts'
-import type { Home } from '../home.ts'
+import type { LocalContext } from '../live.ts'
 import type { StoredOn } from '../service.ts'
 import type {
   AddAttachment,
@@ -12,24 +11,14 @@ import type {
   ExportFormat,
 } from '../service-ipsec.ts'
 import { Attachments, type Written } from './attachments.ts'
-import type { AttachmentsLive } from './live.ts'
-
-export interface LocalAttachmentsInit {
-  home: Home
-  events: EventLog
-  live: () => AttachmentsLive | undefined
-  /** Runs what writes, and tells refusals in the service's words. */
-  writing: <T>(work: () => Promise<T>) => Promise<T>
-  storedOn: () => Promise<StoredOn>
-}
 
 export class LocalAttachments implements AttachmentService {
-  readonly #init: LocalAttachmentsInit
+  readonly #context: LocalContext
   readonly #all: Attachments
 
-  constructor(init: LocalAttachmentsInit) {
-    this.#init = init
-    this.#all = new Attachments(init.home, init.live)
+  constructor(context: LocalContext) {
+    this.#context = context
+    this.#all = new Attachments(context.home, () => context.live?.attachments())
   }
 
   /** For `status`: nobody else is asked. */
@@ -54,7 +43,7 @@ export class LocalAttachments implements AttachmentService {
   }
 
   removeAttachment(name: string): Promise<{ name: string; storedOn: StoredOn }> {
-    const { writing, events, storedOn } = this.#init
+    const { writing, events, storedOn } = this.#context
     return writing(async () => {
       await this.#all.remove(name)
       events.append({ type: 'attachment-removed', attachment: name })
@@ -86,7 +75,7 @@ export class LocalAttachments implements AttachmentService {
     type: 'attachment-added' | 'attachment-changed',
     work: () => Promise<Written>,
   ): Promise<AttachmentDetail> {
-    const { writing, events, storedOn } = this.#init
+    const { writing, events, storedOn } = this.#context
     return writing(async () => {
       const { attachment, notes } = await work()
       events.append({ type, attachment: attachment.name, enabled: attachment.value.enabled })

@@ -1,0 +1,77 @@
+// When work is done that may wait, and work that must not wait for long.
+
+/** Work that is due at a time it names itself, and sooner when something has happened. */
+export class Turns {
+  readonly #work: () => number
+  readonly #longest: number
+  #timer: NodeJS.Timeout | undefined
+  /** When the timer fires, ms since 1970. */
+  #next = 0
+  #stopped = false
+
+  /**
+   * @param work says when it is next due, ms since 1970
+   * @param longest ms between two turns at most
+   */
+  constructor(work: () => number, longest: number) {
+    this.#work = work
+    this.#longest = longest
+  }
+
+  /** The next turn is as soon as what happens now is over. */
+  soon(): void {
+    this.#within(0)
+  }
+
+  stop(): void {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+  }
+
+  #within(delay: number): void {
+    if (this.#stopped) return
+    const due = Date.now() + delay
+    if (this.#timer && due >= this.#next) return
+    clearTimeout(this.#timer)
+    this.#next = due
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      const next = this.#work()
+      this.#within(Math.min(this.#longest, Math.max(0, next - Date.now())))
+    }, delay)
+  }
+}
+
+/** Work that is done at once, and then once for all that asks for it within a moment. */
+export class Gathered {
+  readonly #work: () => void
+  readonly #grain: number
+  #timer: NodeJS.Timeout | undefined
+  /** ms since 1970 */
+  #doneAt = 0
+  #stopped = false
+
+  /** @param grain ms between the beginnings of two at the least */
+  constructor(work: () => void, grain: number) {
+    this.#work = work
+    this.#grain = grain
+  }
+
+  ask(): void {
+    if (this.#timer !== undefined || this.#stopped) return
+    const wait = this.#doneAt + this.#grain - Date.now()
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined
+        this.#doneAt = Date.now()
+        this.#work()
+      },
+      Math.max(0, wait),
+    )
+  }
+
+  stop(): void {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+  }
+}

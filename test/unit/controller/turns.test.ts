@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict'
+import { describe, type TestContext, test } from 'node:test'
+import { Gathered, Turns } from '../../../node/turns.ts'
+
+function clockOf(context: TestContext) {
+  context.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 })
+  return context.mock.timers
+}
+
+describe('turns', () => {
+  test('come when they are due, and within the longest pause', context => {
+    const clock = clockOf(context)
+    const at: number[] = []
+    const due = [1_000_300]
+    const turns = new Turns(() => {
+      at.push(Date.now())
+      return due.shift() ?? Number.POSITIVE_INFINITY
+    }, 1000)
+    turns.soon()
+    for (let ms = 0; ms < 2500; ms++) clock.tick(1)
+    turns.stop()
+    assert.deepEqual(at.slice(1), [1_000_300, 1_001_300, 1_002_300])
+  })
+
+  test('come at once when something has happened, once for many', context => {
+    const clock = clockOf(context)
+    let turnsTaken = 0
+    const turns = new Turns(() => {
+      turnsTaken++
+      return Number.POSITIVE_INFINITY
+    }, 1000)
+    turns.soon()
+    turns.soon()
+    clock.tick(1)
+    assert.equal(turnsTaken, 1)
+    turns.soon()
+    clock.tick(1)
+    assert.equal(turnsTaken, 2)
+    turns.stop()
+    turns.soon()
+    clock.tick(5000)
+    assert.equal(turnsTaken, 2)
+  })
+})
+
+test('what is gathered is done at once, then once for all that ask within a moment', context => {
+  const clock = clockOf(context)
+  const at: number[] = []
+  const gathered = new Gathered(() => at.push(Date.now() - 1_000_000), 20)
+  gathered.ask()
+  clock.tick(1)
+  assert.equal(at.length, 1)
+  for (let i = 0; i < 100; i++) gathered.ask()
+  clock.tick(10)
+  assert.equal(at.length, 1)
+  clock.tick(20)
+  assert.equal(at.length, 2)
+  gathered.ask()
+  gathered.stop()
+  gathered.ask()
+  clock.tick(100)
+  assert.equal(at.length, 2)
+})
