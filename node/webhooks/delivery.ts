@@ -52,9 +52,7 @@ export class Delivery {
       this.#dropped++
     }
     this.#queue.push({ ...message, since: this.#init.now() })
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined
-    })
+    this.#running ??= this.#run()
   }
 
   state(): WebhookDelivery {
@@ -87,7 +85,7 @@ export class Delivery {
       current = this.#queue[0]
       this.#attempts++
       const outcome = await send(hook, current, signal)
-      if (signal.aborted) return
+      if (signal.aborted) break
       this.#problem = outcome.problem
       const isLate = now() - current.since >= GIVE_UP_MS
       if (outcome.problem === undefined) {
@@ -99,9 +97,11 @@ export class Delivery {
         if (this.#take(current)) this.#failed++
       } else {
         await pause(outcome.retryAfter ?? this.#wait(tries++), signal)
-        if (signal.aborted) return
+        if (signal.aborted) break
       }
     }
+    // In the same turn as the last look at the queue: what is added next starts it again.
+    this.#running = undefined
   }
 
   #take(message: Waiting): boolean {
