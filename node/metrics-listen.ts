@@ -68,14 +68,20 @@ export class MetricsListen {
           { cause: error },
         )
       }
-      const isOpen = !LOOPBACK.test(next.address)
-      const note = isOpen ? 'figures are served, to whoever reaches this address' : 'figures are served'
+      const note = isOpen(next.address)
+        ? 'figures are served, to whoever reaches this address'
+        : 'figures are served'
       logger.info({ listen: next.address }, note)
     }
     this.#server = next
     warn(undefined)
     await before?.stop()
   }
+}
+
+/** Others than programs of this machine may reach it. @param address `host:port` */
+export function isOpen(address: string): boolean {
+  return !LOOPBACK.test(address)
 }
 
 /** @throws ServiceError */

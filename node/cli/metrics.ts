@@ -1,5 +1,6 @@
 // overmesh metrics …: figures for Prometheus, and where they are served to it.
 import type { Command } from 'commander'
+import { isOpen } from '../metrics-listen.ts'
 import { readListen } from './arguments.ts'
 import { Context } from './context.ts'
 import { UsageError } from './errors.ts'
@@ -40,6 +41,8 @@ export function metricsCommands(program: Command): void {
         else if (settled === null) context.output.line('figures are served on the unix socket only')
         else if (running) context.output.line(`figures are not served at ${settled}: see \`overmesh status\``)
         else context.output.line(`figures are served at http://${settled}/metrics from the next start on`)
+        if (listen !== undefined && isOpen(listen))
+          context.output.note('whoever reaches that address may read them; let only Prometheus reach it')
       })
     })
 }
