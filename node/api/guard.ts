@@ -120,6 +120,14 @@ export async function guard(
     if (isTokenInAddress(request.raw.url ?? '')) {
       return { status: 400, error: 'invalid_request', reason: TOKEN_IN_ADDRESS }
     }
+    // Of two, whoever stands before the API may go by the other.
+    if (isTwice(request, 'host') || isTwice(request, 'authorization')) {
+      return {
+        status: 400,
+        error: 'invalid_request',
+        reason: 'the headers Host and Authorization may be there once',
+      }
+    }
     const scope = request.is404 ? undefined : request.routeOptions.config.scope
     if (scope === 'public') return undefined
     const { authorization } = request.headers
@@ -221,6 +229,10 @@ export async function guard(
 
 function tooMany(what: string, seconds: number): string {
   return `too many requests ${what}; try again in ${seconds} s`
+}
+
+function isTwice({ raw }: FastifyRequest, header: string): boolean {
+  return raw.rawHeaders.filter((text, index) => index % 2 === 0 && text.toLowerCase() === header).length > 1
 }
 
 function callerOfRequest(request: FastifyRequest): string {

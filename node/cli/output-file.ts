@@ -8,6 +8,8 @@ import { CommandError } from './errors.ts'
 /** Of `link` on file systems that have none, such as those of memory sticks. */
 const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']
 
+const TEMPORARY = /^\.(.+)\.(\d+)\.tmp$/
+
 export class OutputFile {
   readonly path: string
   /** What is written, until it is put in its place. */
@@ -24,6 +26,7 @@ export class OutputFile {
 
   /** @throws {CommandError} when something is there that may not be replaced */
   static async refuseOccupied(path: string, force: boolean): Promise<void> {
+    await removeStale(dirname(path), basename(path))
     const found = await lstat(path).catch(() => undefined)
     if (found === undefined) return
     if (!found.isFile()) throw new CommandError(`${path} is there, and no plain file; choose another`)
@@ -33,7 +36,6 @@ export class OutputFile {
   /** @throws {CommandError} when the file exists (without `force`) or cannot be created */
   static async reserve(path: string, force: boolean): Promise<OutputFile> {
     await OutputFile.refuseOccupied(path, force)
-    await removeStale(path)
     const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`)
     try {
       return new OutputFile(path, temporary, await open(temporary, 'wx', 0o600), force)
@@ -113,13 +115,12 @@ async function placeNew(from: string, to: string): Promise<void> {
   }
 }
 
-/** What earlier runs left that were killed. */
-async function removeStale(path: string): Promise<void> {
-  const directory = dirname(path)
+/** Removes what earlier runs left that were killed: of one file, or of all in the directory. */
+export async function removeStale(directory: string, file?: string): Promise<void> {
   const names = await readdir(directory).catch(() => [] as string[])
   for (const name of names) {
-    const [, pid] = name.startsWith(`.${basename(path)}.`) ? (/\.(\d+)\.tmp$/.exec(name) ?? []) : []
-    if (name === `.${basename(path)}.${pid}.tmp` && !isAlive(Number(pid)))
+    const [, of, pid] = TEMPORARY.exec(name) ?? []
+    if (of !== undefined && (file === undefined || file === of) && !isAlive(Number(pid)))
       await rm(join(directory, name), { force: true })
   }
 }

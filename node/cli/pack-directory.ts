@@ -4,7 +4,7 @@ import { mkdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ControllerService, Pack } from '../service.ts'
 import { CommandError } from './errors.ts'
-import { intoFile } from './output-file.ts'
+import { intoFile, removeStale } from './output-file.ts'
 
 /** Of names in the list. */
 const NAME = /^[a-z0-9][a-z0-9._~-]{0,80}$/
@@ -68,6 +68,7 @@ export class PackDirectory {
     const names = this.#unfinished.filter(name => there.has(name))
     for (const name of names)
       await intoFile(this.fileOf(name), true, packAgain(name), () => service.packClient(name, 'ovpn'))
+    await removeStale(this.#path)
     await rm(listOf(this.#path), { force: true })
     return names
   }

@@ -93,6 +93,39 @@ test('what is no HTTP, or too much of its head, is refused without being repeate
   await assertServes(world)
 })
 
+test('a request that others may read in another way is refused; old HTTP and names that are not ours are no matter', async t => {
+  const world = await TcpWorld.open(t, { limits: MANY })
+  const [read, admin] = [await world.token('read'), await world.token('admin')]
+  const bearer = `Authorization: Bearer ${read}\r\n`
+  const cases: [sent: string, status: RegExp][] = [
+    [
+      `GET /v1/dns HTTP/1.1\r\nHost: a\r\nHost: b\r\n${bearer}\r\n`,
+      /^HTTP\/1.1 400 [\s\S]*may be there once/,
+    ],
+    [
+      `GET /v1/dns HTTP/1.1\r\nHost: a\r\n${bearer}Authorization: Bearer ${admin}\r\n\r\n`,
+      /^HTTP\/1.1 400 [\s\S]*may be there once/,
+    ],
+    [`GET /v1/dns HTTP/1.1\r\n${bearer}\r\n`, /^HTTP\/1.1 400 /],
+    [`GET /v1/dns HTTP/1.0\r\n\r\n`, /^HTTP\/1.1 401 /],
+    [`GET /v1/dns HTTP/1.0\r\n${bearer}\r\n`, /^HTTP\/1.1 200 /],
+    [`GET /v1/dns HTTP/1.1\r\nHost: elsewhere\r\n${bearer}Connection: close\r\n\r\n`, /^HTTP\/1.1 200 /],
+    [`TRACE /v1/dns HTTP/1.1\r\nHost: a\r\n${bearer}Connection: close\r\n\r\n`, /^HTTP\/1.1 404 /],
+  ]
+  for (const [sent, status] of cases) {
+    const socket = await world.tls()
+    socket.write(sent)
+    const answer = await untilClosed(socket)
+    assert.match(answer, status, sent)
+    for (const token of [read, admin]) assert.ok(!answer.includes(token.slice(-20)))
+  }
+  // What comes in one go with a request that was refused is not looked at.
+  const socket = await world.tls()
+  const drain = `POST /v1/drain HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${admin}\r\nContent-Length: 0\r\n\r\n`
+  socket.write(`GET /v1/dns HTTP/1.1\r\nHost: a\r\n\r\n${drain}`)
+  assert.equal((await untilClosed(socket)).match(/^HTTP\/1.1 \d+/gm)?.join(), 'HTTP/1.1 401')
+})
+
 test('whoever is slow is cut off: at TLS, headers, body, and between requests', async t => {
   const world = await TcpWorld.open(t, { limits: MANY, timeouts: FAST })
   const token = await world.token('admin')

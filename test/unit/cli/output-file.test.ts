@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import {
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -80,6 +81,9 @@ test('clientpacks that a killed process did not come to are written by the next 
   await killed.begin()
   await pack(killed, 'anna')
   const before = statSync(killed.fileOf('anna')).mtimeMs
+  // Killed after it had its name, and before its other name went.
+  const { pid } = spawnSync(process.execPath, ['-e', ''])
+  linkSync(killed.fileOf('anna'), join(path, `.anna.ovpn.${pid}.tmp`))
   const next = await PackDirectory.open(path, ['carl'], false)
   await next.begin()
   await pack(next, 'carl')
