@@ -1,6 +1,7 @@
 // What a controller offers its operator about the mesh as one document: what is to be, what is, and the way from one to
 // the other. Never holds a secret, but for new pre-shared keys on their way in.
 import { type Static, Type } from 'typebox'
+import { NatTraversal } from './service-ipsec.ts'
 
 const closed = { additionalProperties: false } as const
 const Text = (description: string, maxLength = 255) => Type.String({ description, maxLength })
@@ -67,6 +68,7 @@ export const DesiredAttachment = Type.Object(
     ikeLifetimeSeconds: Type.Optional(Seconds(60, 2_592_000)),
     childLifetimeSeconds: Type.Optional(Seconds(30, 2_592_000)),
     initiate: Type.Optional(Type.Boolean()),
+    natTraversal: Type.Optional(NatTraversal),
     controllers: Type.Optional(Type.Array(Name, { maxItems: 64 })),
     enabled: Type.Optional(Type.Boolean({ description: 'default true' })),
   },

@@ -45,6 +45,10 @@ export const IkeSaEntry = Type.Object({
 })
 export type IkeSaEntry = Static<typeof IkeSaEntry>
 
+export const NatTraversal = Type.Union([Type.Literal('auto'), Type.Literal('always')], {
+  description: 'ESP goes in UDP where a NAT is between, or always',
+})
+
 export const AttachmentEntry = Type.Object({
   name: Text('name'),
   enabled: Type.Boolean(),
@@ -57,6 +61,7 @@ export const AttachmentEntry = Type.Object({
   ),
   remote: Text('address or host name of the device, or any'),
   initiate: Type.Boolean({ description: 'a controller dials; otherwise the device does' }),
+  natTraversal: NatTraversal,
   authentication: Text('psk or certificate'),
   localId: Nullable(Text('identity'), "the controllers', the same for all"),
   remoteId: Nullable(Text('identity'), "the device's"),
@@ -107,6 +112,7 @@ const settings = {
   ikeLifetimeSeconds: Type.Optional(Type.Integer({ minimum: 60, maximum: 2_592_000 })),
   childLifetimeSeconds: Type.Optional(Type.Integer({ minimum: 30, maximum: 2_592_000 })),
   initiate: Type.Optional(Type.Boolean()),
+  natTraversal: Type.Optional(NatTraversal),
   controllers: Type.Optional(Type.Array(Name, { maxItems: 64 })),
 }
 const closed = { additionalProperties: false } as const

@@ -167,6 +167,8 @@ const Attachment = Type.Object(
     ikeLifetimeSeconds: Type.Integer({ minimum: 60, maximum: 2_592_000 }),
     childLifetimeSeconds: Type.Integer({ minimum: 30, maximum: 2_592_000 }),
     initiate: Type.Boolean(),
+    /** ESP goes in UDP though no NAT is between; where it is absent, only behind one. */
+    natTraversal: Type.Optional(Type.Literal('always')),
     /** Preferred controllers, the best first. */
     controllers: Type.Array(ControllerIdText, { maxItems: 64 }),
     enabled: Type.Boolean(),

@@ -1,7 +1,7 @@
 // overmesh ipsec …: sites that are reached by IPsec.
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
-import { withSecret } from '../ipsec/export.ts'
+import { SECRET_PLACE, withSecret } from '../ipsec/export.ts'
 import type {
   AddAttachment,
   AttachmentDetail,
@@ -9,7 +9,7 @@ import type {
   ExportFormat,
   IkeSaEntry,
 } from '../service-ipsec.ts'
-import { readCidr, readInteger, readName } from './arguments.ts'
+import { readChoice, readCidr, readInteger, readName } from './arguments.ts'
 import { Context } from './context.ts'
 import { UsageError } from './errors.ts'
 import { example } from './help.ts'
@@ -35,6 +35,7 @@ interface Options {
   ikeLifetime?: number
   lifetime?: number
   initiate?: boolean
+  natT?: 'auto' | 'always'
   controllers?: string[]
 }
 
@@ -79,6 +80,11 @@ function settings(command: Command): Command {
       readInteger('--ike-lifetime', 60, 2_592_000),
     )
     .option('--lifetime <seconds>', 'of ESP keys (default: 3600)', readInteger('--lifetime', 30, 2_592_000))
+    .option(
+      '--nat-t <when>',
+      'NAT traversal, ESP in UDP: auto, where a NAT is between, or always (default: auto)',
+      readChoice('--nat-t', ['auto', 'always']),
+    )
     .option('--initiate', 'a controller dials the site; otherwise the site dials')
     .option(
       '--controllers <names>',
@@ -239,6 +245,10 @@ function exportCommand(ipsec: Command): void {
         const context = Context.of(command)
         const exported = await context.withService(service => service.exportAttachment(name, options.format))
         const secret = options.pskFile === undefined ? undefined : readSecretFile(options.pskFile)
+        if (secret !== undefined && !exported.content.includes(SECRET_PLACE))
+          throw new UsageError(
+            'ipsec export: there is no place for a pre-shared key in it; leave --psk-file out',
+          )
         const content = secret === undefined ? exported.content : withSecret(exported.content, secret)
         if (options.out === undefined) {
           context.output.result({ ...exported, content }, () => context.output.line(content.trimEnd()))
@@ -306,6 +316,7 @@ function printDetail(output: Output, detail: AttachmentDetail): void {
     ],
     ['ESP', `${listOr(detail.espProposals, 'default proposals')}, ${detail.childLifetimeSeconds} s`],
     ['dead peer detection', detail.dpdSeconds === 0 ? 'off' : `${detail.dpdSeconds} s`],
+    ['NAT traversal', detail.natTraversal === 'always' ? 'always' : 'where a NAT is between'],
     ['preferred', listOr(detail.controllers, 'any controller')],
     [
       'IKE daemon here',
@@ -365,6 +376,7 @@ function requestOf(options: Options): Partial<AddAttachment> {
     ikeLifetimeSeconds: options.ikeLifetime,
     childLifetimeSeconds: options.lifetime,
     initiate: options.initiate,
+    natTraversal: options.natT,
     controllers: options.controllers,
   }
   return Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined))
@@ -376,6 +388,8 @@ function readSecretFile(path: string): Buffer {
   const text = bytes.toString('latin1').replace(/\r?\n$/, '')
   if (text === '')
     throw new UsageError(`--psk-file ${path}: it is empty; put the pre-shared key there, on one line`)
+  if (/[\r\n\0]/.test(text))
+    throw new UsageError(`--psk-file ${path}: it has several lines; put the pre-shared key there as one line`)
   return Buffer.from(text, 'latin1')
 }
 

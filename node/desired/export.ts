@@ -86,6 +86,7 @@ function attachmentOf(home: Home, value: AttachmentValue): DesiredAttachment {
     ...(!isUsual('ikeLifetimeSeconds') && { ikeLifetimeSeconds: value.ikeLifetimeSeconds }),
     ...(!isUsual('childLifetimeSeconds') && { childLifetimeSeconds: value.childLifetimeSeconds }),
     ...(value.initiate && { initiate: true }),
+    ...(value.natTraversal && { natTraversal: value.natTraversal }),
     ...(controllers.length > 0 && { controllers }),
     ...(!value.enabled && { enabled: false }),
   }

@@ -220,6 +220,7 @@ export class Attachments {
         : null,
       remote: value.remote === '%any' ? 'any' : value.remote,
       initiate: value.initiate,
+      natTraversal: value.natTraversal ?? 'auto',
       authentication: value.authentication.method,
       localId,
       remoteId,
@@ -260,6 +261,8 @@ export class Attachments {
       'initiate',
     ] as const)
       if (request[key] !== undefined) Object.assign(value, { [key]: request[key] })
+    if (request.natTraversal !== undefined)
+      value.natTraversal = request.natTraversal === 'always' ? 'always' : undefined
     if (request.secret !== undefined && request.authority !== undefined)
       throw new ServiceError(
         'invalid',
@@ -294,7 +297,12 @@ export class Attachments {
       )
     if (value.childLifetimeSeconds! > value.ikeLifetimeSeconds!)
       throw new ServiceError('invalid', '--lifetime, of ESP keys, is not to be longer than --ike-lifetime')
-    return { ...value, controllers: value.controllers ?? [] } as AttachmentValue
+    const { natTraversal, ...rest } = value
+    return {
+      ...rest,
+      ...(natTraversal && { natTraversal }),
+      controllers: value.controllers ?? [],
+    } as AttachmentValue
   }
 
   /** A prefix leads to one site: two tunnels cannot have the same at once. @throws ServiceError */

@@ -34,6 +34,8 @@ export interface Tunnel {
   readonly dpdSeconds: number
   readonly ikeLifetimeSeconds: number
   readonly childLifetimeSeconds: number
+  /** ESP goes in UDP though no NAT is between. */
+  readonly encapsulate: boolean
   /** Whether this controller dials, now; it answers in any case. */
   readonly initiate: boolean
 }

@@ -84,6 +84,8 @@ function strongswan(init: ExportInit, peers: readonly Peer[]): string {
         ]
       : [
           '',
+          `# The certificate of this device, /etc/swanctl/x509/${name}.pem, and its key, in /etc/swanctl/private/, are from the site's own authority.`,
+          '#',
           `# Save as /etc/swanctl/x509ca/overmesh-${mesh.name}.pem: the controllers' certificates chain to it.`,
           ...mesh.rootCertificate
             .trim()
@@ -107,6 +109,7 @@ function connection({ mesh, attachment, name }: ExportInit, { name: controller, 
       `rekey_time = ${ikeLifetimeSeconds}s`,
       'keyingtries = 0',
       'mobike = yes',
+      ...(attachment.natTraversal === 'always' ? ['encap = yes'] : []),
       // The same identity is at every controller.
       'unique = never',
       'local {',
@@ -161,7 +164,12 @@ function sheet({ mesh, attachment, name }: ExportInit, peers: readonly Peer[]): 
         : 'this device; every peer, or the next when one is dead',
     ],
     ['IKE version', String(ikeVersion)],
-    ['Ports', 'UDP 500 and 4500, both ways; NAT traversal on'],
+    [
+      'Ports',
+      attachment.natTraversal === 'always'
+        ? 'UDP 500 and 4500, both ways; NAT traversal always'
+        : 'UDP 500 and 4500, both ways; NAT traversal on, and without a NAT between: IP protocol 50 (ESP)',
+    ],
     ['Authentication', isPsk ? 'pre-shared key (not in this sheet)' : 'certificates'],
     [
       'Identity of this device',

@@ -45,6 +45,7 @@ export function tunnelOf(
     dpdSeconds: value.dpdSeconds,
     ikeLifetimeSeconds: value.ikeLifetimeSeconds,
     childLifetimeSeconds: value.childLifetimeSeconds,
+    encapsulate: value.natTraversal === 'always',
     authentication:
       authentication.method === 'psk'
         ? { method: 'psk', secret: secret! }

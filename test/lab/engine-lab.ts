@@ -99,6 +99,7 @@ secrets {
       dpdSeconds: 2,
       ikeLifetimeSeconds: 3600,
       childLifetimeSeconds: 1200,
+      encapsulate: false,
       initiate: false,
       ...changes,
     }

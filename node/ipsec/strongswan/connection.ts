@@ -71,6 +71,7 @@ export function connectionMessage(tunnel: Tunnel, name: string, addresses: Names
       proposals: orDefault(tunnel.ikeProposals, defaultIkeProposals(ikeVersion)),
       unique: 'replace',
       mobike: 'yes',
+      encap: tunnel.encapsulate ? 'yes' : 'no',
       fragmentation: 'yes',
       keyingtries: '0',
       dpd_delay: `${dpdSeconds}s`,

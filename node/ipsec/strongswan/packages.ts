@@ -52,6 +52,8 @@ export function findInstallation(esp: Esp, files = thisMachine): Installation {
     plugins === undefined ? program === undefined : !files.exists(join(plugins, `libstrongswan-${plugin}.so`))
   const missing = [
     ...(program === undefined ? [PROGRAM] : []),
+    // The other daemons come without it.
+    ...(lacks('vici') ? ['strongswan-swanctl'] : []),
     ...(lacks('openssl') ? ['libstrongswan-standard-plugins'] : []),
     ...(esp === 'user' && lacks('kernel-libipsec') ? ['libcharon-extra-plugins'] : []),
   ]

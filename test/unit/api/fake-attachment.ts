@@ -12,6 +12,7 @@ export function fakeAttachment(request: AddAttachment): AttachmentDetail {
     problem: null,
     remote: request.remote,
     initiate: request.initiate ?? false,
+    natTraversal: request.natTraversal ?? 'auto',
     authentication: request.authority === undefined ? 'psk' : 'certificate',
     localId: request.localId ?? 'home',
     remoteId: request.remoteId ?? request.name,

@@ -260,7 +260,7 @@ export class FakeService implements ControllerService {
   })
   exportAttachment = async (name: string, format: ExportFormat) => ({
     fileName: `${(await this.attachment(name)).name}.${format}`,
-    content: `secret = ${SECRET_PLACE}\n`,
+    content: format === 'sheet' ? 'Identity  paris\n' : `secret = ${SECRET_PLACE}\n`,
   })
   tokens = async (): Promise<Token[]> => [fakeToken('grafana', 'read')]
   addToken = async (request: AddToken) => {

@@ -119,6 +119,13 @@ test('names what lacks, and whether a controller can do without', async () => {
       false,
       /apt-get install libstrongswan-standard-plugins libcharon-extra-plugins$/,
     ],
+    [
+      { program: () => undefined, stat: path => (path.includes('vici') ? undefined : anything) },
+      'strongSwan',
+      'missing',
+      false,
+      /apt-get install strongswan-swanctl$/,
+    ],
     [{ uid: 1000, read: () => undefined, ...withoutEsp }, 'ESP', 'warning', false, /sudo overmesh doctor/],
     [
       { bindUdp: async (_, port) => (port === 4500 ? 'EADDRINUSE' : undefined) },

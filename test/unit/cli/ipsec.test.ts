@@ -44,6 +44,7 @@ test('ipsec add hands over what was said, with the secret from its file alone', 
     ],
     ...['--local-id', 'hub', '--remote-id', 'spoke', '--ike', '1', '--ike-proposal', 'aes256-sha256-ecp256'],
     ...['--esp-proposal', 'aes256gcm16', '--dpd', '2', '--ike-lifetime', '7200', '--lifetime', '1800'],
+    ...['--nat-t', 'always'],
   )
   const secret = Buffer.from(SECRET).toString('base64')
   const common = { remote: '198.51.100.7', secret, remoteSubnets: ['192.168.20.0/24'] }
@@ -64,6 +65,7 @@ test('ipsec add hands over what was said, with the secret from its file alone', 
         ikeLifetimeSeconds: 7200,
         childLifetimeSeconds: 1800,
         initiate: true,
+        natTraversal: 'always',
         controllers: ['alpha', 'beta'],
       },
     ],
@@ -78,9 +80,18 @@ test('ipsec add hands over what was said, with the secret from its file alone', 
   assert.match(again.stderr, /exists/)
 })
 
-test('wrong usage is told before anything is asked', async () => {
+test('wrong usage is told before anything is done', async t => {
   const service = new FakeService()
   await using served = await Served.open(service)
+  service.sites.set(
+    'paris',
+    fakeAttachment({ name: 'paris', remote: 'any', localSubnets: [], remoteSubnets: [] }),
+  )
+  const directory = mkdtempSync(join(tmpdir(), 'overmesh-test-'))
+  t.after(() => rmSync(directory, { recursive: true }))
+  const [one, two] = [join(directory, 'one'), join(directory, 'two')]
+  writeFileSync(one, 'a key\n')
+  writeFileSync(two, 'a key\nand another\n')
   const base = ['ipsec', 'add', 'paris', '--remote', '198.51.100.7']
   for (const [args, words] of [
     [base, /--remote-ts/],
@@ -93,8 +104,11 @@ test('wrong usage is told before anything is asked', async () => {
     [[...base, '--remote-ts', '192.168.20.0/24', '--psk-file', '/dev/null'], /it is empty/],
     [[...base, '--ike', '3'], /--ike/],
     [['ipsec', 'add', 'Paris!', '--remote', 'x'], /not a name/],
+    [[...base, '--nat-t', 'never'], /--nat-t: 'never' is not one of auto, always/],
     [['ipsec', 'set', 'paris'], /name what is to change/],
     [['ipsec', 'export', 'paris', '--format', 'pdf'], /no format/],
+    [['ipsec', 'export', 'paris', '--psk-file', two], /several lines/],
+    [['ipsec', 'export', 'paris', '--psk-file', one, '--format', 'sheet'], /no place for a pre-shared key/],
   ] as const) {
     const { code, stderr } = await served.run(...args)
     assert.equal(code, 2, stderr)

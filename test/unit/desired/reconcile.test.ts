@@ -34,6 +34,7 @@ async function fullMesh(t: TestContext): Promise<string> {
         localSubnets: ['10.77.0.0/24', '192.168.1.0/24'],
         remoteSubnets: ['192.168.20.0/24'],
         dpdSeconds: 30,
+        natTraversal: 'always',
       },
     })
     await service.addRoute({ cidr: '192.168.9.0/24', via: 'client:web', metric: 5, probe: '192.168.9.1' })

@@ -238,6 +238,16 @@ test('the export has what the other end needs, and a place for the secret', asyn
       /every 2 s/,
     ])
       assert.match(sheet, line)
+    assert.match(sheet, /IP protocol 50/)
+    // ESP in UDP, and nothing else on the way.
+    const always = await service.changeAttachment('paris', { natTraversal: 'always' })
+    assert.equal(always.natTraversal, 'always')
+    assert.match((await service.exportAttachment('paris', 'strongswan')).content, /encap = yes/)
+    assert.doesNotMatch((await service.exportAttachment('paris', 'sheet')).content, /IP protocol 50/)
+    await service.changeAttachment('paris', { natTraversal: 'auto' })
+    assert.doesNotMatch((await service.exportAttachment('paris', 'strongswan')).content, /encap/)
+    const [{ value }] = await service.records('attachment')
+    assert.ok(!('natTraversal' in (value as AttachmentValue)), 'older versions know this record whole')
     // Whom a controller dials has nothing to dial.
     await service.changeAttachment('paris', { initiate: true })
     assert.match((await service.exportAttachment('paris', 'strongswan')).content, /start_action = none/)

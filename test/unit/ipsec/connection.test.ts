@@ -23,6 +23,8 @@ test('a connection that answers, and never dials by itself', () => {
   assert.deepEqual(conn.remote, { auth: 'psk', id: 'branch' })
   assert.equal(conn.unique, 'replace')
   assert.equal(conn.mobike, 'yes')
+  assert.equal(conn.encap, 'no')
+  assert.equal(section(tunnel({ encapsulate: true }), ID, []).encap, 'yes')
   assert.equal(conn.dpd_delay, '30s')
   assert.equal(conn.rekey_time, '9000s')
   assert.equal(conn.over_time, '1000s')

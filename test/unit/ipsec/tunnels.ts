@@ -18,6 +18,7 @@ export const tunnel = (changes: Partial<Tunnel> = {}): Tunnel => ({
   dpdSeconds: 30,
   ikeLifetimeSeconds: 10_000,
   childLifetimeSeconds: 1000,
+  encapsulate: false,
   initiate: false,
   ...changes,
 })
