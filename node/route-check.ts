@@ -59,7 +59,8 @@ export function readProbe(text: string, cidr: Cidr, subnet: Cidr): string {
   return shown
 }
 
-function unroutable(cidr: Cidr): string | undefined {
+/** What they are, in words; undefined for addresses that a host may have. */
+export function unroutable(cidr: Cidr): string | undefined {
   return UNROUTABLE.find(each => cidrCovers(each.cidr, cidr))?.what
 }
 

@@ -1,5 +1,5 @@
 // Files that a command reads whole: `-` is standard input, and none is larger than it can rightly be.
-import { createReadStream } from 'node:fs'
+import { closeSync, createReadStream, openSync, readSync } from 'node:fs'
 import { CommandError } from './errors.ts'
 
 /**
@@ -24,4 +24,18 @@ export async function readInput(file: string, what: string, limit: number): Prom
   }
   if (size > limit) throw new CommandError(`${file} is too large to be ${what}`)
   return Buffer.concat(chunks).toString('utf8')
+}
+
+/** The first bytes of a file, or of standard input for `-`: some files never end. @throws as node:fs does */
+export function readStart(file: string, size: number): Buffer {
+  const fd = file === '-' ? 0 : openSync(file, 'r')
+  const bytes = Buffer.alloc(size)
+  let length = 0
+  try {
+    for (let read = 1; read > 0 && length < size; length += read)
+      read = readSync(fd, bytes, length, size - length, null)
+  } finally {
+    if (file !== '-') closeSync(fd)
+  }
+  return bytes.subarray(0, length)
 }

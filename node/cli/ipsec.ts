@@ -1,5 +1,4 @@
 // overmesh ipsec …: sites that are reached by IPsec.
-import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { SECRET_PLACE, withSecret } from '../ipsec/export.ts'
 import type {
@@ -13,6 +12,7 @@ import { readChoice, readCidr, readInteger, readName } from './arguments.ts'
 import { Context } from './context.ts'
 import { UsageError } from './errors.ts'
 import { example } from './help.ts'
+import { readStart } from './input.ts'
 import type { Column, Output } from './output.ts'
 import { intoFile } from './output-file.ts'
 import { formatBytes, formatDuration, formatSince, formatStored, oneLine, printable } from './text.ts'
@@ -60,15 +60,29 @@ function settings(command: Command): Command {
   const subnet =
     (option: string) =>
     (text: string, all: string[] = []) => [...all, readCidr(option)(text)]
-  const word = (text: string, all: string[] = []) => [...all, ...text.split(',').map(each => each.trim())]
+  const word =
+    (option: string) =>
+    (text: string, all: string[] = []) => {
+      const words = text.split(',').map(each => each.trim())
+      if (words.includes('')) throw new UsageError(`${option}: '${text}' has an empty entry; write A or A,B`)
+      return [...all, ...words]
+    }
   return command
     .option('--psk-file <file>', 'file with the pre-shared key, one line; - reads standard input')
     .option('--ca-file <file>', 'the site has a certificate; the authority that signed it, PEM')
     .option('--local-id <id>', 'identity of the controllers (default: the name of the mesh)')
     .option('--remote-id <id>', "identity of the site's device (default: the attachment's name)")
     .option('--ike <version>', '2, or 1 for a device that has nothing else', readInteger('--ike', 1, 2))
-    .option('--ike-proposal <algorithms>', 'such as aes256gcm16-prfsha384-ecp384; may be repeated', word)
-    .option('--esp-proposal <algorithms>', 'such as aes256gcm16-ecp384; may be repeated', word)
+    .option(
+      '--ike-proposal <algorithms>',
+      'such as aes256gcm16-prfsha384-ecp384; may be repeated',
+      word('--ike-proposal'),
+    )
+    .option(
+      '--esp-proposal <algorithms>',
+      'such as aes256gcm16-ecp384; may be repeated',
+      word('--esp-proposal'),
+    )
     .option(
       '--dpd <seconds>',
       'ask whether the device lives; 0 never (default: 10)',
@@ -89,7 +103,7 @@ function settings(command: Command): Command {
     .option(
       '--controllers <names>',
       'who may dial it, the best first; without --initiate, whom it dials first: A,B (default: all)',
-      word,
+      word('--controllers'),
     )
     .option(
       '--local-ts <cidr>',
@@ -396,7 +410,7 @@ function readSecretFile(path: string): Buffer {
 function readFile(path: string, what: string): Buffer {
   let bytes: Buffer
   try {
-    bytes = readFileSync(path === '-' ? 0 : path)
+    bytes = readStart(path, MAX_FILE + 1)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     throw new UsageError(`${path}: cannot read the ${what} (${code ?? 'failed'}); name a file that is there`)

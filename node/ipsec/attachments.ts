@@ -13,6 +13,7 @@ import type {
   ExportFormat,
 } from '../service-ipsec.ts'
 import {
+  checkVersion1,
   readAuthority,
   readIdentity,
   readLocalSubnets,
@@ -295,6 +296,9 @@ export class Attachments {
         'invalid',
         `${same} is named on both sides; --remote-ts is what is at the site, --local-ts what the site reaches here`,
       )
+    if (value.localId === '%any')
+      throw new ServiceError('invalid', '--local-id: the controllers have one name; give it, or leave it out')
+    if (value.ikeVersion === 1) checkVersion1(value.ikeProposals ?? [])
     if (value.childLifetimeSeconds! > value.ikeLifetimeSeconds!)
       throw new ServiceError('invalid', '--lifetime, of ESP keys, is not to be longer than --ike-lifetime')
     const { natTraversal, ...rest } = value

@@ -10,6 +10,7 @@ import {
   carrierOf,
   Dialling,
   type Elective,
+  Listening,
   Restarts,
   Surpluses,
   type Terminator,
@@ -52,8 +53,6 @@ export interface CarriageInit {
 
 /** ms between two looks at what follows from time alone. */
 const LOOK_MS = 1000
-/** ms for which a controller that has just started waits to hear from the others, one of which may carry what it would dial. */
-const LISTEN_MS = 5000
 /** Problems and SAs in one report. */
 const MAX_PROBLEMS = 256
 const MAX_SAS = 16
@@ -100,15 +99,14 @@ export class Carriage implements AttachmentsLive {
   /** What the daemon was told last, without secrets, to see changes. */
   #told = ''
   #started = false
-  #settled = false
-  readonly #begunAt: number
+  readonly #listening: Listening
   #stopped = false
   #timer: NodeJS.Timeout | undefined
 
   constructor(init: CarriageInit) {
     this.#init = init
     this.#dialling = new Dialling(init.home.id)
-    this.#begunAt = this.#now()
+    this.#listening = new Listening(this.#now())
     const { engine } = init
     engine.onState = () => this.#engineChanged()
     engine.onUp = id => this.#cameUp(id)
@@ -328,7 +326,7 @@ export class Carriage implements AttachmentsLive {
 
   /** Tells the daemon what there is, and which of it to dial. */
   async #apply(): Promise<void> {
-    const { home, engine, credentials, isDraining } = this.#init
+    const { home, engine, credentials, isDraining, others } = this.#init
     // Whoever was removed carries nothing any more.
     const isMember = home.views.isAdmitted(home.id)
     const enabled = [...this.#known].filter(([, { value }]) => isMember && value.enabled)
@@ -340,7 +338,7 @@ export class Carriage implements AttachmentsLive {
     const present = this.#present()
     const now = this.#now()
     const own = credentials()
-    const isSettled = this.#isSettled(now)
+    const isSettled = this.#listening.isOver([...others()].length, home.views.controllers().length - 1, now)
     const tunnels: Tunnel[] = []
     for (const [id, { value }] of enabled) {
       // A controller that drains takes nobody new.
@@ -396,14 +394,6 @@ export class Carriage implements AttachmentsLive {
   #electiveOf(id: string, { initiate, controllers }: AttachmentValue): Elective {
     const { views } = this.#init.home
     return { id, initiate, controllers: controllers.filter(each => views.isAdmitted(each)) }
-  }
-
-  /** Every other controller was heard of, or there was time to. */
-  #isSettled(now: number): boolean {
-    const { home, others } = this.#init
-    this.#settled ||= now >= this.#begunAt + LISTEN_MS
-    this.#settled ||= [...others()].length >= home.views.controllers().length - 1
-    return this.#settled
   }
 
   #end(id: string): void {

@@ -1,15 +1,16 @@
 // What may be in an attachment: everything else is refused with a reason.
 import { X509Certificate } from 'node:crypto'
+import { BlockList } from 'node:net'
 import { cidrContains, cidrHasHostBits, formatCidr, parseCidr, parseIpv4 } from '../../state/address.ts'
 import { parseIpv6 } from '../net/ip.ts'
 import { DEFAULT_LENGTH } from '../push.ts'
-import { readPrefix } from '../route-check.ts'
+import { readPrefix, unroutable } from '../route-check.ts'
 import { ServiceError } from '../service-error.ts'
 
 type Cidr = NonNullable<ReturnType<typeof parseCidr>>
 
 const HOST_NAME =
-  /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?)*\.?$/i
+  /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*\.?$/i
 const LOOKS_NUMERIC = /^[\d.]+$/
 /** No quotes, braces or control characters: it goes into files of other programs. */
 const IDENTITY =
@@ -21,6 +22,12 @@ const WEAK = /^(3des|md5|sha1|modp(768|1024|1536|1024s160)|ecp192|prfmd5|prfsha1
 /** A key that people choose is guessed offline by whoever records one handshake. */
 const SHORT_SECRET = 20
 const MAX_SECRET = 512
+const MAX_PROPOSAL = 120
+
+/** IPv6 addresses that are no other host's. */
+const NO_HOST6 = new BlockList()
+NO_HOST6.addSubnet('::', 127, 'ipv6')
+NO_HOST6.addSubnet('ff00::', 8, 'ipv6')
 
 /** `%any`, or what to dial, in text. @throws ServiceError */
 export function readRemote(text: string, subnet: Cidr): string {
@@ -28,7 +35,10 @@ export function readRemote(text: string, subnet: Cidr): string {
   const address = parseIpv4(text)
   if (address !== undefined && cidrContains(subnet, address))
     throw invalid(`${text} is in the overlay itself; --remote is where the device is dialled on the Internet`)
-  const isHost = address !== undefined || parseIpv6(text) !== undefined
+  const isHost6 = parseIpv6(text) !== undefined
+  if (address === undefined ? isHost6 && NO_HOST6.check(text, 'ipv6') : unroutable({ address, length: 32 }))
+    throw invalid(`${text} is no host's address; --remote is where the device is dialled on the Internet`)
+  const isHost = address !== undefined || isHost6
   if (!isHost && (LOOKS_NUMERIC.test(text) || !HOST_NAME.test(text)))
     throw invalid(`"${text.slice(0, 80)}" is neither an address nor a host name; or use --remote any`)
   return text
@@ -52,6 +62,8 @@ export function readLocalSubnets(texts: readonly string[]): string[] {
     const cidr = parseCidr(text)
     if (!cidr) throw invalid(`"${text.slice(0, 80)}" is no IPv4 prefix such as 10.77.0.0/16`)
     if (cidrHasHostBits(text)) throw invalid(`${text} names a host; the prefix is ${formatCidr(cidr)}`)
+    const special = unroutable(cidr)
+    if (special) throw invalid(`${formatCidr(cidr)} are ${special}, which nobody routes`)
     return formatCidr(cidr)
   })
 }
@@ -94,6 +106,8 @@ function lackOf(algorithms: readonly string[], kind: 'ike' | 'esp'): string | un
 export function readProposals(texts: readonly string[], kind: 'ike' | 'esp'): string[] {
   const option = `--${kind}-proposal`
   for (const text of texts) {
+    if (text.length > MAX_PROPOSAL)
+      throw invalid(`${option} ${text.slice(0, 40)}… has more than ${MAX_PROPOSAL} characters`)
     const unknown = text.split('-').find(each => !ALGORITHM.test(each))
     if (unknown !== undefined)
       throw invalid(
@@ -103,6 +117,13 @@ export function readProposals(texts: readonly string[], kind: 'ike' | 'esp'): st
     if (lack !== undefined) throw invalid(`${option} ${text.slice(0, 80)} lacks ${lack}`)
   }
   return [...new Set(texts)]
+}
+
+/** @throws ServiceError for proposals of IKE that its version 1 does not have */
+export function checkVersion1(ikeProposals: readonly string[]): void {
+  const newer = ikeProposals.find(text => text.split('-').some(each => CIPHER.test(each) && AEAD.test(each)))
+  if (newer !== undefined)
+    throw invalid(`--ike-proposal ${newer} is not for IKE version 1; use one such as aes256-sha256-modp2048`)
 }
 
 export function weakAlgorithms(proposals: readonly string[]): string[] {

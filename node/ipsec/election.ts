@@ -84,6 +84,26 @@ export class Restarts {
   }
 }
 
+/** ms for which a controller that has just started waits to hear from the others, one of which may carry what it would dial. */
+const LISTEN_MS = 10_000
+
+/** Whether a controller that has just started knows enough of the others to dial; once it does, it goes on to. */
+export class Listening {
+  readonly #until: number
+  #isOver = false
+
+  /** @param now monotonic ms, as everywhere here */
+  constructor(now: number) {
+    this.#until = now + LISTEN_MS
+  }
+
+  /** @param heard controllers that were heard of @param others all that there are */
+  isOver(heard: number, others: number, now: number): boolean {
+    this.#isOver ||= heard >= others || now >= this.#until
+    return this.#isOver
+  }
+}
+
 /** Whether this controller is to dial, attachment by attachment. It remembers since when nothing has changed. */
 export class Dialling {
   readonly #self: ControllerId

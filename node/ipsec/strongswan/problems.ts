@@ -13,6 +13,8 @@ export interface ProblemsInit {
   readonly names: HostNames
   readonly tunnels: () => Iterable<Tunnel>
   readonly isUp: (tunnel: string) => boolean
+  /** Whether the daemon knows all tunnels. Before, what is not told by a tunnel's name says nothing. */
+  readonly isInformed: () => boolean
   readonly now: () => number
 }
 
@@ -24,9 +26,10 @@ export class Problems {
   readonly #now: () => number
   readonly #told = new Map<string, { text: string; at: number }>()
 
-  constructor({ log, names, tunnels, isUp, now }: ProblemsInit) {
+  constructor({ log, names, tunnels, isUp, isInformed, now }: ProblemsInit) {
     this.#now = now
     log.onProblem = problem => {
+      if (problem.connection === undefined && !isInformed()) return
       const suspects = [...tunnels()].map(tunnel => ({
         tunnel,
         addresses: names.addresses(tunnel.remote),

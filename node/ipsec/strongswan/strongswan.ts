@@ -30,6 +30,8 @@ const RESOLVE_MS = 60_000
 const RETURN_MS = 15_000
 /** ms in which a tunnel is not dialled twice. */
 const SETTLE_MS = 100
+/** ms after which nothing is read in the daemon's log any more of the time before it knew its tunnels. */
+const INFORMED_MS = 500
 /** Tunnels that are ended at a time. */
 const TERMINATE_AT_ONCE = 16
 
@@ -67,6 +69,8 @@ export class StrongSwan implements IpsecEngine {
   /** What is done to the daemon, one after the other. */
   #turn: Promise<unknown> = Promise.resolve()
   #timers: NodeJS.Timeout[] = []
+  /** When the daemon had been told all tunnels, monotonic ms. */
+  #informedAt = Number.POSITIVE_INFINITY
   /** Child SAs that came or went: a list made meanwhile is out of date. */
   #changes = 0
 
@@ -91,6 +95,7 @@ export class StrongSwan implements IpsecEngine {
       names: this.#names,
       tunnels: () => this.#tunnels.values(),
       isUp: tunnel => this.#carrying.has(tunnel),
+      isInformed: () => performance.now() - this.#informedAt >= INFORMED_MS,
       now: () => performance.now(),
     })
     this.#problems.onProblem = (tunnel, problem) => this.onProblem(tunnel, problem)
@@ -202,6 +207,7 @@ export class StrongSwan implements IpsecEngine {
       }),
     )
     await this.#inTurn(() => this.#apply())
+    this.#informedAt = performance.now()
     for (const id of this.#dialledNow()) this.#dialer.hurry(id, performance.now())
     void this.#dialDue()
     for (const [id, peer] of this.#returning) {
@@ -214,6 +220,7 @@ export class StrongSwan implements IpsecEngine {
   #lost(): void {
     this.#run = undefined
     this.#loader = undefined
+    this.#informedAt = Number.POSITIVE_INFINITY
     this.#dialledAt.clear()
     for (const [tunnel, peer] of this.#lastPeers.take()) this.#returning.set(tunnel, peer)
     this.#carrying.replace([])

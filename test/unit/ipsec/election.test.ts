@@ -6,6 +6,7 @@ import {
   carrierOf,
   Dialling,
   GRACE_MS,
+  Listening,
   QUIET_MS,
   RESTART_MS,
   RETURN_MS,
@@ -131,4 +132,14 @@ test('a daemon that ended is about to be back for a moment, one that never ran i
   restarts.note(A, false, 6000)
   restarts.keep(new Set())
   assert.equal(restarts.isExpected(A, 6000), false)
+})
+
+test('one that has just started dials once it has heard of all others, or had time to', () => {
+  const listening = new Listening(1000)
+  assert.equal(listening.isOver(1, 2, 1000), false)
+  assert.equal(listening.isOver(1, 2, 10_999), false)
+  assert.equal(listening.isOver(1, 2, 11_000), true)
+  assert.equal(listening.isOver(0, 2, 12_000), true, 'who is gone later is gone')
+  const alone = new Listening(1000)
+  assert.equal(alone.isOver(0, 0, 1000), true)
 })
