@@ -46,6 +46,9 @@ test('what YAML has for programmers is refused', () => {
     '5 aliases (*) are not read here; write it out',
   ])
   assert.deepEqual(problems(`${START}clients:\n  a: {}\n  a: {}\n`), ['5 the same key twice'])
+  assert.deepEqual(problems(`${START}routes:\n  - { via: internet, "via": internet, cidr: 0.0.0.0/0 }\n`), [
+    '4 the same key twice',
+  ])
   assert.match(problems(`${START}clients: !!js/function "x"\n`)[0], /^3 /)
   assert.match(problems(`${START}---\n${START}`)[0], /^\d /)
   assert.match(problems(`${START}? [a, b]\n: c\n`)[0], /^3 /)
@@ -66,6 +69,14 @@ test('what is no document at all is said in one line', () => {
   assert.match(problems(`a: ${'['.repeat(5000)}${']'.repeat(5000)}`).join(), /^[01] /)
   assert.match(problems('a: b: c').join(), /^1 /)
   assert.match(problems('version: 2\nmesh: prod\n').join(), /^1 version must be equal to constant/)
+})
+
+test('of a large document each key costs the same', () => {
+  const clients = Array.from({ length: 20_000 }, (_, n) => `  c${n}: {}\n`).join('')
+  const start = process.cpuUsage()
+  assert.deepEqual(problems(`${START}clients:\n${clients}  c7: {}\n`), ['20004 the same key twice'])
+  const { user } = process.cpuUsage(start)
+  assert.ok(user < 5_000_000, `${user} µs`)
 })
 
 test('a document is read as it was written', () => {

@@ -198,6 +198,32 @@ test('everything that is wrong is said at once, and nothing is done', async t =>
   })
 })
 
+test('of two imports at once that want one address one is refused, and leaves no key; two of the same are one', async t => {
+  const dataDir = await newMesh(t)
+  await withService(dataDir, async service => {
+    const document = (name: string): DesiredState => ({
+      ...{ version: 1, mesh: 'prod' },
+      clients: { [name]: { address: '10.77.0.9' }, [`${name}-2`]: {} },
+    })
+    const results = await Promise.allSettled(
+      ['a', 'b'].map(name => service.reconcile({ desired: document(name) })),
+    )
+    const refused = results.find(({ status }) => status === 'rejected') as PromiseRejectedResult
+    assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 1)
+    assert.match(
+      refused.reason.message,
+      /changed meanwhile: .*10\.77\.0\.9.*; nothing was imported, try again/,
+    )
+    assert.equal((await service.clients()).length, 2)
+    await Promise.all(
+      ['c', 'c'].map(name => service.reconcile({ desired: { ...document(name), clients: { c: {} } } })),
+    )
+    assert.equal((await service.clients()).length, 3)
+  })
+  assert.equal(readdirSync(join(dataDir, 'clients')).length, 3)
+  assert.equal(readdirSync(join(dataDir, 'arriving')).length, 0)
+})
+
 test('what would be too much for one batch is refused', async t => {
   await withService(await newMesh(t, { subnet: '10.77.0.0/16' }), async service => {
     const clients = Object.fromEntries(Array.from({ length: 5001 }, (_, n) => [`c${n}`, {}]))
