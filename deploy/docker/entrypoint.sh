@@ -16,6 +16,19 @@ export OVERMESH_DATA OVERMESH_CONTROLLER
 
 say() { printf 'overmesh-entrypoint: %s\n' "$*" >&2; }
 
+# What an `init` or `join` that was killed left was never a controller, as config.json is written last: it goes. One that ran
+# has events and more; that, a restore that was cut short, and other people's files are not ours to delete, nor to own.
+if [ "${1:-up}" = up ] && [ ! -f "$data/config.json" ]; then
+  for each in "$data"/* "$data"/.[!.]*; do
+    case ${each##*/} in
+      identity.key | authority | pki | secrets | arriving | clients | state | *.tmp | lost+found) ;;
+      '*' | '.[!.]*') ;;
+      restored.json) say "a restore into $data was cut short; run it again"; exit 2 ;;
+      *) say "$data has ${each##*/} but no config.json; restore a backup into an empty volume, or give it another one"; exit 2 ;;
+    esac
+  done
+fi
+
 if [ "$(id -u)" = 0 ]; then
   # Volumes and devices come as their host has them.
   for directory in "$data" "$shared" "${OVERMESH_PACK_DIR:-}"; do
@@ -24,6 +37,11 @@ if [ "$(id -u)" = 0 ]; then
     if [ "$(stat -c %U "$directory")" != overmesh ]; then chown -R overmesh:overmesh "$directory"; fi
     chmod 0700 "$directory"
   done
+  # A token that only its owner could read on the host.
+  if [ -n "${OVERMESH_JOIN_TOKEN_FILE:-}" ] && [ ! -f "$data/config.json" ]; then
+    install -m 0400 -o overmesh -g overmesh "$OVERMESH_JOIN_TOKEN_FILE" /run/overmesh-token
+    export OVERMESH_JOIN_TOKEN_FILE=/run/overmesh-token
+  fi
   if [ -c /dev/net/tun ]; then chmod a+rw /dev/net/tun || say 'no access to /dev/net/tun'; fi
   exec overmesh-as-user tini -- "$0" "$@"
 elif [ $$ = 1 ]; then
@@ -97,16 +115,7 @@ join_through_desk() {
 }
 
 if [ ! -f "$data/config.json" ]; then
-  # What an `init` or `join` that was killed left was never a controller: config.json is written last. One that ran has
-  # events and more; that, a restore that was cut short, and other people's files are not ours to delete.
-  for each in "$data"/* "$data"/.[!.]*; do
-    case ${each##*/} in
-      identity.key | authority | pki | secrets | arriving | clients | state | *.tmp | lost+found) ;;
-      '*' | '.[!.]*') ;;
-      restored.json) say "a restore into $data was cut short; run it again"; exit 2 ;;
-      *) say "$data has ${each##*/} but no config.json; restore a backup into an empty volume, or give it another one"; exit 2 ;;
-    esac
-  done
+  # Nothing else is there; see above.
   find "$data" -mindepth 1 -delete
   if [ -n "${OVERMESH_JOIN_TOKEN_FILE:-}" ]; then
     make "$name" join "$(cat "$OVERMESH_JOIN_TOKEN_FILE")"

@@ -1,6 +1,6 @@
 // docker-compose.mesh.yml as the README has it, and what happens to containers after that.
 import assert from 'node:assert/strict'
-import { copyFileSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -108,9 +108,9 @@ describe('the mesh of docker-compose.mesh.yml', () => {
   })
 
   test('one container, as deploy/README.md has it', async () => {
-    const block = /```sh elsewhere\n(docker build[\s\S]*?)```/.exec(
-      readFileSync(join(TOP, 'deploy/README.md'), 'utf8'),
-    )![1]
+    const page = readFileSync(join(TOP, 'deploy/README.md'), 'utf8')
+    const [, block] = /```sh elsewhere\n(docker build[\s\S]*?)```/.exec(page)!
+    const [, copying] = /```sh elsewhere\n(docker exec -i berlin overmesh backup[\s\S]*?)```/.exec(page)!
     const directory = mkdtempSync(join(tmpdir(), 'overmesh-one-'))
     // The image is there already; and it is not to listen on this machine.
     const script = block
@@ -128,8 +128,33 @@ describe('the mesh of docker-compose.mesh.yml', () => {
       assert.equal(code, 0, stderr)
       assert.match(stdout, /^om1-\S+$/m)
       assert.match(readFileSync(join(directory, 'web.ovpn'), 'utf8'), /^remote vpn\.example\.net 1194/m)
+      writeFileSync(join(directory, 'pass'), 'a passphrase\n', { mode: 0o600 })
+      const copied = await attempt(
+        ['sh', '-euc', copying.replaceAll('docker run', 'docker run --network none')],
+        {
+          env: engine.env,
+          cwd: directory,
+        },
+      )
+      assert.equal(copied.code, 0, copied.stderr)
+      assert.match(copied.stdout, /^\S+ of mesh prod is in \/var\/lib\/overmesh, as of 20/m)
+      // A token that is its owner's alone; from where it is tried nobody is reached.
+      writeFileSync(join(directory, 'token'), /^om1-\S+$/m.exec(stdout)![0], { mode: 0o600 })
+      const joining = ['-v', `${directory}/token:/token:ro`, '-e', 'OVERMESH_JOIN_TOKEN_FILE=/token']
+      const alone = await engine.attempt([
+        'docker',
+        'run',
+        '--rm',
+        '--network',
+        'none',
+        ...joining,
+        'overmesh',
+      ])
+      assert.notEqual(alone.code, 0)
+      assert.match(alone.stderr, /vpn\.example\.net:4001/)
     } finally {
       await engine.attempt(['docker', 'rm', '--force', '--volumes', 'berlin'])
+      await engine.attempt(['docker', 'volume', 'rm', 'overmesh', 'overmesh-2'])
       rmSync(directory, { recursive: true, force: true })
     }
   })

@@ -30,7 +30,7 @@ const ELSEWHERE: [command: RegExp, file: string, words: RegExp][] = [
     'README.md',
     /^npx overmesh init/m,
   ],
-  [/^docker (build|run|exec)\b/, 'test/docker/compose.test.ts', /as deploy\/README\.md has it/],
+  [/^docker (build|run|exec|cp)\b/, 'test/docker/compose.test.ts', /as deploy\/README\.md has it/],
   [/^deploy\/docker\/tour\.sh --build$/, 'test/docker/compose.test.ts', /tour\.sh/],
   [
     /^docker compose -f docker-compose\.mesh\.yml (exec|down)\b/,

@@ -12,6 +12,8 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import filesystem from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -70,6 +72,27 @@ test('nothing is replaced but a plain file, and that only by --force', async t =
       /and no plain file; choose another/,
     )
   assert.deepEqual(readdirSync(directory).sort(), ['key.pem', 'link', 'sub'])
+})
+
+test('where a file system has no links a file is placed all the same, and over none', async t => {
+  const directory = temporary(t)
+  const path = join(directory, 'key.pem')
+  const noLinks = Object.assign(new Error('EPERM: operation not permitted, link'), { code: 'EPERM' })
+  const { mock } = t.mock.method(filesystem, 'link', () => Promise.reject(noLinks))
+  syncBuiltinESMExports()
+  t.after(() => {
+    mock.restore()
+    syncBuiltinESMExports()
+  })
+  await intoFile(path, false, '', async () => ({ content }))
+  assert.equal(mock.callCount(), 1)
+  assert.deepEqual(readFileSync(path), content)
+  const late = intoFile(join(directory, 'late'), false, 'try again', async () => {
+    writeFileSync(join(directory, 'late'), 'precious')
+    return { content }
+  })
+  await assert.rejects(late, /another file is there by now/)
+  assert.deepEqual(readdirSync(directory).sort(), ['key.pem', 'late'])
 })
 
 test('clientpacks that a killed process did not come to are written by the next one', async t => {
