@@ -10,6 +10,8 @@ export interface UpstreamInit {
   servers: () => readonly HostPort[]
   /** ms that one server is given. @default 2000 */
   timeout?: number
+  /** ms that all together are given: those who ask wait five seconds (resolv.conf(5), `timeout`). @default 4500 */
+  total?: number
   /** Queries under way at once. @default 1000 */
   maxPending?: number
 }
@@ -26,8 +28,8 @@ export class Upstream {
   readonly #cancels = new Set<() => void>()
   #closed = false
 
-  constructor({ servers, timeout = 2000, maxPending = 1000 }: UpstreamInit) {
-    this.#init = { servers, timeout, maxPending }
+  constructor({ servers, timeout = 2000, total = 4500, maxPending = 1000 }: UpstreamInit) {
+    this.#init = { servers, timeout, total, maxPending }
   }
 
   /** @returns the first answer that `accepts` takes; undefined when no server gave one, or too much is under way */
@@ -35,10 +37,12 @@ export class Upstream {
     if (this.#pending >= this.#init.maxPending) return undefined
     this.#pending++
     try {
-      for (const server of this.#inOrder()) {
+      const servers = this.#inOrder()
+      const patience = Math.min(this.#init.timeout, this.#init.total / servers.length)
+      for (const server of servers) {
         if (this.#closed) return undefined
         const exchange = tcp ? askByTcp : askByUdp
-        const answer = await this.#within(settle => exchange(server, query, accepts, settle))
+        const answer = await this.#within(patience, settle => exchange(server, query, accepts, settle))
         if (answer === undefined) continue
         this.#preferred = nameOf(server)
         return answer
@@ -62,7 +66,7 @@ export class Upstream {
   }
 
   /** @param start begins an exchange that settles later, and returns what ends it */
-  #within(start: (settle: Settle) => () => void): Promise<Uint8Array | undefined> {
+  #within(ms: number, start: (settle: Settle) => () => void): Promise<Uint8Array | undefined> {
     return new Promise(resolve => {
       const settle: Settle = answer => {
         if (!this.#cancels.delete(cancel)) return
@@ -71,7 +75,7 @@ export class Upstream {
         resolve(answer)
       }
       const cancel = () => settle(undefined)
-      const timer = setTimeout(cancel, this.#init.timeout)
+      const timer = setTimeout(cancel, ms)
       this.#cancels.add(cancel)
       const end = start(settle)
     })

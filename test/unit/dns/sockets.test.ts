@@ -94,6 +94,17 @@ test('a server that is silent or not there costs its time, and the next one is a
   assert.ok(await upstream(t, [closed.port, await tcp(t)]).ask(QUERY, true, accept))
 })
 
+test('many that are silent cost no more time together than those who ask wait', async t => {
+  const ports = [await silent(t), await silent(t), await silent(t), await silent(t)]
+  const servers = ports.map(port => ({ host: HOST, port, family: 'ipv4' as const }))
+  const made = new Upstream({ servers: () => servers, timeout: 300, total: 400 })
+  t.after(() => made.close())
+  const began = performance.now()
+  assert.equal(await made.ask(QUERY, false, accept), undefined)
+  const took = performance.now() - began
+  assert.ok(took >= 390 && took < 900, `${took}`)
+})
+
 test('an answer that is not accepted is passed over, and the right one still taken', async t => {
   const wrong = createSocket('udp4')
   wrong.bind(0, HOST)
