@@ -14,7 +14,8 @@ export interface GatewayDescription {
   readonly subnet6?: string
   /**
    * Prefixes that this kernel sends into the TUN interface: subnets behind clients, networks of other controllers, remote subnets of
-   * attachments. Those shorter than /8 are passed over: this machine's own way to the Internet stays as it is.
+   * attachments. Those shorter than /8 are passed over: this machine's own way to the Internet stays as it is. What lies in them is
+   * not let through, though a shorter prefix of `forwarded` or `masqueraded` has it too.
    */
   readonly kernelRoutes: readonly Cidr[]
   /**

@@ -29,10 +29,10 @@ const SPECIAL_PURPOSE: readonly Cidr[] = [
   '240.0.0.0/4',
 ].map(text => parseCidr(text)!)
 
-type Kind = 'closed' | 'forwarded' | 'masqueraded'
+type Kind = 'special' | 'closed' | 'forwarded' | 'masqueraded'
 
 /** Of equal prefixes the later kind counts. */
-const ORDER: readonly Kind[] = ['closed', 'forwarded', 'masqueraded']
+const ORDER: readonly Kind[] = ['special', 'closed', 'forwarded', 'masqueraded']
 
 interface Block {
   cidr: Cidr
@@ -40,22 +40,32 @@ interface Block {
   kind: Kind
 }
 
-/** For each address the longest prefix decides; of equal ones, that with masquerade. `subnet` itself is never part of it. */
-export function reachOf(forwarded: readonly Cidr[], masqueraded: readonly Cidr[], subnet: Cidr): Reach {
+/**
+ * For each address the longest prefix decides; of equal ones, that with masquerade. `subnet` itself is never part of it.
+ * @param elsewhere prefixes that others reach
+ */
+export function reachOf(
+  forwarded: readonly Cidr[],
+  masqueraded: readonly Cidr[],
+  subnet: Cidr,
+  elsewhere: readonly Cidr[],
+): Reach {
   const block = (kind: Kind) => (cidr: Cidr) => ({ cidr, last: cidrLast(cidr), kind })
   const blocks: Block[] = [
-    ...SPECIAL_PURPOSE.map(block('closed')),
+    ...SPECIAL_PURPOSE.map(block('special')),
+    ...elsewhere.map(block('closed')),
     ...forwarded.map(block('forwarded')),
     ...masqueraded.map(block('masqueraded')),
   ].filter(({ cidr }) => !(subnet.length <= cidr.length && inside(cidr, subnet)))
   blocks.push(block('closed')(subnet))
   blocks.sort((a, b) => compareCidr(a.cidr, b.cidr) || ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind))
 
-  const reach: Record<Exclude<Kind, 'closed'>, AddressRange[]> = { forwarded: [], masqueraded: [] }
+  const reach: Record<'forwarded' | 'masqueraded', AddressRange[]> = { forwarded: [], masqueraded: [] }
   const open: Block[] = []
   let next = 0
   const give = (end: number, kind: Kind): void => {
-    if (kind !== 'closed' && end >= next) join(reach[kind], { first: next, last: end })
+    if ((kind === 'forwarded' || kind === 'masqueraded') && end >= next)
+      join(reach[kind], { first: next, last: end })
     next = Math.max(next, end + 1)
   }
   const closeBefore = (address: number): void => {
@@ -69,9 +79,8 @@ export function reachOf(forwarded: readonly Cidr[], masqueraded: readonly Cidr[]
     const around = open.at(-1)
     if (around !== undefined) give(each.cidr.address - 1, around.kind)
     next = each.cidr.address
-    const special = each.kind === 'closed' && each.cidr !== subnet
-    const named = around !== undefined && around.kind !== 'closed' && around.cidr.length >= INTERNET_LENGTH
-    open.push(special && named ? { ...each, kind: around.kind, cidr: around.cidr } : each)
+    const named = around !== undefined && around.kind !== 'special' && around.cidr.length >= INTERNET_LENGTH
+    open.push(each.kind === 'special' && named ? { ...each, kind: around.kind, cidr: around.cidr } : each)
   }
   closeBefore(Number.POSITIVE_INFINITY)
   return reach

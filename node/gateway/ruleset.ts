@@ -22,8 +22,8 @@ export interface Ruleset {
  * @param wasOff forwarding was off before controllers came
  */
 export function rulesetOf(table: string, description: GatewayDescription, wasOff: boolean): Ruleset {
-  const { tunName, subnet, subnet6, forwarded, masqueraded } = description
-  const reach = reachOf(forwarded, masqueraded, subnet)
+  const { tunName, subnet, subnet6, forwarded, masqueraded, kernelRoutes } = description
+  const reach = reachOf(forwarded, masqueraded, subnet, kernelRoutes)
   const attached = attachedOf(description)
   const forwards = reach.forwarded.length + reach.masqueraded.length > 0 || attached !== undefined
   const tun = `"${tunName}"`

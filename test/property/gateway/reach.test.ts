@@ -32,12 +32,18 @@ const prefix: fc.Arbitrary<Cidr> = fc
 const prefixes = fc.array(prefix, { maxLength: 12 })
 
 /** The rule as it is told to people, one address at a time. */
-function expected(address: number, forwarded: readonly Cidr[], masqueraded: readonly Cidr[]): string {
+function expected(
+  address: number,
+  forwarded: readonly Cidr[],
+  masqueraded: readonly Cidr[],
+  elsewhere: readonly Cidr[],
+): string {
   if (cidrContains(SUBNET, address)) return 'closed'
   const longest = (list: readonly Cidr[]): number =>
     Math.max(-1, ...list.filter(each => cidrContains(each, address)).map(each => each.length))
   const [own, hidden] = [longest(forwarded), longest(masqueraded)]
   const length = Math.max(own, hidden)
+  if (longest(elsewhere) > length) return 'closed'
   if (length < 8 && SPECIAL.some(each => each.length > length && cidrContains(each, address))) return 'closed'
   return length < 0 ? 'closed' : hidden >= own ? 'masqueraded' : 'forwarded'
 }
@@ -47,8 +53,8 @@ const has = (ranges: readonly AddressRange[], address: number): boolean =>
 
 test('for each address the longest prefix decides; ranges are disjoint, in order and joined', () => {
   fc.assert(
-    fc.property(prefixes, prefixes, (forwarded, masqueraded) => {
-      const reach = reachOf(forwarded, masqueraded, SUBNET)
+    fc.property(prefixes, prefixes, prefixes, (forwarded, masqueraded, elsewhere) => {
+      const reach = reachOf(forwarded, masqueraded, SUBNET, elsewhere)
       for (const ranges of [reach.forwarded, reach.masqueraded]) {
         ranges.forEach(({ first, last }, i) => {
           assert.ok(0 <= first && first <= last && last <= 0xffffffff)
@@ -56,7 +62,7 @@ test('for each address the longest prefix decides; ranges are disjoint, in order
         })
       }
       // Where the answer can change: both sides of every edge.
-      const edges = [...forwarded, ...masqueraded, ...SPECIAL, SUBNET].flatMap(each => [
+      const edges = [...forwarded, ...masqueraded, ...elsewhere, ...SPECIAL, SUBNET].flatMap(each => [
         each.address,
         cidrLast(each),
       ])
@@ -67,7 +73,7 @@ test('for each address the longest prefix decides; ranges are disjoint, in order
           const inMasqueraded = has(reach.masqueraded, address)
           assert.ok(!(inForwarded && inMasqueraded))
           const found = inForwarded ? 'forwarded' : inMasqueraded ? 'masqueraded' : 'closed'
-          assert.equal(found, expected(address, forwarded, masqueraded), `${address}`)
+          assert.equal(found, expected(address, forwarded, masqueraded, elsewhere), `${address}`)
         }
       }
     }),
