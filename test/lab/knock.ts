@@ -1,5 +1,5 @@
 // Run on a host of the lab: `serve` takes TCP connections and UDP datagrams on a port and says so; `knock` tries an address's
-// ports, and says of each whether anything at all came back.
+// ports, and says of each whether anything at all came back; `ask` does so of one datagram, from a port of its own choice.
 import dgram from 'node:dgram'
 import net from 'node:net'
 
@@ -8,6 +8,7 @@ const PATIENCE = 700
 
 const [mode, ...rest] = process.argv.slice(2)
 if (mode === 'serve') serve(Number(rest[0]))
+else if (mode === 'ask') await ask(Number(rest[0]), rest[1], Number(rest[2]))
 else await knock(rest[0], rest.slice(1).map(Number))
 
 function serve(port: number): void {
@@ -33,6 +34,27 @@ async function knock(address: string, ports: number[]): Promise<void> {
     ]),
   )
   console.log(seen.filter(each => !each.endsWith(' nothing')).join('\n'))
+}
+
+/** `address` may be a broadcast address. */
+function ask(from: number, address: string, port: number): Promise<void> {
+  return new Promise(resolve => {
+    const socket = dgram.createSocket('udp4')
+    const end = (answer: string) => {
+      console.log(answer)
+      socket.removeAllListeners()
+      socket.on('error', () => {})
+      socket.close()
+      resolve()
+    }
+    socket.on('message', () => end('answered'))
+    socket.on('error', () => {})
+    socket.bind(from, () => {
+      socket.setBroadcast(true)
+      socket.send('hello', port, address)
+    })
+    setTimeout(() => end('nothing'), PATIENCE).unref()
+  })
 }
 
 function tcpKnock(host: string, port: number): Promise<string> {

@@ -66,6 +66,8 @@ describe('controllers come and go', () => {
     await ofBeta.openvpn.says(/AUTH_FAILED/, 5, mark)
     for (const asked of [alpha, gamma])
       assert.ok((await asked.status()).controllers.every(({ name }) => name !== 'beta'))
+    const gone = await alpha.attempt(['route', 'add', '192.168.5.0/24', '--via', 'controller:beta'])
+    assert.match(gone.stderr, /controller beta was removed; see/)
     const refused = await beta.attempt(['client', 'add', 'late'])
     assert.equal(refused.code, 1)
     assert.match(refused.stderr, /removed/)

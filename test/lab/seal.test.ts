@@ -16,6 +16,10 @@ import { useLab } from './suite.ts'
 const KNOCK = join(import.meta.dirname, 'knock.ts')
 const SERVICE = 8080
 const OTHER = 8081
+/** A resolver that is excepted, and those of DHCP (RFC 2131, section 4.1). */
+const RESOLVER = 5353
+const DHCP_SERVER = 67
+const DHCP_CLIENT = 68
 /** Where controllers listen. */
 const PORT = 1194
 /** What a scan tries: two services, and ports at which nobody listens. */
@@ -57,7 +61,9 @@ describe('a host that is sealed', () => {
     const founder = mesh.controllers[0]
     const zip = join(lab.directory, 'sealed.zip')
     const allow = `tcp/${OTHER}@${neighbour.ip4}`
-    await founder.cli('client', 'add', 'sealed', '--seal', '--seal-allow', allow, '--out', zip)
+    const resolver = `out:udp/${RESOLVER}@${neighbour.ip4}`
+    const allowed = [allow, resolver].flatMap(each => ['--seal-allow', each])
+    await founder.cli('client', 'add', 'sealed', '--seal', ...allowed, '--out', zip)
     const entries = unzipSync(readFileSync(zip))
     files = join(lab.directory, 'sealed', 'seal')
     mkdirSync(files, { recursive: true })
@@ -112,6 +118,25 @@ describe('a host that is sealed', () => {
     await sealed.host.exec('ping', '-c', '2', '-W', '2', peer.address)
     assert.equal((await ping.stop()).lost, 0, 'the overlay went on without loss')
     assert.match((await seal('status')).stdout, /packets [1-9]\d* .*refused/)
+  })
+
+  test('it keeps its address by DHCP and asks the resolver that was excepted, and neither leads in', async () => {
+    const servers = [await serve(neighbour, DHCP_SERVER), await serve(neighbour, RESOLVER)]
+    const elsewhere = await serve(peer.host, RESOLVER)
+    const ask = async (by: Host, from: number, address: string, port: number) =>
+      (await by.exec(NODE, KNOCK, 'ask', String(from), address, String(port))).trim()
+    const { host } = sealed
+    for (const address of [neighbour.ip4, '192.0.2.255'])
+      assert.equal(await ask(host, DHCP_CLIENT, address, DHCP_SERVER), 'answered')
+    assert.equal(await ask(host, 0, neighbour.ip4, DHCP_SERVER), 'nothing')
+    assert.equal(await ask(host, 0, neighbour.ip4, RESOLVER), 'answered')
+    assert.equal(await ask(host, 0, peer.host.ip4, RESOLVER), 'nothing')
+    const mark = service.mark()
+    await servers[1].stop()
+    for (const from of [RESOLVER, DHCP_CLIENT])
+      assert.equal(await ask(neighbour, from, host.ip4, SERVICE), 'nothing')
+    assert.doesNotMatch(service.output.slice(mark), /udp from/)
+    await Promise.all([servers[0].stop(), elsewhere.stop()])
   })
 
   test('its controller is killed: it fails over, sealed, also to who bears the dead one’s address', async () => {
