@@ -1,5 +1,6 @@
 // What this controller reaches beyond the overlay, as it runs: its kernel as a gateway, the probes of routes, and clients that fall
 // silent.
+import { randomFillSync } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { PresentFacts } from '../mesh/presence-types.ts'
 import type { ClientId } from '../state/kinds.ts'
@@ -7,6 +8,7 @@ import { Gateway } from './gateway/gateway.ts'
 import { RouteProbing } from './gateway/probing.ts'
 import type { Home } from './home.ts'
 import type { OverlayRoutes, RouteProbe } from './overlay-routes.ts'
+import { TOKEN_LENGTH } from './switch/echo.ts'
 import type { Switch } from './switch/switch.ts'
 import { ViaWatch } from './via-watch.ts'
 
@@ -23,8 +25,9 @@ export interface BeyondInit {
 
 export type Reach = Pick<PresentFacts, 'gateway' | 'failing'>
 
-/** ms between two looks. */
+/** ms between two looks, and where a client has to be watched. */
 const LOOK_MS = 500
+const WATCH_MS = 100
 
 export class Beyond {
   /** `reach` is another than before. */
@@ -39,10 +42,14 @@ export class Beyond {
   #probed: ReadonlySet<string> = new Set()
   /** What of it answered at least once. */
   readonly #proven = new Set<string>()
+  /** Clients that answered: they, too, by port and address. */
+  readonly #answering = new Set<string>()
   /** Ids of vias of prefixes that have others. */
   #contested: ReadonlySet<string> = new Set()
   #reach: Reach = { gateway: false, failing: [] }
-  #lookedAt = 0
+  /** Clients that are watched, by port and address. */
+  #watched: ReadonlySet<string> = new Set()
+  #lookAt = 0
 
   private constructor(init: BeyondInit, gateway: Gateway | undefined) {
     this.#init = init
@@ -55,6 +62,7 @@ export class Beyond {
     network.onEcho = (port, from, token) => {
       this.#probing.echoed(port, from, token)
       const name = nameOf(port, from)
+      if (this.#watched.has(name)) this.#answering.add(name)
       if (this.#proven.has(name) || !this.#probed.has(name)) return
       this.#proven.add(name)
       this.#review()
@@ -107,16 +115,22 @@ export class Beyond {
 
   /** Runs timers; when to call again, ms since 1970. */
   poll(now: number): number {
-    if (now < this.#lookedAt + LOOK_MS) return this.#lookedAt + LOOK_MS
-    this.#lookedAt = now
+    if (now < this.#lookAt) return this.#lookAt
     const { network, routes, openedAt } = this.#init
-    const vias = routes.contested().map(({ id, client, port }) => ({
-      id,
+    const contested = routes.contested()
+    this.#watched = new Set(contested.map(({ port, address }) => nameOf(port, address)))
+    for (const name of this.#answering) if (!this.#watched.has(name)) this.#answering.delete(name)
+    const vias = contested.map(({ id, client, port, address }) => ({
+      ...{ id, port, address },
       heardAt: network.portStats(port)?.lastReceived || (openedAt(client) ?? now),
+      answers: this.#answering.has(nameOf(port, address)),
     }))
-    this.#watch.look(now, vias)
+    this.#watch.look(now, vias, ({ port, address }) => {
+      network.sendEcho(port, address, randomFillSync(new Uint8Array(TOKEN_LENGTH)))
+    })
     this.#review()
-    return now + LOOK_MS
+    this.#lookAt = now + (vias.length > 0 ? WATCH_MS : LOOK_MS)
+    return this.#lookAt
   }
 
   /** Resolves when the kernel is as the routes want it. */

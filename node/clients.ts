@@ -1,22 +1,8 @@
 // Clients and their credentials: what the operator does to them, as writes to the records. The private half of a
 // credential stays in the data directory of the controller that issued it.
 import { randomBytes } from 'node:crypto'
-import {
-  cidrOverlaps,
-  formatCidr,
-  formatIpv4,
-  type OverlayAddress,
-  parseCidr,
-  parseIpv4,
-} from '../state/address.ts'
-import {
-  type Cidr6,
-  cidr6HasHostBits,
-  cidr6Overlaps,
-  formatCidr6,
-  parseCidr6,
-  siteProblem6,
-} from '../state/address6.ts'
+import { cidrOverlaps, formatCidr, formatIpv4, type OverlayAddress, parseIpv4 } from '../state/address.ts'
+import { formatCidr6 } from '../state/address6.ts'
 import { checkAddress, nextAddress } from '../state/allocator.ts'
 import { type ClientId, type ClientValue, newClientId, type Serial } from '../state/kinds.ts'
 import type { ClientView } from '../state/views.ts'
@@ -28,6 +14,8 @@ import type { Home } from './home.ts'
 import { isPackStale, packedFor, packSetting } from './pack-list.ts'
 import { issueClientCertificate } from './pki/client.ts'
 import { formatPrivateKey, newPrivateKey, publicKeyOf } from './pki/keys.ts'
+import { DEFAULT_LENGTH } from './push.ts'
+import { readPrefix, readPrefix6 } from './route-check.ts'
 import { type AddClient, ServiceError } from './service.ts'
 import { formatTlsCryptV2ClientKey } from './vpn/static-key.ts'
 import { generateClientKey, TlsCryptV2Server } from './vpn/tls-crypt-v2.ts'
@@ -298,38 +286,21 @@ export class Clients {
   checkSubnets(texts: readonly string[]): string[] {
     const { subnet, subnet6 } = this.#home.mesh
     const subnets = texts.map(text => {
-      if (text.includes(':')) return checkSubnet6(text, subnet6)
-      const cidr = parseCidr(text)
-      if (!cidr) throw new ServiceError('invalid', `"${text}" is no IPv4 prefix such as 192.168.5.0/24`)
+      if (text.includes(':')) return formatCidr6(readPrefix6(text, subnet6))
+      const cidr = readPrefix(text, subnet)
       const plain = formatCidr(cidr)
-      if (plain !== text) throw new ServiceError('invalid', `${text} names a host; the prefix is ${plain}`)
-      if (cidrOverlaps(cidr, subnet)) {
-        throw new ServiceError('invalid', `${text} overlaps the overlay's own subnet ${formatCidr(subnet)}`)
-      }
+      if (cidrOverlaps(cidr, subnet))
+        throw new ServiceError('invalid', `${plain} overlaps the overlay's own subnet ${formatCidr(subnet)}`)
+      if (cidr.length < DEFAULT_LENGTH)
+        throw new ServiceError(
+          'invalid',
+          `${plain} would take all traffic of every client, the Internet too; if that is meant, \`route add --default\` adds it`,
+        )
       return plain
     })
     if (new Set(subnets).size !== subnets.length) throw new ServiceError('invalid', 'a subnet is named twice')
     return subnets
   }
-}
-
-/** The prefix, in its one form. @throws ServiceError */
-function checkSubnet6(text: string, subnet6: Cidr6 | undefined): string {
-  const cidr = parseCidr6(text)
-  if (!cidr) throw new ServiceError('invalid', `"${text}" is no IPv6 prefix such as 2001:db8:5::/48`)
-  const plain = formatCidr6(cidr)
-  if (cidr6HasHostBits(text))
-    throw new ServiceError('invalid', `${text} names a host; the prefix is ${plain}`)
-  if (subnet6 === undefined)
-    throw new ServiceError(
-      'invalid',
-      `${plain} is IPv6, and this overlay has IPv4 only; \`init --subnet6\` makes one that has both`,
-    )
-  if (cidr6Overlaps(cidr, subnet6))
-    throw new ServiceError('invalid', `${plain} overlaps the overlay's own ${formatCidr6(subnet6)}`)
-  const problem = siteProblem6(cidr)
-  if (problem) throw new ServiceError('invalid', problem)
-  return plain
 }
 
 /** @throws ServiceError */

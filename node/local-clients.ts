@@ -6,6 +6,7 @@ import { Clients } from './clients.ts'
 import type { LocalContext } from './live.ts'
 import { isPackStale, packedFor } from './pack-list.ts'
 import { packContent } from './packs.ts'
+import { Routes } from './routes.ts'
 import {
   type AddClient,
   type Client,
@@ -50,11 +51,13 @@ export class LocalClients implements ClientService {
   }
 
   addClient(request: AddClient): Promise<Pack> {
-    const { writing, events } = this.#context
+    const { writing, events, home } = this.#context
     return writing(async () => {
       const client = await this.#all.add(request)
       events.append({ type: 'client-added', client: client.name, address: client.value.address })
-      return this.#pack(client, 'ovpn')
+      const pack = await this.#pack(client, 'ovpn')
+      const notes = new Routes(home).notesOfSubnets(client)
+      return notes.length === 0 ? pack : { ...pack, client: { ...pack.client, notes } }
     })
   }
 

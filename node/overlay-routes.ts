@@ -14,7 +14,7 @@ import { gatewayOf } from '../state/allocator.ts'
 import type { ClientId, ControllerId } from '../state/kinds.ts'
 import type { RouteEntry } from '../state/routing-table.ts'
 import type { Home } from './home.ts'
-import { OverlayRoutes6 } from './overlay-routes6.ts'
+import { isClientDead, OverlayRoutes6 } from './overlay-routes6.ts'
 import { publicAddresses } from './public-addresses.ts'
 import { DEFAULT_LENGTH } from './push.ts'
 import type { SwitchRoute } from './switch/switch.ts'
@@ -30,6 +30,17 @@ export interface RouteProbe {
    * with this one.
    */
   readonly from: { readonly port: number } | { readonly source: OverlayAddress } | 'kernel'
+}
+
+/** A via through a client that is here, of a prefix that has others. */
+export interface ContestedVia {
+  /** Of the route. */
+  readonly id: string
+  readonly client: ClientId
+  /** Name of the port of its session. */
+  readonly port: number
+  /** The client's own. */
+  readonly address: OverlayAddress
 }
 
 /** What a gateway's kernel is to carry; see `GatewayDescription`. */
@@ -73,8 +84,8 @@ export class OverlayRoutes {
     this.#home = home
     this.#where = where
     this.#ways = new Ways(home.id, home.views, where)
-    this.six = new OverlayRoutes6(home, id =>
-      this.#ways.of({ via: { kind: 'client', id }, source: 'subnet' }),
+    this.six = new OverlayRoutes6(home, ({ client, source, id }) =>
+      this.#ways.of({ via: { kind: 'client', id: client }, source, id }),
     )
   }
 
@@ -180,15 +191,19 @@ export class OverlayRoutes {
   }
 
   /** Vias through clients that are here, of prefixes that have others. */
-  contested(): { id: string; client: ClientId; port: number }[] {
+  contested(): ContestedVia[] {
     const prefixes = this.#home.views.prefixes()
-    return prefixes.flatMap(({ cidr, via, id }, index) => {
-      const port = via.kind === 'client' ? this.#where.session(via.id) : undefined
-      const rivals = [prefixes[index - 1], prefixes[index + 1]].filter(
-        each => each && isSame(each.cidr, cidr),
-      )
-      if (via.kind !== 'client' || id === undefined || port === undefined || rivals.length === 0) return []
-      return [{ id, client: via.id, port }]
+    const four = prefixes.flatMap(({ cidr, via, id }, index) => {
+      const rivals = [prefixes[index - 1], prefixes[index + 1]]
+      if (via.kind !== 'client' || !rivals.some(each => each && isSame(each.cidr, cidr))) return []
+      return [{ id, client: via.id }]
+    })
+    return [...four, ...this.six.contested()].flatMap(({ id, client }) => {
+      const port = this.#where.session(client)
+      const address = parseIpv4(this.#home.views.client(client)?.value.address ?? '')
+      return id === undefined || port === undefined || address === undefined
+        ? []
+        : [{ id, client, port, address }]
     })
   }
 
@@ -226,7 +241,7 @@ export class OverlayRoutes {
     const behind = new Map<string, Map<string, Cidr>>()
     for (const { source, cidr, via } of views.prefixes()) {
       if (source === 'address') continue
-      if (!this.#isDead(via)) beyond.set(formatCidr(cidr), cidr)
+      if (!isDead(this.#home, via)) beyond.set(formatCidr(cidr), cidr)
       if (via.kind !== 'client') continue
       const own = behind.get(via.id) ?? new Map<string, Cidr>()
       behind.set(via.id, own.set(formatCidr(cidr), cidr))
@@ -250,17 +265,13 @@ export class OverlayRoutes {
     this.#beyond6 = this.six.beyond().map(formatCidr6).join()
     if (`${this.#beyond.map(formatCidr)} ${this.#bypassed} ${this.#beyond6}` !== before) this.#revision++
   }
+}
 
-  /** Nobody will come back through it: the client was revoked or lost, or the controller removed. */
-  #isDead(via: RouteEntry['via']): boolean {
-    const { views } = this.#home
-    if (via.kind === 'controller') return !views.isAdmitted(via.id)
-    if (via.kind === 'attachment') return this.#home.replica.get('attachment', via.id)?.enabled !== true
-    if (via.kind !== 'client') return false
-    const client = views.client(via.id)
-    const standing = client && views.standing(client)
-    return standing === undefined || (!standing.usable && standing.reason !== 'disabled')
-  }
+/** Nobody will come back through it: the client was revoked or lost, or the controller removed. */
+function isDead({ views, replica }: Home, via: RouteEntry['via']): boolean {
+  if (via.kind === 'controller') return !views.isAdmitted(via.id)
+  if (via.kind === 'attachment') return replica.get('attachment', via.id)?.enabled !== true
+  return via.kind === 'client' && isClientDead(views, via.id)
 }
 
 function isSame(a: Cidr, b: Cidr): boolean {

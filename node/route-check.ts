@@ -10,6 +10,14 @@ import {
   parseCidr,
   parseIpv4,
 } from '../state/address.ts'
+import {
+  type Cidr6,
+  cidr6HasHostBits,
+  cidr6Overlaps,
+  formatCidr6,
+  parseCidr6,
+  siteProblem6,
+} from '../state/address6.ts'
 import { parseIpv6 } from './net/ip.ts'
 import { ServiceError } from './service-error.ts'
 
@@ -40,6 +48,23 @@ export function readPrefix(text: string, subnet: Cidr, which: 'new' | 'any' = 'n
   return cidr
 }
 
+/** A prefix behind a client. @param subnet6 the overlay's own, if it has IPv6 @throws ServiceError invalid */
+export function readPrefix6(text: string, subnet6: Cidr6 | undefined): Cidr6 {
+  const cidr = parseCidr6(text)
+  if (!cidr) throw invalid(notAPrefix6(text))
+  const plain = formatCidr6(cidr)
+  if (cidr6HasHostBits(text)) throw invalid(`${text} names a host; the prefix is ${plain}`)
+  if (subnet6 === undefined)
+    throw invalid(
+      `${plain} is IPv6, and this overlay has IPv4 only; \`init --subnet6\` makes one that has both`,
+    )
+  if (cidr6Overlaps(cidr, subnet6))
+    throw invalid(`${plain} overlaps the overlay's own ${formatCidr6(subnet6)}`)
+  const problem = siteProblem6(cidr)
+  if (problem) throw invalid(problem)
+  return cidr
+}
+
 /** Canonical text. @throws ServiceError invalid */
 export function readProbe(text: string, cidr: Cidr, subnet: Cidr): string {
   const address = parseIpv4(text)
@@ -66,11 +91,16 @@ export function unroutable(cidr: Cidr): string | undefined {
 
 function notAPrefix(text: string): string {
   const shown = text.slice(0, 80)
-  const [address] = shown.split('/', 1)
-  if (parseIpv6(address) !== undefined)
-    return `${shown} is IPv6, and routes are IPv4 only; where the mesh has IPv6, \`client add --subnet\` puts its networks behind clients`
+  if (parseCidr6(shown) !== undefined) return `${shown} is IPv6, and this takes IPv4 prefixes only`
   if (parseIpv4(shown) !== undefined) return `${shown} has no prefix length; one host is ${shown}/32`
   return `"${shown}" is no IPv4 prefix such as 192.168.5.0/24`
+}
+
+function notAPrefix6(text: string): string {
+  const shown = text.slice(0, 80)
+  return parseIpv6(shown) === undefined
+    ? `"${shown}" is no IPv6 prefix such as 2001:db8:5::/48`
+    : `${shown} has no prefix length; one host is ${shown}/128`
 }
 
 function invalid(message: string): ServiceError {

@@ -1,5 +1,6 @@
 // What comes of a route that was added, beyond what its operator asked for: one line each.
 import { cidrContains, cidrCovers, formatCidr, formatIpv4 } from '../state/address.ts'
+import { cidr6Overlaps, compareCidr6, formatCidr6 } from '../state/address6.ts'
 import type { RouteEntry } from '../state/routing-table.ts'
 import type { Home } from './home.ts'
 import { publicAddresses } from './public-addresses.ts'
@@ -23,27 +24,59 @@ export function addedNotes(home: Home, id: string, viaName: (entry: RouteEntry) 
       each => each.cidr.length < added.cidr.length && cidrCovers(each.cidr, added.cidr),
     )
     const closest = covering.filter(each => each.cidr.length > 0).at(-1)
-    if (closest)
-      notes.push(`${text} lies within ${named(closest, viaName)} and wins there, also while it is down`)
+    if (closest) notes.push(winsWithin(text, named(closest, viaName)))
   }
   const inner = all.filter(each => each.cidr.length > added.cidr.length && cidrCovers(added.cidr, each.cidr))
-  if (inner.length > 0) {
-    const more = inner.length > MAX_NAMED ? ' and more' : ''
-    const names = inner.slice(0, MAX_NAMED).map(each => named(each, viaName))
-    notes.push(`what lies within and is more specific goes on to win: ${names.join(', ')}${more}`)
-  }
+  if (inner.length > 0) notes.push(winnersWithin(inner.map(each => named(each, viaName))))
   if (cidrCovers(added.cidr, mesh.subnet) && added.cidr.length > 0)
     notes.push(`the overlay's own subnet ${formatCidr(mesh.subnet)} lies within and stays the overlay`)
   const rivals = all.filter(each => each !== added && formatCidr(each.cidr) === text)
   if (rivals.length > 0) {
     const [best] = all.filter(each => formatCidr(each.cidr) === text)
-    notes.push(
-      best === added
-        ? `of ${rivals.length + 1} ways it is preferred; the others are used while it is down`
-        : `${viaName(best)} (metric ${best.metric}) is preferred; this way is used while that is down`,
-    )
+    const better = best === added ? undefined : { name: viaName(best), metric: best.metric }
+    notes.push(preference(rivals.length + 1, better))
   }
   return [...notes, ...bypassNotes(home, added)]
+}
+
+/** The same of an IPv6 prefix. */
+export function addedNotes6(
+  home: Home,
+  id: string,
+  viaName: (entry: Pick<RouteEntry, 'via'>) => string,
+): string[] {
+  const all = home.views.subnets6()
+  const added = all.find(each => each.id === id)
+  if (added === undefined) return []
+  const name = ({ client }: (typeof all)[number]) => viaName({ via: { kind: 'client', id: client } })
+  const called = (each: (typeof all)[number]) => `${formatCidr6(each.cidr)} (${name(each)})`
+  const { cidr } = added
+  const notes: string[] = []
+  const around = all.filter(each => each.cidr.length < cidr.length && cidr6Overlaps(each.cidr, cidr)).at(-1)
+  if (around) notes.push(winsWithin(formatCidr6(cidr), called(around)))
+  const inner = all.filter(each => each.cidr.length > cidr.length && cidr6Overlaps(each.cidr, cidr))
+  if (inner.length > 0) notes.push(winnersWithin(inner.map(called)))
+  const ways = all.filter(each => compareCidr6(each.cidr, cidr) === 0)
+  const [best] = ways
+  if (ways.length > 1)
+    notes.push(preference(ways.length, best === added ? undefined : { ...best, name: name(best) }))
+  return notes
+}
+
+function winsWithin(prefix: string, around: string): string {
+  return `${prefix} lies within ${around} and wins there, also while it is down`
+}
+
+function winnersWithin(names: readonly string[]): string {
+  const more = names.length > MAX_NAMED ? ' and more' : ''
+  return `what lies within and is more specific goes on to win: ${names.slice(0, MAX_NAMED).join(', ')}${more}`
+}
+
+/** @param better undefined when it is this one */
+function preference(ways: number, better: { name: string; metric: number } | undefined): string {
+  return better === undefined
+    ? `of ${ways} ways it is preferred; the others are used while it is down`
+    : `${better.name} (metric ${better.metric}) is preferred; this way is used while that is down`
 }
 
 function bypassNotes(home: Home, { cidr }: RouteEntry): string[] {

@@ -1,16 +1,17 @@
 // Routes that an operator adds beside those that follow from clients: as writes to the records, and as a list.
 import { type Cidr, cidrCovers, formatCidr, parseCidr } from '../state/address.ts'
-import { formatCidr6 } from '../state/address6.ts'
+import { formatCidr6, parseCidr6 } from '../state/address6.ts'
 import { type ClientId, type ControllerId, type RouteValue, routeId } from '../state/kinds.ts'
 import type { RouteEntry, Via } from '../state/routing-table.ts'
 import type { Subnet6 } from '../state/subnets6.ts'
+import type { ClientView } from '../state/views.ts'
 import type { Home } from './home.ts'
 import { attachmentNames } from './ipsec/names.ts'
 import type { RouteStanding } from './overlay-routes.ts'
 import type { RouteStanding6 } from './overlay-routes6.ts'
 import { DEFAULT_LENGTH } from './push.ts'
-import { readPrefix, readProbe } from './route-check.ts'
-import { addedNotes } from './route-notes.ts'
+import { readPrefix, readPrefix6, readProbe } from './route-check.ts'
+import { addedNotes, addedNotes6 } from './route-notes.ts'
 import { type AddRoute, type Route, ServiceError } from './service.ts'
 import { holderName } from './state-view.ts'
 import type { Way, WayProblem } from './ways.ts'
@@ -44,10 +45,11 @@ export class Routes {
   draft(request: AddRoute, pending?: Pending): { id: string; value: RouteValue } {
     const { metric = 0, via: viaText } = request
     const { mesh } = this.#home
-    const cidr = readPrefix(request.cidr, mesh.subnet)
-    const text = formatCidr(cidr)
     if (!Number.isInteger(metric) || metric < 0 || metric > MAX_METRIC)
       throw new ServiceError('invalid', `the metric is a whole number from 0 to ${MAX_METRIC}`)
+    if (request.cidr.includes(':')) return this.#draft6(request, metric, pending)
+    const cidr = readPrefix(request.cidr, mesh.subnet)
+    const text = formatCidr(cidr)
     const { via, nat } = this.#through(viaText, request.nat, pending)
     if (cidr.length < DEFAULT_LENGTH && via.kind !== 'internet' && !nat && request.default !== true)
       throw new ServiceError('invalid', defaultProblem(text, viaText))
@@ -59,6 +61,24 @@ export class Routes {
     const probe = request.probe === undefined ? undefined : readProbe(request.probe, cidr, mesh.subnet)
     const value: RouteValue = { cidr: text, via, metric, createdAt: Date.now(), ...(nat ? { nat } : {}) }
     if (probe !== undefined) value.probe = probe
+    return { id: routeId(value), value }
+  }
+
+  #draft6(request: AddRoute, metric: number, pending?: Pending): { id: string; value: RouteValue } {
+    const { subnet6 } = this.#home.mesh
+    const cidr = formatCidr6(readPrefix6(request.cidr, subnet6))
+    const { via } = this.#through(request.via, request.nat, pending)
+    if (via.kind !== 'client')
+      throw new ServiceError(
+        'invalid',
+        `${cidr} is IPv6, which is reached through clients only; use client:NAME`,
+      )
+    if (request.probe !== undefined)
+      throw new ServiceError(
+        'invalid',
+        'a probe is of IPv4 routes; an IPv6 route is used while its client is',
+      )
+    const value: RouteValue = { cidr, via, metric, createdAt: Date.now() }
     return { id: routeId(value), value }
   }
 
@@ -75,13 +95,27 @@ export class Routes {
       }
       return [{ kind: 'route', id, value }]
     })
-    return { cidr: text, notes: addedNotes(this.#home, id, entry => this.viaName(entry)) }
+    return { cidr: text, notes: this.#notes(id, text) }
+  }
+
+  /** What comes of the subnets that a client was added with, in words. */
+  notesOfSubnets({ id, value: { subnets } }: ClientView): string[] {
+    return subnets.flatMap(cidr => {
+      const notes = this.#notes(routeId({ cidr, via: { kind: 'client', id } }), cidr)
+      return notes.map(note => (note.startsWith(cidr) ? note : `${cidr}: ${note}`))
+    })
+  }
+
+  #notes(id: string, cidr: string): string[] {
+    const notes = cidr.includes(':') ? addedNotes6 : addedNotes
+    return notes(this.#home, id, entry => this.viaName(entry))
   }
 
   /** Removes the routes of a prefix, or that one through `via`, whether or not that is there any more. @throws ServiceError */
   async remove(text: string, viaText?: string): Promise<{ cidr: string; count: number }> {
     const { mesh, replica } = this.#home
-    const plain = formatCidr(readPrefix(text, mesh.subnet, 'any'))
+    const cidr6 = parseCidr6(text)
+    const plain = cidr6 ? formatCidr6(cidr6) : formatCidr(readPrefix(text, mesh.subnet, 'any'))
     let count = 0
     await replica.write(() => {
       const ids = [...replica.all('route')]
@@ -110,7 +144,7 @@ export class Routes {
     const idle = (entry: RouteEntry) => ({ entry, way: undefined, active: false })
     const idle6 = (subnet: Subnet6) => ({ subnet, way: undefined, active: false })
     const six = (standings6 ?? views.subnets6().map(idle6)).map(({ subnet, way, active }) => {
-      const entry = { via: { kind: 'client', id: subnet.client }, metric: 0 } as const
+      const entry = { via: { kind: 'client', id: subnet.client }, metric: subnet.metric } as const
       return this.#describe(formatCidr6(subnet.cidr), entry, way, active)
     })
     const four = (standings ?? views.routes().map(idle)).map(({ entry, way, active }) =>
@@ -134,7 +168,7 @@ export class Routes {
   }
 
   /** `client:NAME`, `controller:NAME`, `internet` or `internet:NAME`; with an id where there is no name any more. */
-  viaName({ via, nat, cidr }: { via: Via; nat?: boolean; cidr?: Cidr }): string {
+  viaName({ via, nat, cidr }: Pick<Described, 'via' | 'nat' | 'cidr'>): string {
     if (via.kind === 'internet') return 'internet'
     const isExit = via.kind === 'controller' && nat === true && (cidr?.length ?? 32) < DEFAULT_LENGTH
     return `${isExit ? 'internet' : via.kind}:${holderName(this.#home, via.id)}`

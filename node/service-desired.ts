@@ -33,7 +33,7 @@ export type DesiredClient = Static<typeof DesiredClient>
 
 export const DesiredRoute = Type.Object(
   {
-    cidr: Text('prefix', 18),
+    cidr: Text('prefix', 43),
     via: Text('client:NAME, controller:NAME, attachment:NAME, internet or internet:NAME', 100),
     metric: Type.Optional(Type.Integer({ minimum: 0, maximum: 65_535, description: 'default 0' })),
     nat: Type.Optional(Type.Boolean({ description: 'the controller gives packets its own address' })),

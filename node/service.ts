@@ -103,6 +103,7 @@ export const Client = Type.Object({
   }),
   session: Type.Union([Session, Type.Null()]),
   storedOn: Type.Optional(StoredOn),
+  notes: Type.Optional(Type.Array(Text('what else comes of its subnets, told when it is added', 1024))),
 })
 export type Client = Static<typeof Client>
 

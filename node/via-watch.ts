@@ -1,21 +1,40 @@
-// Clients here through which a prefix is reached that others lead to as well: one that falls silent is passed over long before its
-// session ends, and one that is heard again is not used again at once.
+// Clients here through which a prefix is reached that others lead to as well: one that falls silent is asked whether it is there, and
+// passed over long before its session ends; one that is heard again is not used again at once.
 
 /** A via of this controller, as the switch sees it. */
 export interface WatchedVia {
-  /** Of the route's record. */
+  /** Of the route. */
   readonly id: string
   /** When its client was heard last, ms since 1970. */
   readonly heardAt: number
+  /** Its client has answered in this session when it was asked. */
+  readonly answers: boolean
 }
 
+/** ms of silence after which a client is asked. */
+const ASK_MS = 300
+/** ms between two questions whether a client answers any. */
+const TRY_MS = 1000
+/** ms of silence, and questions without an answer, after which one that otherwise answers is gone. */
+const GONE_MS = 800
+const MISSES = 3
 /** ms between two packets of a client that has nothing to say are two seconds at most: stock clients count in whole ones. */
 const SILENT_MS = 3000
 /** ms that it has to be heard without a break to be used again. */
 const HOLD_MS = 3000
+
+/** The questions of a silence. */
+interface Asked {
+  readonly heardAt: number
+  readonly times: number
+  /** When the latest was asked, ms since 1970. */
+  readonly at: number
+}
+
 export class ViaWatch {
   /** When each that fell silent may be used again, ms since 1970. */
   readonly #until = new Map<string, number>()
+  readonly #asked = new Map<string, Asked>()
   #failing: readonly string[] = []
 
   /** Ids of routes whose client is silent. */
@@ -23,13 +42,23 @@ export class ViaWatch {
     return this.#failing
   }
 
-  /** Looks at all there are now; true when `failing` is another than before. */
-  look(now: number, vias: readonly WatchedVia[]): boolean {
+  /** Looks at all there are now; true when `failing` is another than before. @param ask whether a client is there */
+  look<V extends WatchedVia>(now: number, vias: readonly V[], ask: (via: V) => void): boolean {
     const known = new Set(vias.map(({ id }) => id))
-    for (const id of this.#until.keys()) if (!known.has(id)) this.#until.delete(id)
-    for (const { id, heardAt } of vias) {
-      if (now - heardAt >= SILENT_MS) this.#until.set(id, now + HOLD_MS)
+    for (const map of [this.#until, this.#asked])
+      for (const id of map.keys()) if (!known.has(id)) map.delete(id)
+    for (const via of vias) {
+      const { id, heardAt, answers } = via
+      const silence = now - heardAt
+      const before = this.#asked.get(id)
+      const times = before?.heardAt === heardAt ? before.times : 0
+      const isGone = answers && silence >= GONE_MS && times >= MISSES
+      if (isGone || silence >= SILENT_MS) this.#until.set(id, now + HOLD_MS)
       else if ((this.#until.get(id) ?? now) <= now) this.#until.delete(id)
+      const isToAsk = answers ? silence >= ASK_MS && !isGone : now - (before?.at ?? 0) >= TRY_MS
+      if (!isToAsk || silence >= SILENT_MS) continue
+      ask(via)
+      this.#asked.set(id, { heardAt, times: times + 1, at: now })
     }
     const failing = [...this.#until.keys()].sort()
     const isOther = failing.join() !== this.#failing.join()

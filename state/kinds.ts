@@ -130,7 +130,8 @@ const Via = Type.Union([
 
 const Route = Type.Object(
   {
-    cidr: Prefix,
+    /** IPv6 through clients only. */
+    cidr: AnyPrefix,
     via: Via,
     metric: Type.Integer({ minimum: 0, maximum: 65_535 }),
     createdAt: Time,
@@ -232,7 +233,7 @@ export type TokenValue = Values['token']
 export const KINDS = Object.keys(SCHEMAS) as readonly Kind[]
 
 /** Longest id of any kind: a route's. */
-export const MAX_ID_LENGTH = 64
+export const MAX_ID_LENGTH = 80
 
 const ID_PATTERNS: Record<Kind, RegExp> = {
   mesh: /^[0-9a-f]{16,40}$/,
@@ -240,7 +241,8 @@ const ID_PATTERNS: Record<Kind, RegExp> = {
   client: new RegExp(CLIENT_ID),
   lease: /^[0-9.]{7,15}$/,
   revocation: SERIAL_EXPRESSION,
-  route: /^[0-9./]{9,18}\|(?:internet|(?:client|controller|attachment):[0-9a-f]{16,20})$/,
+  route:
+    /^(?:[0-9./]{9,18}|[0-9a-f:./]{4,43})\|(?:internet|(?:client|controller|attachment):[0-9a-f]{16,20})$/,
   attachment: new RegExp(CLIENT_ID),
   setting: NAME_EXPRESSION,
   token: new RegExp(CLIENT_ID),
@@ -320,10 +322,16 @@ const MEANING: { [K in Kind]?: (id: string, value: Values[K]) => string | undefi
   },
   client: (_id, value) => addressProblem(value.address) ?? firstProblem(value.subnets, anyPrefixProblem),
   route: (id, value) =>
-    prefixProblem(value.cidr) ??
+    anyPrefixProblem(value.cidr) ??
+    (value.cidr.includes(':') ? route6Problem(value) : undefined) ??
     (value.probe === undefined ? undefined : addressProblem(value.probe)) ??
     (routeId(value) === id ? undefined : `route id "${id}" is not that of its value`),
   attachment: (_id, value) => firstProblem([...value.localSubnets, ...value.remoteSubnets], prefixProblem),
+}
+
+function route6Problem({ via, nat, probe }: RouteValue): string | undefined {
+  if (via.kind !== 'client') return `IPv6 is not routed via ${via.kind}`
+  return nat === undefined && probe === undefined ? undefined : 'IPv6 is routed without NAT and probe'
 }
 
 function firstProblem(texts: string[], check: (text: string) => string | undefined): string | undefined {

@@ -12,7 +12,7 @@ export interface RouteEntry {
   readonly metric: number
   /** What it follows from. */
   readonly source: 'address' | 'subnet' | 'route' | 'attachment'
-  /** Id of the record of a route that was added. */
+  /** Id of the record of a route that was added; of a client's own subnet, what that would be. */
   readonly id?: string
   /** The controller gives packets its own address. */
   readonly nat?: boolean
@@ -48,11 +48,13 @@ export function derivePrefixes(views: Views, records: Records): readonly RouteEn
     const credential = views.standing(client)
     if (!credential.usable || credential.client.id !== id) continue
     const via = { kind: 'client', id: client.id } as const
-    for (const cidr of credential.subnets) routes.push({ cidr, via, metric: 0, source: 'subnet' })
+    for (const cidr of credential.subnets)
+      routes.push({ cidr, via, metric: 0, source: 'subnet', id: routeId({ cidr: formatCidr(cidr), via }) })
   }
   for (const { id, value } of records.all('route')) {
     const { via, metric, nat, probe } = value
-    routes.push({ cidr: parseCidr(value.cidr)!, via, metric, source: 'route', id, nat, probe })
+    const cidr = parseCidr(value.cidr)
+    if (cidr !== undefined) routes.push({ cidr, via, metric, source: 'route', id, nat, probe })
   }
   for (const { id, value } of records.all('attachment')) {
     if (!value.enabled) continue

@@ -195,9 +195,9 @@ export class Views {
     return this.#prefixes
   }
 
-  /** IPv6 prefixes behind clients. */
+  /** IPv6 prefixes behind clients, each with every client that leads there. */
   subnets6(): readonly Subnet6[] {
-    this.#subnets6 ??= deriveSubnets6(this)
+    this.#subnets6 ??= deriveSubnets6(this, this.#records)
     return this.#subnets6
   }
 

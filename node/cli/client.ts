@@ -19,7 +19,7 @@ import { refreshCommand } from './refresh.ts'
 import { reissueCommand } from './reissue.ts'
 import { needFile, type SealOptions, sealedFormat, sealOptions } from './seal-options.ts'
 import { readSecret } from './secret.ts'
-import { bothOf, formatBytes, formatExpiry, formatSince, formatStored } from './text.ts'
+import { bothOf, formatBytes, formatExpiry, formatSince, formatStored, printable } from './text.ts'
 
 const FORMATS = ['ovpn', 'p12', 'zip'] as const
 const clientName = readName('the client name')
@@ -66,10 +66,13 @@ function addCommand(client: Command): void {
       const again = `get it with \`overmesh client pack ${name}\``
       const { client: added } = await deliver(context, options, again, async service => {
         const pack = await service.addClient({ name, ip, subnets, tags, days, prefer })
-        return format === 'ovpn' ? pack : service.packClient(name, format, { allow })
+        if (format === 'ovpn') return pack
+        const other = await service.packClient(name, format, { allow })
+        return { ...other, client: { ...other.client, notes: pack.client.notes } }
       })
-      const { address, address6, storedOn } = added
+      const { address, address6, storedOn, notes = [] } = added
       context.output.note(`client ${name} has address ${bothOf(address, address6)}${formatStored(storedOn)}`)
+      for (const note of notes) context.output.note(printable(note))
     })
 }
 

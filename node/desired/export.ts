@@ -54,7 +54,7 @@ export function addedRoutes(home: Home): { id: string; value: RouteValue; route:
 }
 
 function routeOf(routes: Routes, { cidr, via, metric, nat, probe }: RouteValue): DesiredRoute {
-  const prefix = parseCidr(cidr)!
+  const prefix = parseCidr(cidr)
   const text = routes.viaName({ via, nat, cidr: prefix })
   const isExit = text === 'internet' || text.startsWith('internet:')
   return {
@@ -63,7 +63,7 @@ function routeOf(routes: Routes, { cidr, via, metric, nat, probe }: RouteValue):
     ...(metric !== 0 && { metric }),
     ...(nat && !isExit && { nat }),
     ...(probe !== undefined && { probe }),
-    ...(prefix.length < DEFAULT_LENGTH && !isExit && !nat && { default: true }),
+    ...(prefix !== undefined && prefix.length < DEFAULT_LENGTH && !isExit && !nat && { default: true }),
   }
 }
 

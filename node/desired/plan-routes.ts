@@ -1,5 +1,6 @@
 // Routes as a document has them: one for each prefix and what it goes through.
 import { formatCidr, parseCidr } from '../../state/address.ts'
+import { formatCidr6, parseCidr6 } from '../../state/address6.ts'
 import { Routes } from '../routes.ts'
 import type { DesiredRoute } from '../service-desired.ts'
 import { type Draft, differences } from './draft.ts'
@@ -56,8 +57,8 @@ function hasSubnet({ desired, home }: Draft, client: string, cidr: string): bool
 }
 
 function nameOf({ cidr, via }: DesiredRoute): string {
-  const prefix = parseCidr(cidr)
-  return `${prefix ? formatCidr(prefix) : cidr} via ${via}`
+  const [four, six] = [parseCidr(cidr), parseCidr6(cidr)]
+  return `${four ? formatCidr(four) : six ? formatCidr6(six) : cidr} via ${via}`
 }
 
 function compared({ metric = 0, nat = false, probe, via }: DesiredRoute) {

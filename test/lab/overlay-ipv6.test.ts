@@ -256,8 +256,29 @@ describe('two controllers with IPv6 in the overlay, and clients on each', () => 
       assert.equal(code, 2)
       assert.match(stderr, reason)
     }
-    const { stderr } = await alpha.attempt(['route', 'add', '2001:db8:6::/48', '--via', 'client:site'])
-    assert.match(stderr, /routes are IPv4 only/)
+  })
+
+  test('a route through a client is told to those that are connected, and the next way takes over', async () => {
+    const [alpha] = mesh.controllers
+    const prefix = '2001:db8:6::/48'
+    const target = '2001:db8:6::1'
+    for (const { host } of [here, beside]) await host.ip('address', 'add', `${target}/128`, 'dev', 'lo')
+    await alpha.cli('route', 'updates', 'now')
+    await alpha.cli('route', 'add', prefix, '--via', 'client:here')
+    await alpha.cli('route', 'add', prefix, '--via', 'client:beside', '--metric', '10')
+    const active = async () =>
+      (await alpha.status()).routes.find(({ cidr, state }) => cidr === prefix && state === 'active')?.via
+    await until('the better via is in use', async () => (await active()) === 'client:here')
+    await until('there is told', async () =>
+      /dev tun0/.test((await there.host.attempt(['ip', '-6', 'route', 'get', target])).stdout),
+    )
+    const ping = await Ping.start(there.host, target, { interval: 0.05 })
+    await ping.answered()
+    await here.openvpn.process.stop('SIGKILL')
+    await until('the other via is in use', async () => (await active()) === 'client:beside', 5)
+    await ping.answered()
+    const { longestGap } = await ping.stop()
+    assert.ok(longestGap < 2, `${longestGap} s without an answer`)
   })
 })
 

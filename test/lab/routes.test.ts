@@ -129,14 +129,14 @@ describe('a network behind two clients', () => {
     assert.ok(longestGap < 2, `${longestGap} s without an answer, ${lost} lost`)
   })
 
-  test('flows move when the better client is killed', async () => {
+  test('flows move within 2 s when the better client is killed', async () => {
     const ping = await Ping.start(road.host, SERVER, { interval: 0.05 })
     await ping.answered()
     await siteA.openvpn.process.stop('SIGKILL')
     await until('the other via is in use', async () => (await active()) === 'client:siteb', 8)
     await ping.answered()
     const { longestGap } = await ping.stop()
-    assert.ok(longestGap < 5, `${longestGap} s without an answer`)
+    assert.ok(longestGap < 2, `${longestGap} s without an answer`)
     siteA = await mesh.connectWith('sitea', siteA.host, `${use.lab.directory}/sitea-alpha-beta.ovpn`)
     await until('the better via is in use', async () => (await active()) === 'client:sitea', 5)
   })

@@ -4,6 +4,7 @@ import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { initMesh } from '../../../node/init.ts'
+import type { AddRoute } from '../../../node/service.ts'
 import { newMesh, temporaryDirectory, withService } from './home.ts'
 
 const REQUEST = {
@@ -82,8 +83,33 @@ test('with an IPv6 prefix, addresses have an IPv6 side that follows from them', 
       const adding = service.addClient({ name: 'bad', subnets: [subnet] })
       await assert.rejects(adding, { code: 'invalid', message: reason }, subnet)
     }
-    const route = service.addRoute({ cidr: '2001:db8:6::/48', via: 'client:web' })
-    await assert.rejects(route, { code: 'invalid', message: /routes are IPv4 only/ })
+    await service.addClient({ name: 'other' })
+    const add = async (cidr: string, rest: Partial<AddRoute> = {}) =>
+      (await service.addRoute({ cidr, via: 'client:web', ...rest })).notes.join('\n')
+    assert.equal(await add('2001:db8:6::/48'), '')
+    assert.match(await add('2001:db8:6::/48', { via: 'client:other', metric: 5 }), /client:web \(metric 0\)/)
+    assert.match(await add('2001:db8:6:1::/64'), /lies within 2001:db8:6::\/48 \(client:\w+\) and wins there/)
+    assert.match(await add('2001:db8::/32'), /goes on to win: 2001:db8:5::\/48 \(client:web\)/)
+    for (const [what, request, code, reason] of [
+      ['the same again', { cidr: '2001:db8:6:0::/48' }, 'exists', /has a route via client:web already/],
+      ['its own subnet', { cidr: '2001:db8:5::/48' }, 'exists', /as its own subnet/],
+      ['host bits', { cidr: '2001:db8:6::1/48' }, 'invalid', /the prefix is 2001:db8:6::\/48/],
+      ['the overlay', { cidr: 'fd00:77::/80' }, 'invalid', /overlaps the overlay/],
+      ['a default', { cidr: '::/0' }, 'invalid', /overlaps the overlay/],
+      ['a controller', { cidr: '2001:db8:9::/48', via: 'controller:alpha' }, 'invalid', /clients only/],
+      ['the Internet', { cidr: '2000::/3', via: 'internet' }, 'invalid', /more than anyone owns/],
+      ['a probe', { cidr: '2001:db8:9::/48', probe: '2001:db8:9::1' }, 'invalid', /a probe is of IPv4/],
+      ['NAT', { cidr: '2001:db8:9::/48', nat: true }, 'invalid', /--nat is for controllers/],
+      ['nobody', { cidr: '2001:db8:9::/48', via: 'client:nobody' }, 'not-found', /no client is named/],
+      ['an address', { cidr: '2001:db8:9::1' }, 'invalid', /one host is 2001:db8:9::1\/128/],
+    ] as const)
+      await assert.rejects(add(request.cidr, request), { code, message: reason }, what)
+    const { routes: desired } = await service.desiredState()
+    const wanted = desired!.map(({ cidr, via, metric }) => [cidr, via, metric])
+    assert.ok(wanted.some(each => each.join() === '2001:db8:6::/48,client:other,5'))
+    assert.equal((await service.removeRoute('2001:db8:6:0::/48', 'client:web')).changed, 1)
+    const left = (await service.routes()).filter(({ cidr }) => cidr === '2001:db8:6::/48')
+    assert.partialDeepStrictEqual(left, [{ via: 'client:other', metric: 5 }])
   })
 })
 

@@ -10,7 +10,8 @@ const REFUSED: [what: string, request: AddRoute, code: string, reason: RegExp][]
   ['host bits', { cidr: '192.168.5.1/24', ...SITE }, 'invalid', /the prefix is 192\.168\.5\.0\/24/],
   ['no prefix length', { cidr: '192.168.5.1', ...SITE }, 'invalid', /one host is 192\.168\.5\.1\/32/],
   ['nonsense', { cidr: 'banana', ...SITE }, 'invalid', /no IPv4 prefix/],
-  ['IPv6', { cidr: 'fd00:5::/64', ...SITE }, 'invalid', /IPv4 only/],
+  ['IPv6', { cidr: 'fd00:5::/64', ...SITE }, 'invalid', /this overlay has IPv4 only/],
+  ['an IPv6 address', { cidr: 'fd00:5::1', ...SITE }, 'invalid', /one host is fd00:5::1\/128/],
   ['the overlay itself', { cidr: '10.77.0.0/24', ...SITE }, 'invalid', /overlay's own subnet/],
   ['a part of the overlay', { cidr: '10.77.0.128/25', ...SITE }, 'invalid', /overlay's own subnet/],
   ['loopback', { cidr: '127.0.0.0/8', ...SITE }, 'invalid', /loopback/],
@@ -76,6 +77,42 @@ test('bad routes are refused with a reason, and leave nothing', async t => {
     for (const [what, request, code, message] of REFUSED)
       await assert.rejects(service.addRoute(request), { code, message }, what)
     assert.deepEqual(await service.records('route'), before)
+  })
+})
+
+test('what may not be a route may not be a subnet of a client either', async t => {
+  const dataDir = await newMesh(t)
+  await withService(dataDir, async service => {
+    for (const [subnet, reason] of [
+      ['128.0.0.0/1', /all traffic of every client.*route add --default/],
+      ['0.0.0.0/0', /overlay's own subnet/],
+      ['10.0.0.0/8', /overlaps the overlay's own subnet/],
+      ['10.77.0.128/25', /overlay's own subnet/],
+      ['127.0.0.0/8', /loopback/],
+      ['224.0.0.0/4', /multicast/],
+      ['192.168.5.1/24', /the prefix is 192\.168\.5\.0\/24/],
+      ['192.168.5.1', /one host is 192\.168\.5\.1\/32/],
+      ['banana', /no IPv4 prefix/],
+    ] as const) {
+      const adding = service.addClient({ name: 'bad', subnets: [subnet] })
+      await assert.rejects(adding, { code: 'invalid', message: reason }, subnet)
+    }
+  })
+})
+
+test('what comes of the subnets of a client is said', async t => {
+  const dataDir = await newMesh(t)
+  await withService(dataDir, async service => {
+    const add = async (name: string, ...subnets: string[]) =>
+      (await service.addClient({ name, subnets })).client.notes
+    assert.equal(await add('site', '192.168.4.0/22', '192.168.9.0/24'), undefined)
+    const notes = await add('other', '192.168.5.0/24', '192.168.9.0/24')
+    assert.equal(notes?.length, 2)
+    assert.equal(
+      notes[0],
+      '192.168.5.0/24 lies within 192.168.4.0/22 (client:site) and wins there, also while it is down',
+    )
+    assert.match(notes[1], /^192\.168\.9\.0\/24: (of 2 ways it is|client:site \(metric 0\) is) preferred/)
   })
 })
 

@@ -10,12 +10,14 @@ import { LocalService } from '../../../node/local-service.ts'
 import { OverlayRoutes } from '../../../node/overlay-routes.ts'
 import type { AddRoute } from '../../../node/service.ts'
 import { formatCidr, formatIpv4, parseIpv4 } from '../../../state/address.ts'
+import { formatCidr6 } from '../../../state/address6.ts'
 import type { ClientId, ControllerId } from '../../../state/kinds.ts'
 import { newMesh } from '../controller/home.ts'
 
 /** A controller with two clients, of which `site` is connected here by port 7. */
 async function bench(t: TestContext, reach: Reach = { gateway: true, failing: [] }) {
-  const home = await Home.open(await newMesh(t, { public: ['192.0.2.1', 'vpn.example.net'] }))
+  const init = { public: ['192.0.2.1', 'vpn.example.net'], subnet6: 'fd00:77::/64' }
+  const home = await Home.open(await newMesh(t, init))
   t.after(() => home.close())
   const certificates = await Certificates.open(home)
   const service = new LocalService({ home, certificates, events: new EventLog({ now: Date.now }) })
@@ -107,6 +109,39 @@ test('the best via that is up is in the table, and what has none is unreachable'
   )
   live.reach = { gateway: false, failing: [] }
   assert.equal(hop('192.168.5.0/24'), 7)
+})
+
+test('vias through clients that are here, of prefixes that have others, are watched', async t => {
+  const { routes, service, add, id } = await bench(t)
+  await service.addClient({ name: 'late', subnets: ['192.168.7.0/24', '2001:db8:7::/48'] })
+  await add('192.168.5.0/24', 'client:site')
+  await add('192.168.6.0/24', 'client:road')
+  assert.deepEqual(routes.contested(), [])
+  for (const cidr of ['192.168.5.0/24', '192.168.6.0/24']) await add(cidr, 'controller:alpha', { metric: 4 })
+  for (const cidr of ['192.168.7.0/24', '2001:db8:7::/48']) await add(cidr, 'client:site', { metric: 4 })
+  const via = `client:${id('site')}`
+  assert.deepEqual(
+    routes.contested().map(each => each.id),
+    ['192.168.5.0/24', '192.168.7.0/24', '2001:db8:7::/48'].map(cidr => `${cidr}|${via}`),
+  )
+  assert.partialDeepStrictEqual(routes.contested()[0], { client: id('site'), port: 7 })
+})
+
+test('of several ways to an IPv6 prefix the best that is up is taken', async t => {
+  const { routes, service, add, live, id } = await bench(t)
+  const prefix = '2001:db8:5::/48'
+  const hops = () => routes.six.table().flatMap(each => (formatCidr6(each) === prefix ? [each.peerId] : []))
+  await add(prefix, 'client:road')
+  assert.deepEqual(hops(), ['unreachable'])
+  assert.deepEqual(routes.six.toldTo(id('site')).map(formatCidr6), [prefix])
+  await add(prefix, 'client:site', { metric: 5 })
+  assert.equal(hops().at(-1), 7)
+  assert.deepEqual(routes.six.toldTo(id('site')), [])
+  assert.deepEqual(routes.six.behind(id('site')).map(formatCidr6), [prefix])
+  live.reach = { gateway: true, failing: [`${prefix}|client:${id('site')}`] }
+  assert.equal(hops().at(-1), 'unreachable')
+  for (const name of ['road', 'site']) await service.revokeClient(name)
+  assert.deepEqual(routes.six.beyond(), [])
 })
 
 test('a failing probe takes its own via out of use, and no other', async t => {

@@ -1,24 +1,80 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ViaWatch } from '../../../node/via-watch.ts'
+import { ViaWatch, type WatchedVia } from '../../../node/via-watch.ts'
 
-test('a client that is silent for three seconds is passed over, and used again when it was heard for three', () => {
+const START = 1_000_000
+
+/** What was seen of a client that is heard once a second but for its breaks, and answers or does not. */
+function follow(answers: boolean, isBreak: (ms: number) => boolean): { seen: string[]; asked: number } {
   const watch = new ViaWatch()
   const seen: string[] = []
-  let heardAt = 1_000_000
-  for (let ms = 0; ms <= 20_000; ms += 500) {
-    const now = 1_000_000 + ms
-    // A packet a second, with two breaks: one of 5 s, and one of 2 s soon after.
-    const isBreak = (ms > 5000 && ms < 10_000) || (ms > 11_000 && ms < 13_000)
-    if (ms % 1000 === 0 && !isBreak) heardAt = now
-    if (watch.look(now, [{ id: 'a', heardAt }])) seen.push(`${ms} ${watch.failing.join()}`)
+  let heardAt = START
+  let asked = 0
+  for (let ms = 0; ms <= 20_000; ms += 100) {
+    const now = START + ms
+    if (ms % 1000 === 0 && !isBreak(ms)) heardAt = now
+    const ask = () => {
+      asked++
+      if (answers && !isBreak(ms)) heardAt = now + 20
+    }
+    if (watch.look(now, [{ id: 'a', heardAt, answers }], ask)) seen.push(`${ms} ${watch.failing.join()}`)
   }
-  assert.deepEqual(seen, ['8000 a', '12500 '])
+  return { seen, asked }
+}
+
+test('a client that answers no questions is passed over after three silent seconds, and used again when it was heard for three', () => {
+  // Two breaks: one of 5 s, and one of 2 s soon after.
+  const { seen } = follow(false, ms => (ms > 5000 && ms < 10_000) || (ms > 11_000 && ms < 13_000))
+  assert.deepEqual(seen, ['8000 a', '12900 '])
+})
+
+test('one that does is passed over within a second, whenever it falls silent', () => {
+  for (let begin = 5050; begin < 6000; begin += 100) {
+    const { seen } = follow(true, ms => ms > begin && ms < begin + 5000)
+    const [gone, back] = seen.map(line => Number.parseInt(line, 10))
+    assert.ok(gone > begin && gone <= begin + 1000, `${begin}: ${gone}`)
+    assert.ok(back >= begin + 5000 + 2900, `${begin}: ${back}`)
+    assert.equal(seen.length, 2)
+  }
+})
+
+test('one that is late for half a second is not, and one that is heard and known to answer is not asked', () => {
+  assert.deepEqual(follow(true, ms => ms > 5000 && ms < 5600).seen, [])
+  const watch = new ViaWatch()
+  for (let now = START; now < START + 5000; now += 100)
+    watch.look(now, [{ id: 'a', heardAt: now, answers: true }], () => assert.fail('asked'))
+})
+
+test('whether one answers is found out while it is heard, with one question a second', () => {
+  const watch = new ViaWatch()
+  let asked = 0
+  for (let now = START; now < START + 5000; now += 100)
+    watch.look(now, [{ id: 'a', heardAt: now, answers: false }], () => {
+      asked++
+    })
+  assert.equal(asked, 5)
+})
+
+test('a pause of the whole process is no silence', () => {
+  const watch = new ViaWatch()
+  const vias: WatchedVia[] = [{ id: 'a', heardAt: START, answers: true }]
+  watch.look(START, vias, () => {})
+  assert.equal(
+    watch.look(START + 2000, vias, () => {}),
+    false,
+  )
 })
 
 test('what is no via here any more is forgotten', () => {
   const watch = new ViaWatch()
-  assert.equal(watch.look(5000, [{ id: 'a', heardAt: 0 }]), true)
-  assert.equal(watch.look(5500, []), true)
+  const vias = [{ id: 'a', heardAt: 0, answers: false }]
+  assert.equal(
+    watch.look(5000, vias, () => {}),
+    true,
+  )
+  assert.equal(
+    watch.look(5500, [], () => {}),
+    true,
+  )
   assert.deepEqual(watch.failing, [])
 })

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { formatCidr6 } from '../../../state/address6.ts'
-import { valueProblem } from '../../../state/kinds.ts'
+import { type RouteValue, routeId, valueProblem } from '../../../state/kinds.ts'
 import { Views } from '../../../state/views.ts'
 import {
   clientId,
@@ -46,6 +46,46 @@ test('prefixes of clients that may connect, sorted, the same in every replica', 
     list().some(line => line.includes(third)),
     false,
   )
+})
+
+test('a route that was added is a way beside them, in the order of metrics', async () => {
+  const { replica } = await foundMesh()
+  const views = new Views(replica)
+  const cidr = '2001:db8:5::/48'
+  for (const [index, subnets] of [[cidr], []].entries()) {
+    const address = `10.77.0.${20 + index}`
+    await replica.write([clientOp(index, { address, subnets }), leaseOp(address, index)])
+  }
+  const route = (client: number, metric: number, more: Partial<RouteValue> = {}) => {
+    const value = {
+      cidr,
+      via: { kind: 'client', id: clientId(client) },
+      metric,
+      createdAt: 1,
+      ...more,
+    } as RouteValue
+    return { kind: 'route' as const, id: routeId(value), value }
+  }
+  await replica.write([route(1, 5), route(1, 0, { cidr: '192.168.5.0/24' })])
+  const [own, added] = views.subnets6()
+  assert.partialDeepStrictEqual(own, { client: clientId(0), metric: 0, source: 'subnet' })
+  assert.partialDeepStrictEqual(added, {
+    client: clientId(1),
+    metric: 5,
+    source: 'route',
+    id: route(1, 5).id,
+  })
+  assert.equal(views.prefixes().filter(({ source }) => source === 'route').length, 1)
+  const problem = ({ id, value }: ReturnType<typeof route>) => valueProblem('route', id, value)
+  assert.equal(problem(route(1, 5, { cidr: '2001:db8:1111:2222:3333:4444:5555:6666/128' })), undefined)
+  for (const bad of [
+    { cidr: '2001:db8:5::1/48' },
+    { cidr: '::/0' },
+    { via: { kind: 'internet' } as const },
+    { nat: true },
+    { probe: '192.168.5.1' },
+  ])
+    assert.notEqual(problem(route(1, 5, bad)), undefined, JSON.stringify(bad))
 })
 
 test('a record has its prefixes in their one form', () => {
