@@ -353,10 +353,12 @@ export class Carriage implements AttachmentsLive {
       else
         this.#wentWrong(id, 'its secret cannot be opened here: it was sealed by another mesh; give it again')
     }
-    const told = JSON.stringify(tunnels, (key, value) => (key === 'secret' ? '' : value)) + this.#sealed()
+    const isWelcoming = !isDraining()
+    const told =
+      JSON.stringify([isWelcoming, tunnels], (key, value) => (key === 'secret' ? '' : value)) + this.#sealed()
     if (told === this.#told) return
     this.#told = told
-    await engine.set(tunnels)
+    await engine.set(tunnels, isWelcoming)
   }
 
   /** Changes of secrets are seen by how they are sealed. */

@@ -100,8 +100,11 @@ export interface IpsecEngine {
   start(): Promise<void>
   /** Ends all tunnels in order (the remote ends are told), and the daemon. */
   stop(): Promise<void>
-  /** These tunnels and no others: loads, replaces and unloads what changed, and leaves the others alone. */
-  set(tunnels: readonly Tunnel[]): Promise<void>
+  /**
+   * These tunnels and no others: loads, replaces and unloads what changed, and leaves the others alone.
+   * @param isWelcoming false: devices that call get no answer, not even a refusal. @default true
+   */
+  set(tunnels: readonly Tunnel[], isWelcoming?: boolean): Promise<void>
   /** Dials; resolves when the tunnel is up. @throws IpsecError in plain words when it does not come up in `timeoutMs` */
   initiate(tunnel: string, timeoutMs: number): Promise<void>
   /** Closes what is up, tells the remote end. */

@@ -1,5 +1,12 @@
 // What comes of an attachment beyond what its operator asked for: one line each.
-import { cidrCovers, cidrOverlaps, formatCidr, parseCidr } from '../../state/address.ts'
+import {
+  cidrContains,
+  cidrCovers,
+  cidrOverlaps,
+  formatCidr,
+  parseCidr,
+  parseIpv4,
+} from '../../state/address.ts'
 import type { AttachmentValue } from '../../state/kinds.ts'
 import type { RouteEntry } from '../../state/routing-table.ts'
 import type { Home } from '../home.ts'
@@ -61,6 +68,11 @@ export function overlapNotes(home: Home, id: string, value: AttachmentValue): st
         `${text} overlaps ${named.join(', ')}${more}; the longer prefix wins, also while its site is down`,
       )
     }
+    const remote = parseIpv4(value.remote)
+    if (remote !== undefined && cidrContains(cidr, remote))
+      notes.push(
+        `${value.remote}, where the device is dialled, lies in its own ${text}: without ESP in the kernel, controllers need a route of their own to it`,
+      )
     const outer = value.localSubnets.find(each => cidrCovers(cidr, parseCidr(each)!))
     if (outer !== undefined)
       notes.push(

@@ -87,7 +87,15 @@ test('and for one whose device dials', async () => {
   await ipsec.set(ipsec.tunnel({ remote: '%any' }))
   await ipsec.siteDials()
   await ipsec.engine.waitFor(new RegExp(`up ${ID}`), 5, mark)
+  let isDown = true
+  const calls = (async () => {
+    while (isDown) await ipsec.siteDials()
+  })()
   assert.ok((await ipsec.killCharon()) < 5000)
+  isDown = false
+  await calls
+  // A refusal would be the last that is heard of some devices.
+  assert.equal(ipsec.engine.count(/sending NO_PROPOSAL_CHOSEN/, mark), 0)
   assert.equal(await pings(), 5)
 })
 

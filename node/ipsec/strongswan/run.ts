@@ -11,6 +11,7 @@ import { ViciClient } from '../vici/client.ts'
 import type { ViciSection } from '../vici/message.ts'
 import { type Esp, ROUTING_TABLE, strongswanConf } from './configuration.ts'
 import { Daemon, endOrphan } from './daemon.ts'
+import type { Door } from './door.ts'
 
 /** IKE, and IKE and ESP behind NAT (RFC 3947, RFC 7296). */
 export const IKE_PORTS = [500, 4500] as const
@@ -26,6 +27,8 @@ export interface RunInit {
   readonly program: string
   readonly esp: Esp
   readonly ignoreInterfaces: readonly string[]
+  /** Shut once the ports are known to be this daemon's. */
+  readonly door: Door
   readonly onLine: (line: string) => void
   readonly onEvent: (name: string, message: ViciSection) => void
   /** It ended by itself. */
@@ -52,6 +55,7 @@ export class Run {
     // One that was killed leaves its rule behind.
     await thisKernel.run('ip', ['rule', 'delete', 'priority', String(ROUTING_TABLE.priority)])
     await portsAreFree()
+    await init.door.shut()
     const socket = socketPath(directory)
     rmSync(socket, { force: true })
     const configuration = join(directory, 'strongswan.conf')

@@ -8,6 +8,7 @@ import { Carrying, type NamedSa } from './carrying.ts'
 import type { Esp } from './configuration.ts'
 import { childNames, connectionMessage, indistinct, isAddress, type Peer } from './connection.ts'
 import { Dialer } from './dialer.ts'
+import { Door } from './door.ts'
 import { detectEsp } from './esp.ts'
 import { HostNames } from './host-names.ts'
 import { LastPeers } from './last-peers.ts'
@@ -52,6 +53,7 @@ export class StrongSwan implements IpsecEngine {
   onProblem: (tunnel: string, problem: string) => void = () => {}
   readonly #logger: Logger
   readonly #supervisor: Supervisor
+  readonly #door = new Door()
   readonly #carrying = new Carrying()
   readonly #dialer = new Dialer(Math.random)
   readonly #names = new HostNames()
@@ -63,6 +65,7 @@ export class StrongSwan implements IpsecEngine {
   readonly #outcomes = new Outcomes()
   readonly #dialledAt = new Map<string, number>()
   #tunnels = new Map<string, Tunnel>()
+  #isWelcoming = true
   #device: string | undefined
   #run: Run | undefined
   #loader: Loader | undefined
@@ -81,6 +84,7 @@ export class StrongSwan implements IpsecEngine {
       logger,
       ignoreInterfaces,
       detectEsp: detect ?? (() => detectEsp()),
+      door: this.#door,
     })
     this.#supervisor.onState = () => this.onState()
     this.#supervisor.onRun = run => this.#begin(run)
@@ -146,7 +150,9 @@ export class StrongSwan implements IpsecEngine {
     this.#outcomes.giveUp('the IKE daemon was stopped')
   }
 
-  async set(tunnels: readonly Tunnel[]): Promise<void> {
+  async set(tunnels: readonly Tunnel[], isWelcoming = true): Promise<void> {
+    this.#isWelcoming = isWelcoming
+    if (!isWelcoming) await this.#door.shut()
     const dialled = new Set(
       [...this.#tunnels.values()].filter(({ initiate }) => initiate).map(({ id }) => id),
     )
@@ -169,6 +175,7 @@ export class StrongSwan implements IpsecEngine {
     for (const id of this.#tunnels.keys()) if (this.#carrying.has(id)) this.#dialer.up(id, now)
     const ended = [...dialled].filter(id => this.#tunnels.get(id)?.initiate !== true)
     await this.#inTurn(() => this.#apply())
+    if (isWelcoming && this.#informedAt !== Number.POSITIVE_INFINITY) await this.#door.open()
     await this.#endAttempts(ended)
     void this.#resolve()
     void this.#dialDue()
@@ -208,6 +215,7 @@ export class StrongSwan implements IpsecEngine {
     )
     await this.#inTurn(() => this.#apply())
     this.#informedAt = performance.now()
+    if (this.#isWelcoming) await this.#door.open()
     for (const id of this.#dialledNow()) this.#dialer.hurry(id, performance.now())
     void this.#dialDue()
     for (const [id, peer] of this.#returning) {

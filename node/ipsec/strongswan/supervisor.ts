@@ -6,6 +6,7 @@ import { type EngineState, IpsecError } from '../engine.ts'
 import type { ViciSection } from '../vici/message.ts'
 import { Backoff } from './backoff.ts'
 import type { Esp } from './configuration.ts'
+import type { Door } from './door.ts'
 import { findInstallation } from './packages.ts'
 import { Run } from './run.ts'
 
@@ -15,6 +16,8 @@ export interface SupervisorInit {
   readonly logger: Logger
   readonly ignoreInterfaces: readonly string[]
   readonly detectEsp: () => Promise<Esp>
+  /** Shut before the daemon starts; `onRun` opens it. */
+  readonly door: Door
 }
 
 export class Supervisor {
@@ -65,6 +68,7 @@ export class Supervisor {
     const run = this.#run
     this.#run = undefined
     await run?.stop()
+    await this.#init.door.open()
     this.#set('off', undefined)
   }
 
@@ -93,6 +97,7 @@ export class Supervisor {
     } catch (error) {
       // A connection that broke is told by the end of the daemon.
       if (this.#run !== undefined || !(error instanceof Error)) return
+      await this.#init.door.open()
       this.#set(error instanceof NotInstalled ? 'off' : 'failed', error.message)
       this.#again()
     }

@@ -130,7 +130,7 @@ test('what comes of it is said', async t => {
         secret: base64('short'),
         ikeVersion: 1,
         ikeProposals: ['3des-sha1-modp1024'],
-        remoteSubnets: ['192.168.20.0/24', '10.0.0.0/8'],
+        remoteSubnets: ['192.168.20.0/24', '10.0.0.0/8', '198.51.100.0/24'],
       }),
     )
     const all = notes.join('\n')
@@ -140,6 +140,7 @@ test('what comes of it is said', async t => {
       /3des, sha1, modp1024 can be broken/,
       /IKE version 1/,
       /is short/,
+      /198\.51\.100\.7, where the device is dialled, lies in its own 198\.51\.100\.0\/24/,
     ])
       assert.match(all, expected)
     // What was added for the site itself is no rival of it.

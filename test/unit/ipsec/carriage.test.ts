@@ -30,8 +30,10 @@ class FakeEngine implements IpsecEngine {
   started = 0
   start = async () => void this.started++
   stop = async () => {}
-  set = async (tunnels: readonly Tunnel[]): Promise<void> => {
+  isWelcoming = true
+  set = async (tunnels: readonly Tunnel[], isWelcoming = true): Promise<void> => {
     this.tunnels = tunnels
+    this.isWelcoming = isWelcoming
   }
   initiate = async () => {}
   terminate = async (id: string) => void this.ended.push(id)
@@ -209,7 +211,7 @@ test('one that drains sends away what dials, takes nothing new, and keeps what n
   await up(id)
   live.draining = true
   await review()
-  assert.deepEqual([engine.ended, carriage.isHandingOver], [[], false])
+  assert.deepEqual([engine.ended, carriage.isHandingOver, engine.isWelcoming], [[], false, false])
   live.others = [other()]
   await review()
   assert.deepEqual([engine.ended, carriage.isHandingOver], [[id], true])
