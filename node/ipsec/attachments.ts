@@ -26,7 +26,7 @@ import { IpsecError } from './engine.ts'
 import { exportAttachment } from './export.ts'
 import type { AttachmentsLive } from './live.ts'
 import { attachmentNames } from './names.ts'
-import { overlapNotes, writtenNotes } from './notes.ts'
+import { narrowedNotes, overlapNotes, writtenNotes } from './notes.ts'
 import { sealSecret } from './seal.ts'
 import { identitiesOf } from './tunnel.ts'
 
@@ -98,7 +98,10 @@ export class Attachments {
     const sas = reports.find(({ controller }) => controller === carrier)?.report.sas ?? []
     return {
       ...this.#describe(attachment, reports),
-      notes: overlapNotes(this.#home, attachment.id, attachment.value),
+      notes: [
+        ...overlapNotes(this.#home, attachment.id, attachment.value),
+        ...narrowedNotes(attachment.value, sas),
+      ],
       engine: { state, problem: state === 'running' ? null : (problem ?? null), esp: esp ?? null },
       sas: sas.map(sa => ({
         ...sa,

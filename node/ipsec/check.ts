@@ -77,7 +77,8 @@ function unique(texts: readonly string[], option: string): readonly string[] {
 
 /** @throws ServiceError */
 export function readIdentity(text: string, option: string): string {
-  if (IDENTITY.test(text)) return text
+  // The daemon takes letters of other alphabets in a distinguished name only.
+  if (IDENTITY.test(text) && (text.includes('=') || /^[ -~]*$/.test(text))) return text
   throw invalid(
     `${option} "${text.slice(0, 80)}" is no identity; use a name, an address or a distinguished name`,
   )

@@ -11,6 +11,7 @@ import type { AttachmentValue } from '../../state/kinds.ts'
 import type { RouteEntry } from '../../state/routing-table.ts'
 import type { Home } from '../home.ts'
 import { isShort, readSecret, weakAlgorithms } from './check.ts'
+import type { IkeSa } from './engine.ts'
 import { attachmentNames } from './names.ts'
 
 /** Prefixes named in one line at most. */
@@ -33,6 +34,26 @@ export function writtenNotes(
       'the pre-shared key is short: one of 32 random characters cannot be guessed (openssl rand -base64 24)',
     )
   return notes
+}
+
+/** Networks that the device did not agree to, while it is up: IKEv2 narrows selectors to what both ends have. */
+export function narrowedNotes(
+  { localSubnets, remoteSubnets }: AttachmentValue,
+  sas: readonly IkeSa[],
+): string[] {
+  const children = sas.flatMap(sa => sa.children)
+  if (children.length === 0) return []
+  const isAgreed = (side: 'localSubnets' | 'remoteSubnets') => (text: string) =>
+    children.some(child =>
+      child[side].some(each => {
+        const agreed = parseCidr(each)
+        return agreed !== undefined && cidrCovers(agreed, parseCidr(text)!)
+      }),
+    )
+  return [
+    ...remoteSubnets.filter(text => !isAgreed('remoteSubnets')(text)).map(text => `${text} there`),
+    ...localSubnets.filter(text => !isAgreed('localSubnets')(text)).map(text => `${text} here`),
+  ].map(text => `the device did not agree to all of ${text}: what it has is less`)
 }
 
 /** Whose networks overlap which, and who wins; for as long as it is so. */

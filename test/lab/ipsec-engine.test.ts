@@ -129,6 +129,13 @@ test('and one whose address changes while it lives keeps its SA (MOBIKE)', async
   assert.equal(ipsec.engine.count(/engine: (?:up|down)/, mark), 0)
 })
 
+test('one that dials, and was sent away, is called when its tunnel is wanted again', async () => {
+  await ipsec.set()
+  assert.equal(await ipsec.order('sas'), '[]')
+  await ipsec.up(ipsec.tunnel({ remote: '%any' }))
+  assert.equal(await pings(), 5)
+})
+
 test('IKEv1', async () => {
   await ipsec.setSite({ version: 1 })
   await ipsec.up(ipsec.tunnel({ ikeVersion: 1, initiate: true }))

@@ -118,4 +118,25 @@ describe('attachments fail over', () => {
     const ping = await Ping.start(far.host, berlin.address, { count: 5, interval: 0.2 })
     assert.equal((await ping.finish()).lost, 0)
   })
+
+  test('a site that dials another controller is taken there with the same key, and routes follow within a second of its SA', async () => {
+    const { strongswan } = paris
+    const connection = (name: string) => ['--ike', `overmesh-paris-${name}`]
+    const dial = (name: string) => strongswan!.swanctl('--initiate', ...connection(name), '--child', 'net-1')
+    const leave = (name: string) => strongswan!.swanctl('--terminate', ...connection(name))
+    for (const { name } of mesh.controllers) await leave(name).catch(() => undefined)
+    await dial('alpha')
+    await paris.isUp(mesh.get('gamma'), 5, 'alpha')
+    const ping = await Ping.start(far.host, paris.address, { interval: 0.02 })
+    await ping.answered()
+    await leave('alpha')
+    const mark = strongswan!.process.mark()
+    const established = strongswan!.said(/CHILD_SA .* established/, 10, mark).then(() => Date.now())
+    await dial('beta')
+    await ping.answered()
+    const ms = Date.now() - (await established)
+    assert.ok(ms <= 1000, `${ms} ms`)
+    await ping.stop()
+    assert.equal(await paris.isUp(mesh.get('gamma'), 5, 'beta'), 'beta')
+  })
 })

@@ -175,17 +175,14 @@ describe('attachments in trouble', () => {
     await site.isUp(mesh.get('beta'))
   })
 
-  test('what comes from a site under another address, and in clear under its own, is dropped', async () => {
-    const [alpha] = mesh.controllers
+  test('what comes in clear under the address of a site is dropped', async () => {
     const stranger = await lab.host('stranger')
     await stranger.ip('address', 'add', '192.168.50.2/32', 'dev', 'eth0')
-    const { address } = (await alpha.status()).controller
     for (const controller of mesh.controllers) {
       await stranger.ip('route', 'replace', OVERLAY, 'via', controller.host.ip4)
       const probe = await stranger.attempt(['ping', '-c', '2', '-W', '1', '-I', '192.168.50.2', near.address])
       assert.notEqual(probe.code, 0, `in clear through ${controller.name}`)
     }
-    assert.ok(address)
   })
 
   test('the secret is nowhere in clear', async () => {

@@ -11,6 +11,7 @@ import { useLab } from './suite.ts'
 const OVERLAY = '10.77.0.0/16'
 const PARIS = '192.168.20.0/24'
 const BERLIN = '192.168.30.0/24'
+const ROME = '192.168.40.0/24'
 
 describe('attachments', () => {
   let mesh: Mesh
@@ -18,11 +19,13 @@ describe('attachments', () => {
   let far: MeshClient
   let paris: Site
   let berlin: Site
+  let rome: Site
 
   useLab('ipsec', async lab => {
     mesh = await Mesh.start(lab, ['alpha', 'beta', 'gamma'])
     paris = await Site.create(lab, 'paris', PARIS)
     berlin = await Site.create(lab, 'berlin', BERLIN)
+    rome = await Site.create(lab, 'rome', ROME)
     await paris.attach(mesh.get('alpha'), [OVERLAY, BERLIN], '--remote', 'any')
     const rekeys = ['--lifetime', '30', '--ike-lifetime', '60']
     await berlin.attach(
@@ -43,11 +46,13 @@ describe('attachments', () => {
     assert.deepEqual({ sent, lost }, { sent: 5, lost: 0 }, `${from.name} pings ${address}`)
   }
 
-  test('come up, the one dialled by its site and the other by the preferred controller, and are seen from everywhere', async () => {
+  test('come up, dialled by their sites, with a key or a certificate, or by the preferred controller, and are seen from everywhere', async () => {
     await paris.start(mesh.get('gamma'))
     await berlin.start(mesh.get('alpha'))
+    await rome.startWithCertificate(mesh.get('beta'))
     for (const controller of mesh.controllers) {
       await paris.isUp(controller)
+      await rome.isUp(controller)
       assert.equal(await berlin.isUp(controller, 15, 'beta'), 'beta')
     }
   })
@@ -55,11 +60,12 @@ describe('attachments', () => {
   test('everyone reaches everyone, site to site through the mesh included', async () => {
     await until('the clients know the way to the sites', async () => {
       const routes = await Promise.all([near, far].map(({ host }) => host.exec('ip', 'route')))
-      return routes.every(each => each.includes(PARIS) && each.includes(BERLIN))
+      return routes.every(each => [PARIS, BERLIN, ROME].every(network => each.includes(network)))
     })
     for (const { host } of [near, far]) {
       await pings(host, paris.address)
       await pings(host, berlin.address)
+      await pings(host, rome.address)
     }
     for (const site of [paris, berlin]) {
       for (const { address } of [near, far]) await pings(site.inner, address)
@@ -82,10 +88,19 @@ describe('attachments', () => {
     assert.ok(child.packetsIn > 0 && child.packetsOut > 0)
   })
 
-  test('rekeys of IKE and ESP lose no ping', async () => {
+  test('rekeys of IKE and ESP lose no ping, nor does the move to a better controller after a quiet minute', async () => {
     const ping = await Ping.start(near.host, berlin.address, { interval: 0.05 })
-    await sleep(62_000)
+    await ping.answered()
+    await mesh.get('alpha').cli('ipsec', 'set', 'berlin', '--controllers', 'gamma,beta')
+    await sleep(57_000)
+    assert.equal(await berlin.isUp(mesh.get('alpha')), 'beta', 'the minute is not over')
+    await berlin.isUp(mesh.get('alpha'), 15, 'gamma')
+    // The other one ends it a moment later.
+    await sleep(2000)
     const { lost, duplicates } = await ping.stop()
     assert.deepEqual({ lost, duplicates }, { lost: 0, duplicates: 0 })
+    const events = await mesh.get('alpha').cli('events')
+    assert.match(events, /attachment-up +attachment=berlin .*controller=beta/)
+    assert.match(events, /attachment-moved +attachment=berlin .*controller=gamma +from=beta/)
   })
 })

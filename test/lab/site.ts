@@ -1,10 +1,11 @@
 // A site with a router that does IPsec: plain strongSwan, told by `overmesh ipsec export` alone, and a host behind it.
-import { writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Controller } from './controller.ts'
 import type { Host } from './host.ts'
 import { type Lab, until } from './lab.ts'
 import { PlainStrongSwan } from './plain-strongswan.ts'
+import { StrangersPki } from './strangers-pki.ts'
 
 /** As the exported file says it. */
 const SETTINGS = 'retransmit_timeout = 1.0\n  retransmit_base = 1.2\n  retransmit_tries = 3'
@@ -82,6 +83,33 @@ export class Site {
     const configuration = await by.cli('ipsec', 'export', this.name, '--psk-file', this.pskFile)
     this.strongswan = await PlainStrongSwan.start(this.router, { configuration, settings: SETTINGS })
     return this.strongswan
+  }
+
+  /** Adds it with a certificate of an authority of its own, and starts it with what a controller exports, as its comments say. */
+  async startWithCertificate(by: Controller, ...options: string[]): Promise<void> {
+    const directory = join(this.#lab.directory, `authority-${this.name}`)
+    mkdirSync(directory)
+    const pki = await StrangersPki.create(directory, `${this.name} CA`)
+    const device = await pki.issue(this.name, { use: 'clientAuth' })
+    const authority = join(directory, 'given.pem')
+    writeFileSync(authority, pki.authority.certificate)
+    await by.cli(
+      ...['ipsec', 'add', this.name, '--remote', 'any', '--ca-file', authority, '--remote-ts', this.#cidr],
+      ...options,
+    )
+    const exported = await by.cli('ipsec', 'export', this.name)
+    this.strongswan = await PlainStrongSwan.start(this.router, { configuration: '', settings: SETTINGS })
+    const put = (kind: string): string => {
+      const path = join(this.strongswan!.directory, kind)
+      mkdirSync(path)
+      return path
+    }
+    copyFileSync(device.certificateFile, join(put('x509'), `${this.name}.pem`))
+    writeFileSync(join(put('private'), `${this.name}.pem`), device.key, { mode: 0o600 })
+    const [, file] = /^# Save as \/etc\/swanctl\/x509ca\/(\S+): the controllers'/m.exec(exported)!
+    const root = /^# -----BEGIN[\s\S]*-----$/m.exec(exported)![0].replaceAll(/^# /gm, '')
+    writeFileSync(join(put('x509ca'), file), `${root}\n`)
+    await this.strongswan.load(exported)
   }
 
   /** Waits until the attachment is up, as a controller sees it: by which controller it is. */

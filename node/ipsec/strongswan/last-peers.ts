@@ -1,12 +1,17 @@
 // Where devices that dial in were last seen. When the daemon dies alone, they do not know of it for as long as their dead peer
-// detection takes: the new one dials them there, and its INITIAL_CONTACT (RFC 7296 section 2.4) ends what they still keep.
+// detection takes: the new one dials them there, and its INITIAL_CONTACT (RFC 7296 section 2.4) ends what they still keep. One whose
+// tunnel was taken down was refused since, and may not call again by itself.
 import { textOf } from '../vici/message.ts'
 import type { NamedSa } from './carrying.ts'
 import type { Peer } from './connection.ts'
 import { tunnelOfName } from './sas.ts'
 
+/** Devices whose tunnels were taken down. */
+const MAX_AWAY = 256
+
 export class LastPeers {
   readonly #peers = new Map<string, Peer>()
+  readonly #away = new Map<string, Peer>()
 
   note([connection, ike]: NamedSa): void {
     const host = textOf(ike, 'remote-host')
@@ -19,7 +24,22 @@ export class LastPeers {
     this.#peers.delete(tunnel)
   }
 
-  /** Empties it. */
+  /** Its tunnel is taken down, maybe for a while. */
+  sendAway(tunnel: string): void {
+    const peer = this.#peers.get(tunnel)
+    if (peer === undefined) return
+    if (this.#away.size >= MAX_AWAY) this.#away.delete(this.#away.keys().next().value!)
+    this.#away.set(tunnel, peer)
+  }
+
+  /** Where a device is whose tunnel was taken down, and is wanted again; once. */
+  callBack(tunnel: string): Peer | undefined {
+    const peer = this.#away.get(tunnel)
+    this.#away.delete(tunnel)
+    return peer
+  }
+
+  /** Empties it of those whose tunnels are up. */
   take(): Map<string, Peer> {
     const peers = new Map(this.#peers)
     this.#peers.clear()

@@ -159,6 +159,7 @@ export class StrongSwan implements IpsecEngine {
     const ids = new Set(tunnels.map(({ id }) => id))
     for (const id of this.#tunnels.keys()) {
       if (ids.has(id)) continue
+      this.#lastPeers.sendAway(id)
       this.#problems.forget(id)
       this.#dialledAt.delete(id)
     }
@@ -179,6 +180,10 @@ export class StrongSwan implements IpsecEngine {
     await this.#endAttempts(ended)
     void this.#resolve()
     void this.#dialDue()
+    for (const tunnel of this.#tunnels.values()) {
+      const peer = this.#lastPeers.callBack(tunnel.id)
+      if (peer && !tunnel.initiate && this.#run !== undefined) void this.#dialBack(this.#run, tunnel, peer)
+    }
   }
 
   async initiate(tunnel: string, timeoutMs: number): Promise<void> {

@@ -58,6 +58,7 @@ const REFUSED: [what: string, change: Partial<AddAttachment>, code: string, reas
   ['one twice', { remoteSubnets: ['192.168.20.0/24', '192.168.20.0/24'] }, 'invalid', /twice/],
   ['IPv6 there', { remoteSubnets: ['fd00:5::/64'] }, 'invalid', /IPv6/],
   ['an identity with quotes', { remoteId: 'a"b' }, 'invalid', /--remote-id/],
+  ['a name of other letters', { remoteId: 'Büro' }, 'invalid', /--remote-id/],
   ['an unknown algorithm', { ikeProposals: ['aes256-banana'] }, 'invalid', /"banana" is no algorithm/],
   ['an unknown algorithm of ESP', { espProposals: ['rot13'] }, 'invalid', /--esp-proposal/],
   [

@@ -1,0 +1,39 @@
+// Where devices that dial in were last seen.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { LastPeers } from '../../../node/ipsec/strongswan/last-peers.ts'
+import { ID } from './tunnels.ts'
+
+const seen = (peers: LastPeers, tunnel = ID) =>
+  peers.note([tunnel, { 'remote-host': '192.0.2.2', 'remote-port': '4500' }])
+const PEER = { host: '192.0.2.2', port: 4500 }
+
+test('a daemon that died calls those that were connected, once', () => {
+  const peers = new LastPeers()
+  seen(peers)
+  seen(peers, 'ffffffffffffffff')
+  peers.forget('ffffffffffffffff')
+  assert.deepEqual([...peers.take()], [[ID, PEER]])
+  assert.equal(peers.take().size, 0)
+})
+
+test('one whose tunnel is taken down while it is connected is called when it is wanted again, once', () => {
+  const peers = new LastPeers()
+  peers.sendAway(ID)
+  assert.equal(peers.callBack(ID), undefined)
+  seen(peers)
+  peers.sendAway(ID)
+  peers.forget(ID)
+  assert.deepEqual(peers.callBack(ID), PEER)
+  assert.equal(peers.callBack(ID), undefined)
+})
+
+test('those that were sent away are not remembered without end', () => {
+  const peers = new LastPeers()
+  for (let n = 0; n < 300; n++) {
+    seen(peers, `${n}`)
+    peers.sendAway(`${n}`)
+  }
+  assert.equal(peers.callBack('0'), undefined)
+  assert.deepEqual(peers.callBack('299'), PEER)
+})
