@@ -19,6 +19,7 @@ let directory: string
 let dataDir: string
 let pack: { filename: string; size: number; unpackedSize: number; files: { path: string }[] }
 let overmesh: string
+let npm: string
 /** Node, npm and a shell are all there is. */
 let env: NodeJS.ProcessEnv
 
@@ -27,7 +28,7 @@ before(async () => {
   dataDir = join(directory, 'data')
   const bin = join(directory, 'bin')
   mkdirSync(bin)
-  const npm = realpathSync(process.env.npm_execpath ?? (await run(['sh', '-c', 'command -v npm'])).trim())
+  npm = realpathSync(process.env.npm_execpath ?? (await run(['sh', '-c', 'command -v npm'])).trim())
   symlinkSync(process.execPath, join(bin, 'node'))
   symlinkSync(realpathSync('/bin/sh'), join(bin, 'sh'))
   const inCheckout = { cwd: TOP, timeout: 4 * MINUTES }
@@ -73,6 +74,22 @@ test('holds what runs, and nothing else of the checkout', context => {
   ])
   assert.ok(own.includes('dist/node/cli/main.js'))
   assert.ok(pack.size < MAX_SIZE, `${pack.size} bytes`)
+})
+
+test('a bill of materials has every dependency with its licence, and nothing of development', async () => {
+  const text = await run(
+    [process.execPath, npm, 'sbom', '--package-lock-only', '--omit', 'dev', '--sbom-format', 'cyclonedx'],
+    { cwd: TOP, timeout: MINUTES },
+  )
+  const { components } = JSON.parse(text) as { components: { name: string; licenses?: unknown[] }[] }
+  const names = components.map(({ name }) => name)
+  const { dependencies, devDependencies } = JSON.parse(readFileSync(join(TOP, 'package.json'), 'utf8'))
+  for (const name of Object.keys(dependencies)) assert.ok(names.includes(name), name)
+  for (const name of Object.keys(devDependencies)) assert.ok(!names.includes(name), name)
+  assert.deepEqual(
+    components.filter(({ licenses = [] }) => licenses.length === 0).map(({ name }) => name),
+    [],
+  )
 })
 
 test('says its version', async () => {
