@@ -28,6 +28,7 @@ import type { AttachmentsLive } from './live.ts'
 import { attachmentNames } from './names.ts'
 import { narrowedNotes, overlapNotes, writtenNotes } from './notes.ts'
 import { sealSecret } from './seal.ts'
+import { isSamePlace } from './strongswan/connection.ts'
 import { identitiesOf } from './tunnel.ts'
 
 /** What an attachment has unless it is told otherwise. */
@@ -312,9 +313,24 @@ export class Attachments {
     } as AttachmentValue
   }
 
-  /** A prefix leads to one site: two tunnels cannot have the same at once. @throws ServiceError */
-  #checkRivals(id: string, { remoteSubnets }: AttachmentValue): void {
+  /** A prefix leads to one site, and a device has one attachment: the daemon could not tell two apart. @throws ServiceError */
+  #checkRivals(id: string, value: AttachmentValue): void {
+    const { remoteSubnets, remote } = value
+    const { name: meshName } = this.#home.mesh.value
+    const { localId, remoteId } = identitiesOf(meshName, value)
     for (const other of this.all()) {
+      const theirs = identitiesOf(meshName, other.value)
+      if (
+        other.id !== id &&
+        remoteId !== undefined &&
+        theirs.remoteId === remoteId &&
+        theirs.localId === localId &&
+        isSamePlace(other.value.remote, remote)
+      )
+        throw new ServiceError(
+          'refused',
+          `attachment ${other.name} is with the device that calls itself "${remoteId}" already; name all its networks there, or give it another --remote-id here`,
+        )
       const same =
         other.id === id ? undefined : remoteSubnets.find(each => other.value.remoteSubnets.includes(each))
       if (same !== undefined)

@@ -113,8 +113,8 @@ export const isWild = ({ remote, remoteId }: Tunnel): boolean =>
 
 /**
  * Tunnels of one list that the daemon could not tell from another: a device with the secret of one would be taken for the other.
- * A device that may bear any name must be the only one that dials in to that local identity; and IKEv1 looks for the secret
- * before it knows a name, by addresses alone.
+ * A device that may bear any name must be the only one that dials in to that local identity; IKEv1 looks for the secret
+ * before it knows a name, by addresses alone; and one name at one address, or at any, is one device.
  * @returns for each of them the name of the other
  */
 export function indistinct(tunnels: readonly Tunnel[]): Map<string, string> {
@@ -131,5 +131,24 @@ export function indistinct(tunnels: readonly Tunnel[]): Map<string, string> {
     if (other === undefined) first.set(group, tunnel)
     else if (ikeVersion === 1 || isWild(tunnel)) found.set(id, other.name)
   }
+  const namesakes = Map.groupBy(tunnels, deviceOf)
+  for (const same of namesakes.values())
+    for (const [index, { id, remote }] of same.entries()) {
+      const other = same.slice(0, index).find(each => isSamePlace(each.remote, remote))
+      if (other !== undefined && !found.has(id)) found.set(id, other.name)
+    }
   return found
 }
+
+/** How the daemon knows a device: by its name, or by the authority that vouches for any name. */
+function deviceOf({ localId = '', remoteId, authentication, id }: Tunnel): string {
+  if (remoteId !== undefined) return JSON.stringify([localId, remoteId])
+  return JSON.stringify([
+    localId,
+    authentication.method === 'psk' ? { id } : authentication.remoteAuthority,
+    '',
+  ])
+}
+
+/** Whether a device may be at both. */
+export const isSamePlace = (a: string, b: string): boolean => a === b || a === '%any' || b === '%any'

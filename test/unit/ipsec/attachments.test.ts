@@ -174,6 +174,24 @@ test('a name is given once, and a network belongs to one site', async t => {
   })
 })
 
+test('a device has one attachment', async t => {
+  const dataDir = await newMesh(t)
+  await withService(dataDir, async service => {
+    await service.addAttachment(request({ remoteId: 'router' }))
+    const second = request({ name: 'second', remoteId: 'router', remoteSubnets: ['192.168.21.0/24'] })
+    const refused = { code: 'refused', message: /attachment paris is with the device .*"router" already/ }
+    await assert.rejects(service.addAttachment(second), refused)
+    await assert.rejects(service.addAttachment({ ...second, remote: 'any' }), refused)
+    // Another of the same name, elsewhere, or to which the controllers call themselves otherwise.
+    await service.addAttachment({ ...second, remote: '198.51.100.8' })
+    await service.addAttachment({
+      ...second,
+      ...{ name: 'third', localId: 'hub', remoteSubnets: ['192.168.22.0/24'] },
+    })
+    await assert.rejects(service.changeAttachment('second', { remote: '198.51.100.7' }), refused)
+  })
+})
+
 test('a change changes what it names, and a new secret is another', async t => {
   const dataDir = await newMesh(t)
   await withService(dataDir, async service => {

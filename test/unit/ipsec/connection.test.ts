@@ -105,6 +105,15 @@ test('tunnels that a device could not choose between are found', () => {
   const old = tunnel({ id: 'c', name: 'old', remote: '%any', ikeVersion: 1 })
   const oldToo = tunnel({ id: 'd', remote: '%any', ikeVersion: 1, remoteId: 'another' })
   assert.deepEqual([...indistinct([old, oldToo])], [['d', 'old']])
+  const twice = tunnel({ id: 'ffffffffffffffff', name: 'twice' })
+  assert.deepEqual([...indistinct([tunnel(), twice])], [[twice.id, 'branch']])
+  assert.deepEqual([...indistinct([tunnel({ remote: '%any' }), twice])], [[twice.id, 'branch']])
+  assert.equal(indistinct([tunnel(), { ...twice, remote: '192.0.2.3' }]).size, 0)
+  assert.equal(indistinct([tunnel(), { ...twice, localId: 'hub' }]).size, 0)
+  const vouched = tunnel({ authentication: certificate, remoteId: undefined, remote: '%any' })
+  assert.equal(indistinct([vouched, { ...vouched, id: twice.id }]).size, 1)
+  const other = { ...certificate, remoteAuthority: 'another' }
+  assert.equal(indistinct([vouched, { ...vouched, id: twice.id, authentication: other }]).size, 0)
 })
 
 test('the daemon reads nothing but its own file, routes nothing, and has no plugin for ESP that the kernel does', () => {
