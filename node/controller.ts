@@ -81,6 +81,8 @@ const LOCK_PATIENCE_MS = 5000
 const FAREWELL_MS = 250
 /** ms between two forwarding tables at the least: a thousand sessions that come at once do not make a thousand. */
 const ROUTES_GRAIN_MS = 20
+/** ms that a table may be late: with very many clients each takes long. */
+const ROUTES_LONGEST_MS = 500
 /** ms between two looks at timers at most. */
 const LONGEST_TURN_MS = 1000
 
@@ -106,7 +108,7 @@ export class Controller {
   readonly #updates: RouteUpdates<ServerSession>
   /** Runs timers. */
   readonly #turns = new Turns(() => this.#turn(), LONGEST_TURN_MS)
-  readonly #gatheredRoutes = new Gathered(() => this.#routesChanged(), ROUTES_GRAIN_MS)
+  readonly #gatheredRoutes = new Gathered(() => this.#routesChanged(), ROUTES_GRAIN_MS, ROUTES_LONGEST_MS)
   readonly #foreign: ForeignWatch
   readonly #observation: Observation
   readonly #watch: MeshWatch

@@ -78,6 +78,8 @@ export class OverlayRoutes {
   /** Prefixes that each client is a via of. */
   #own: ReadonlyMap<string, ReadonlySet<string>> = new Map()
   #bypassed: readonly string[] = []
+  /** Of clients that are connected, or were: undefined where the credential is not good. */
+  readonly #addresses = new Map<ClientId, OverlayAddress | undefined>()
   #revision = 0
 
   constructor(home: Home, where: Whereabouts) {
@@ -139,6 +141,7 @@ export class OverlayRoutes {
    * not connected are not in it: the subnet's own entry says that they are away.
    */
   table(): SwitchRoute[] {
+    this.#derive()
     const { mesh, controller, views } = this.#home
     const best = new Map<string, SwitchRoute>()
     for (const entry of views.prefixes()) {
@@ -149,17 +152,18 @@ export class OverlayRoutes {
       const way = this.#ways.of(entry)
       best.set(key, { ...cidr, peerId: 'problem' in way ? 'unreachable' : way.hop })
     }
+    const clients: SwitchRoute[] = []
     for (const id of this.#where.clients()) {
-      const client = views.client(id)
-      const credential = client && views.standing(client)
-      if (!credential?.usable) continue
-      const way = this.#ways.of({ via: { kind: 'client', id }, source: 'address' })
-      if ('problem' in way) continue
-      best.set(`${credential.address}/32`, { address: credential.address, length: 32, peerId: way.hop })
+      const address = this.#addressOf(id)
+      const way = address === undefined ? undefined : this.#ways.toClient(id)
+      if (address === undefined || way === undefined || 'problem' in way) continue
+      clients.push({ address, length: 32, peerId: way.hop })
     }
     const own = (address: number): SwitchRoute => ({ address, length: 32, peerId: 'tun' })
+    // Of two routes to one prefix the later counts.
     return [
       ...best.values(),
+      ...clients,
       { ...mesh.subnet, peerId: 'unreachable' },
       own(gatewayOf(mesh.subnet)),
       own(parseIpv4(controller.address)!),
@@ -233,10 +237,22 @@ export class OverlayRoutes {
     }
   }
 
+  /** Undefined for a client whose credential is not good. */
+  #addressOf(id: ClientId): OverlayAddress | undefined {
+    if (this.#addresses.has(id)) return this.#addresses.get(id)
+    const { views } = this.#home
+    const client = views.client(id)
+    const credential = client && views.standing(client)
+    const address = credential?.usable === true ? credential.address : undefined
+    this.#addresses.set(id, address)
+    return address
+  }
+
   #derive(): void {
     const { replica, views, mesh } = this.#home
     if (this.#version === replica.version) return
     this.#version = replica.version
+    this.#addresses.clear()
     const beyond = new Map<string, Cidr>()
     const behind = new Map<string, Map<string, Cidr>>()
     for (const { source, cidr, via } of views.prefixes()) {

@@ -42,32 +42,36 @@ export class Turns {
   }
 }
 
+/** Share of the time that gathered work may take: what takes long is done more seldom. */
+const SHARE = 1 / 10
+
 /** Work that is done at once, and then once for all that asks for it within a moment. */
 export class Gathered {
   readonly #work: () => void
   readonly #grain: number
+  readonly #longest: number
   #timer: NodeJS.Timeout | undefined
-  /** ms since 1970 */
-  #doneAt = 0
+  /** When the work may be done again, ms since 1970. */
+  #next = 0
   #stopped = false
 
-  /** @param grain ms between the beginnings of two at the least */
-  constructor(work: () => void, grain: number) {
+  /** @param grain and longest: ms between the beginnings of two at the least, and as long as somebody asks at the most */
+  constructor(work: () => void, grain: number, longest: number) {
     this.#work = work
     this.#grain = grain
+    this.#longest = longest
   }
 
   ask(): void {
     if (this.#timer !== undefined || this.#stopped) return
-    const wait = this.#doneAt + this.#grain - Date.now()
-    this.#timer = setTimeout(
-      () => {
-        this.#timer = undefined
-        this.#doneAt = Date.now()
-        this.#work()
-      },
-      Math.max(0, wait),
-    )
+    // The clock may be set at any time.
+    const wait = Math.min(this.#longest, Math.max(0, this.#next - Date.now()))
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      const begun = Date.now()
+      this.#work()
+      this.#next = begun + Math.max(this.#grain, (Date.now() - begun) / SHARE)
+    }, wait)
   }
 
   stop(): void {

@@ -88,17 +88,18 @@ export class Ways {
     }
   }
 
+  /** The way to a client whose credential is good, now. */
+  toClient(client: ClientId): Way {
+    const port = this.#where.session(client)
+    if (port !== undefined) return { hop: port, at: this.#self }
+    const at = this.#where.controllerOf(client) ?? this.#self
+    return at === this.#self ? { problem: 'not-connected' } : this.#controller(at)
+  }
+
   #client(client: ClientId, id: string | undefined): Way {
     const view = this.#views.client(client)
     if (!view || !this.#views.standing(view).usable) return { problem: 'client-gone' }
-    const at = this.#where.controllerOf(client) ?? this.#self
-    const port = this.#where.session(client)
-    const way: Way | undefined =
-      port !== undefined
-        ? { hop: port, at: this.#self }
-        : at === this.#self
-          ? { problem: 'not-connected' }
-          : this.#controller(at)
+    const way = this.toClient(client)
     return 'problem' in way || !this.#isFailing(way.at, id) ? way : { problem: 'probe-fails' }
   }
 

@@ -46,7 +46,7 @@ describe('turns', () => {
 test('what is gathered is done at once, then once for all that ask within a moment', context => {
   const clock = clockOf(context)
   const at: number[] = []
-  const gathered = new Gathered(() => at.push(Date.now() - 1_000_000), 20)
+  const gathered = new Gathered(() => at.push(Date.now() - 1_000_000), 20, 500)
   gathered.ask()
   clock.tick(1)
   assert.equal(at.length, 1)
@@ -60,4 +60,48 @@ test('what is gathered is done at once, then once for all that ask within a mome
   gathered.ask()
   clock.tick(100)
   assert.equal(at.length, 2)
+})
+
+describe('what is gathered and takes long', () => {
+  /** Asks all the time; when the work was begun, ms. */
+  function begun(context: TestContext, takes: number, until: number): number[] {
+    const clock = clockOf(context)
+    const at: number[] = []
+    const gathered = new Gathered(
+      () => {
+        at.push(Date.now() - 1_000_000)
+        clock.setTime(Date.now() + takes)
+      },
+      20,
+      500,
+    )
+    while (Date.now() < 1_000_000 + until) {
+      gathered.ask()
+      clock.tick(1)
+    }
+    gathered.stop()
+    return at
+  }
+
+  test('takes a tenth of the time', context => {
+    const at = begun(context, 12, 1000)
+    assert.ok(at.length >= 7 && at.length <= 9, `${at}`)
+  })
+
+  test('is not put off for longer than it may be', context => {
+    assert.ok(begun(context, 400, 5000).length >= 5)
+  })
+
+  test('is done soon also when the clock was set back', context => {
+    const clock = clockOf(context)
+    let times = 0
+    const gathered = new Gathered(() => times++, 20, 500)
+    gathered.ask()
+    clock.tick(1)
+    clock.setTime(0)
+    gathered.ask()
+    clock.tick(500)
+    assert.equal(times, 2)
+    gathered.stop()
+  })
 })

@@ -201,3 +201,16 @@ test('the kernel is to carry what is its own, and sends the rest into the overla
   assert.deepEqual(texts(masqueraded), ['0.0.0.0/0', '192.168.7.0/24'])
   assert.deepEqual(underlay, [])
 })
+
+test('a connected client is in the table for as long as its credential is good', async t => {
+  const { home, service, hop, id } = await bench(t)
+  const address = () => `${home.views.client(id('site'))!.value.address}/32`
+  assert.equal(hop(address()), 7)
+  await service.disableClient('site')
+  assert.equal(hop(address()), undefined)
+  await service.enableClient('site')
+  assert.equal(hop(address()), 7)
+  const before = address()
+  await service.revokeClient('site')
+  assert.equal(hop(before), undefined)
+})
