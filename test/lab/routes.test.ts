@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Route } from '../../node/service.ts'
+import { OVERMESH, WITHOUT_ROOT } from './controller.ts'
 import type { Host } from './host.ts'
 import { sleep, until } from './lab.ts'
 import { Mesh, type MeshClient } from './mesh.ts'
@@ -77,12 +78,19 @@ describe('a network behind two clients', () => {
     }
   })
 
-  test('later: a client is behind, and seen to be, until it is refreshed', async () => {
+  test('later: a client is behind, and seen to be, until it is refreshed, but for one that takes updates', async () => {
     const [alpha, beta] = mesh.controllers
     await alpha.cli('route', 'updates', 'later')
+    const pack = await alpha.addClient('visitor')
+    const visitor = await use.lab.host('visitor')
+    const probe = await visitor.spawn('probe', [...WITHOUT_ROOT, ...OVERMESH, 'probe', pack])
+    await probe.waitFor(/connected to/)
     await alpha.cli('route', 'add', '192.168.6.0/24', '--via', 'client:sitea')
     const behind = async () => (await beta.sessions()).find(each => each.client === 'road')?.routesBehind
     await until('road is behind', async () => (await behind()) === true)
+    await probe.waitFor(/routes through the tunnel: .*192\.168\.6\.0\/24/)
+    assert.equal(probe.count(/connected to/), 1)
+    await probe.stop('SIGINT')
     await sleep(3000)
     assert.equal(await hasRoute(road.host, '192.168.6.1'), false)
     const { connections } = other.openvpn
