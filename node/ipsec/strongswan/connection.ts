@@ -69,7 +69,9 @@ export function connectionMessage(tunnel: Tunnel, name: string, addresses: Names
       remote_addrs: peer ? [peer.host] : addresses.length > 0 ? addresses : [tunnel.remote],
       ...(peer && peer.port !== 500 ? { remote_port: String(peer.port), local_port: '4500' } : {}),
       proposals: orDefault(tunnel.ikeProposals, defaultIkeProposals(ikeVersion)),
-      unique: 'replace',
+      // A device that dials again whenever an SA of its own is ended, as from an exported file, would do so for ever if each new one
+      // ended those before. One that says that it begins anew (INITIAL_CONTACT) still ends them, and dead ones are noticed.
+      unique: ikeVersion === 2 ? 'no' : 'replace',
       mobike: 'yes',
       encap: tunnel.encapsulate ? 'yes' : 'no',
       fragmentation: 'yes',

@@ -157,6 +157,8 @@ export class StrongSwan implements IpsecEngine {
       [...this.#tunnels.values()].filter(({ initiate }) => initiate).map(({ id }) => id),
     )
     const ids = new Set(tunnels.map(({ id }) => id))
+    // Devices that are sent away may have moved since they were seen last.
+    if ([...this.#tunnels.keys()].some(id => !ids.has(id) && this.#carrying.has(id))) await this.#look()
     for (const id of this.#tunnels.keys()) {
       if (ids.has(id)) continue
       this.#lastPeers.sendAway(id)
