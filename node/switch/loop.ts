@@ -1,5 +1,4 @@
 // The switch's loop: waits for sockets, TUN and commands, lets the forwarder work, sends, and keeps the ports' timers.
-import { BUSY_POLL_MICROSECONDS, BusyPoll } from './busy-poll.ts'
 import { COUNTER } from './counters.ts'
 import type { Forwarder } from './forwarder.ts'
 import type { Links } from './links.ts'
@@ -52,20 +51,16 @@ export class Loop {
   readonly #poller: Poller
   readonly #batch = new ReceiveBatch(RECEIVE_BATCH)
   readonly #moderation: Moderation
-  readonly #busyPoll: BusyPoll
   readonly #clock = new Clock()
   #nextTimers = 0
   /** Nanoseconds to sleep before the next turn. */
   #delay = 0
   /** More is known to wait: do not sleep. */
   #backlog = false
-  /** Microseconds that packets were looked for in this turn before it slept. */
-  #looked = 0
 
   constructor(parts: LoopParts) {
     this.#parts = parts
     this.#moderation = new Moderation(parts.ports)
-    this.#busyPoll = new BusyPoll(parts.ports)
     this.#poller = new Poller(parts.listeners.length + FIRST_LISTENER)
     this.#poller.add(parts.wakeup, WAKEUP, true)
     if (parts.tun !== undefined) this.#poller.add(parts.tun.fd, TUN)
@@ -117,7 +112,7 @@ export class Loop {
       const deadline = Math.min(this.#nextTimers, links.deadline)
       const wait = this.#backlog ? 0 : Math.min(MAX_WAIT, Math.max(0, Math.ceil(deadline - ports.now)))
       // A small integer, which is no object when it is passed along.
-      const ready = this.#wait(wait | 0)
+      const ready = this.#poller.wait(wait | 0)
       this.#begin()
       packets = this.#takeReady(ready)
     }
@@ -132,21 +127,6 @@ export class Loop {
     reporter.post()
     const bytes = (this.#bytes() - bytesBefore) | 0
     this.#delay = this.#moderation.after(packets, bytes)
-    this.#busyPoll.after(bytes > 0, this.#looked)
-    this.#looked = 0
-  }
-
-  /** How many are ready within so many milliseconds. */
-  #wait(milliseconds: number): number {
-    if (milliseconds > 0 && this.#busyPoll.expected) {
-      this.#clock.start()
-      while (this.#looked < BUSY_POLL_MICROSECONDS) {
-        const ready = this.#poller.wait(0)
-        this.#looked = this.#clock.passed()
-        if (ready > 0) return ready
-      }
-    }
-    return this.#poller.wait(milliseconds)
   }
 
   /** What comes before the packets of a turn: the time, and commands. */

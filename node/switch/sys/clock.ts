@@ -11,26 +11,12 @@ const TIMESPEC_BYTES = 16
 
 export class Clock {
   readonly #time = new Arena(TIMESPEC_BYTES)
-  readonly #begin = new Arena(TIMESPEC_BYTES)
 
   /** Milliseconds with fraction since some time in the past; steps of the wall clock do not move it. */
   read(): number {
     clock_gettime(CLOCK_MONOTONIC, this.#time.address(0, TIMESPEC_BYTES))
     const { words } = this.#time
     return words[0] * 1000 + words[2] / 1e6
-  }
-
-  /** Takes note of this moment, for `passed`. */
-  start(): void {
-    clock_gettime(CLOCK_MONOTONIC, this.#begin.address(0, TIMESPEC_BYTES))
-  }
-
-  /** Whole microseconds since `start`, less than half an hour: a small integer, which is no object. */
-  passed(): number {
-    clock_gettime(CLOCK_MONOTONIC, this.#time.address(0, TIMESPEC_BYTES))
-    const { words } = this.#time
-    const { words: begin } = this.#begin
-    return ((words[0] - begin[0]) * 1_000_000 + (words[2] - begin[2]) / 1000) | 0
   }
 
   /** Writes the wall clock into two words: seconds since 1970, unsigned, and nanoseconds. */
