@@ -54,7 +54,9 @@ const cli = (...args: string[]): Promise<CommandResult> =>
 
 test('holds what runs, and nothing else of the checkout', context => {
   const own = pack.files.map(({ path }) => path).filter(path => !path.startsWith('node_modules/'))
-  const others = own.filter(path => !/^dist\/(node|mesh|state)\/.*\.(js|d\.ts)$/.test(path)).sort()
+  const code = /^dist\/(node|mesh|state)\/.*\.(js|d\.ts)$/
+  const manual = /^docs\/.*\.md$/
+  const others = own.filter(path => !code.test(path) && !manual.test(path)).sort()
   context.diagnostic(
     `${(pack.size / 1e6).toFixed(1)} MB, ${(pack.unpackedSize / 1e6).toFixed(1)} MB unpacked`,
   )
@@ -73,6 +75,7 @@ test('holds what runs, and nothing else of the checkout', context => {
     ...['dist/package.json', 'node/cli/overmesh.js', 'package.json'],
   ])
   assert.ok(own.includes('dist/node/cli/main.js'))
+  assert.ok(own.includes('docs/README.md'))
   assert.ok(pack.size < MAX_SIZE, `${pack.size} bytes`)
 })
 
