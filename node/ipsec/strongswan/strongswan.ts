@@ -86,6 +86,8 @@ export class StrongSwan implements IpsecEngine {
       detectEsp: detect ?? (() => detectEsp()),
       door: this.#door,
     })
+    // A controller that was killed may have left it shut, and this one may need no daemon.
+    void this.#door.open()
     this.#supervisor.onState = () => this.onState()
     this.#supervisor.onRun = run => this.#begin(run)
     this.#supervisor.onLost = () => this.#lost()
