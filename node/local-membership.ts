@@ -50,7 +50,10 @@ export class LocalMembership implements MembershipService {
     const { home, live, writing } = this.#context
     return writing(async () => {
       if (!live) {
-        throw new ServiceError('not-running', 'no controller is running here, so no client is connected')
+        throw new ServiceError(
+          'not-running',
+          'no controller is running here, so no other would know; start it with `overmesh up`, then leave',
+        )
       }
       const { controller } = home.config
       this.#membership.mayLeave()
