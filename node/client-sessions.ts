@@ -119,7 +119,7 @@ export class ClientSessions {
     if (recorded) this.#init.logger.warn(facts, 'session refused')
   }
 
-  /** Ends those whose credential is not good any more, or whose networks have changed. */
+  /** Ends those whose credential is not good any more, and has the others' packets come from what is behind them now. */
   review(sessions: Iterable<ServerSession>): void {
     for (const session of [...sessions]) {
       const serial = parseSerial(session.serial)
@@ -133,13 +133,12 @@ export class ClientSessions {
     }
   }
 
-  /** What a client's packets may come from is settled when it connects. */
   #reviewSubnets(session: ServerSession): void {
     const { routes } = this.#init
     const client = session.client as ClientId
-    const now = namesOf(routes.behind(client), routes.six.behind(client))
-    if (namesOf(session.subnets, session.subnets6) === now) return
-    session.end({ kind: 'restart', target: 'same' }, 'the networks behind it have changed')
+    const [subnets, subnets6] = [routes.behind(client), routes.six.behind(client)]
+    if (namesOf(session.subnets, session.subnets6) !== namesOf(subnets, subnets6))
+      session.setSources(subnets, subnets6)
   }
 }
 

@@ -73,7 +73,8 @@ export class OverlayRoutes {
   /** Derived once for each change of the records, not for each of a thousand clients that come at once. */
   #version = -1
   #beyond: readonly Cidr[] = []
-  #beyond6 = ''
+  /** All that decides what clients are told. */
+  #told = ''
   #behind: ReadonlyMap<string, readonly Cidr[]> = new Map()
   /** Prefixes that each client is a via of. */
   #own: ReadonlyMap<string, ReadonlySet<string>> = new Map()
@@ -262,7 +263,6 @@ export class OverlayRoutes {
       const own = behind.get(via.id) ?? new Map<string, Cidr>()
       behind.set(via.id, own.set(formatCidr(cidr), cidr))
     }
-    const before = `${this.#beyond.map(formatCidr)} ${this.#bypassed} ${this.#beyond6}`
     this.#beyond = [...beyond.values()]
     // Addresses of the overlay are those of its clients and controllers, whatever else lies behind one.
     const withoutOverlay = (cidr: Cidr) => cidrWithout(cidr, mesh.subnet)
@@ -278,8 +278,16 @@ export class OverlayRoutes {
       ...(hasDefault ? dialled.flatMap(({ names }) => names) : []),
     ]
     this.#bypassed = [...new Set(bypassed)].sort()
-    this.#beyond6 = this.six.beyond().map(formatCidr6).join()
-    if (`${this.#beyond.map(formatCidr)} ${this.#bypassed} ${this.#beyond6}` !== before) this.#revision++
+    const told = this.#toldText()
+    if (told !== this.#told) this.#revision++
+    this.#told = told
+  }
+
+  #toldText(): string {
+    const own = [...this.#own].map(([client, cidrs]) => `${client} ${[...cidrs]}`)
+    const behind6 = this.#home.views.subnets6().map(({ id }) => id)
+    const beyond = [...this.#beyond.map(formatCidr), ...this.six.beyond().map(formatCidr6)]
+    return [beyond, own.sort(), behind6.sort(), this.#bypassed].join(';')
   }
 }
 

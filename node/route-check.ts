@@ -30,17 +30,29 @@ const UNROUTABLE = [
   ['240.0.0.0/4', 'reserved addresses'],
 ].map(([text, what]) => ({ cidr: parseCidr(text)!, what }))
 
-/**
- * @param subnet the overlay's own
- * @param which `any`: one that may be there already, whatever is thought of it
- * @throws ServiceError invalid
- */
-export function readPrefix(text: string, subnet: Cidr, which: 'new' | 'any' = 'new'): Cidr {
+/** Canonical text of a prefix of either version that may be there already, whatever is thought of it. @throws ServiceError invalid */
+export function plainPrefix(text: string): string {
+  return text.includes(':') ? formatCidr6(parsePrefix6(text)) : formatCidr(parsePrefix(text))
+}
+
+function parsePrefix(text: string): Cidr {
   const cidr = parseCidr(text)
   if (!cidr) throw invalid(notAPrefix(text))
+  if (cidrHasHostBits(text)) throw invalid(`${text} names a host; the prefix is ${formatCidr(cidr)}`)
+  return cidr
+}
+
+function parsePrefix6(text: string): Cidr6 {
+  const cidr = parseCidr6(text)
+  if (!cidr) throw invalid(notAPrefix6(text))
+  if (cidr6HasHostBits(text)) throw invalid(`${text} names a host; the prefix is ${formatCidr6(cidr)}`)
+  return cidr
+}
+
+/** @param subnet the overlay's own @throws ServiceError invalid */
+export function readPrefix(text: string, subnet: Cidr): Cidr {
+  const cidr = parsePrefix(text)
   const plain = formatCidr(cidr)
-  if (which === 'any') return cidr
-  if (cidrHasHostBits(text)) throw invalid(`${text} names a host; the prefix is ${plain}`)
   if (cidrCovers(subnet, cidr))
     throw invalid(`${plain} is part of the overlay's own subnet ${formatCidr(subnet)}; route another prefix`)
   const special = unroutable(cidr)
@@ -50,10 +62,8 @@ export function readPrefix(text: string, subnet: Cidr, which: 'new' | 'any' = 'n
 
 /** A prefix behind a client. @param subnet6 the overlay's own, if it has IPv6 @throws ServiceError invalid */
 export function readPrefix6(text: string, subnet6: Cidr6 | undefined): Cidr6 {
-  const cidr = parseCidr6(text)
-  if (!cidr) throw invalid(notAPrefix6(text))
+  const cidr = parsePrefix6(text)
   const plain = formatCidr6(cidr)
-  if (cidr6HasHostBits(text)) throw invalid(`${text} names a host; the prefix is ${plain}`)
   if (subnet6 === undefined)
     throw invalid(
       `${plain} is IPv6, and this overlay has IPv4 only; \`init --subnet6\` makes one that has both`,

@@ -1,6 +1,6 @@
 // Routes that an operator adds beside those that follow from clients: as writes to the records, and as a list.
 import { type Cidr, cidrCovers, formatCidr, parseCidr } from '../state/address.ts'
-import { formatCidr6, parseCidr6 } from '../state/address6.ts'
+import { formatCidr6 } from '../state/address6.ts'
 import { type ClientId, type ControllerId, type RouteValue, routeId } from '../state/kinds.ts'
 import type { RouteEntry, Via } from '../state/routing-table.ts'
 import type { Subnet6 } from '../state/subnets6.ts'
@@ -10,7 +10,7 @@ import { attachmentNames } from './ipsec/names.ts'
 import type { RouteStanding } from './overlay-routes.ts'
 import type { RouteStanding6 } from './overlay-routes6.ts'
 import { DEFAULT_LENGTH } from './push.ts'
-import { readPrefix, readPrefix6, readProbe } from './route-check.ts'
+import { plainPrefix, readPrefix, readPrefix6, readProbe } from './route-check.ts'
 import { addedNotes, addedNotes6 } from './route-notes.ts'
 import { type AddRoute, type Route, ServiceError } from './service.ts'
 import { holderName } from './state-view.ts'
@@ -21,7 +21,10 @@ const HOW = 'use client:NAME, controller:NAME, attachment:NAME, internet or inte
 const MAX_METRIC = 65_535
 
 /** What is told of a via. */
-type Described = Pick<RouteEntry, 'via' | 'metric' | 'nat' | 'probe'> & { cidr?: Cidr }
+type Described = Pick<RouteEntry, 'via' | 'metric' | 'nat' | 'exit' | 'probe'> & { cidr?: Cidr }
+
+/** What packets of a route go through, and how. */
+type Through = { via: Via } & Pick<RouteValue, 'nat' | 'exit'>
 
 /** Clients and attachments that are to be, by name, and networks of sites as they are to be, by id. */
 export interface Pending {
@@ -50,7 +53,7 @@ export class Routes {
     if (request.cidr.includes(':')) return this.#draft6(request, metric, pending)
     const cidr = readPrefix(request.cidr, mesh.subnet)
     const text = formatCidr(cidr)
-    const { via, nat } = this.#through(viaText, request.nat, pending)
+    const { via, nat, exit } = this.#through(viaText, request.nat, pending)
     if (cidr.length < DEFAULT_LENGTH && via.kind !== 'internet' && !nat && request.default !== true)
       throw new ServiceError('invalid', defaultProblem(text, viaText))
     if (via.kind === 'attachment') {
@@ -59,7 +62,13 @@ export class Routes {
       checkSite(viaText.slice(viaText.indexOf(':') + 1), remoteSubnets, cidr)
     }
     const probe = request.probe === undefined ? undefined : readProbe(request.probe, cidr, mesh.subnet)
-    const value: RouteValue = { cidr: text, via, metric, createdAt: Date.now(), ...(nat ? { nat } : {}) }
+    const value: RouteValue = {
+      cidr: text,
+      via,
+      metric,
+      createdAt: Date.now(),
+      ...(nat ? { nat, exit } : {}),
+    }
     if (probe !== undefined) value.probe = probe
     return { id: routeId(value), value }
   }
@@ -91,7 +100,8 @@ export class Routes {
       const before = replica.get('route', id)
       if (before || this.#hasSubnet(via, text)) {
         const how = before ? `\`overmesh route remove ${text}\` first to change it` : 'as its own subnet'
-        throw new ServiceError('exists', `${text} has a route via ${this.viaName({ via })} already; ${how}`)
+        const name = this.viaName({ ...(before ?? { via }), cidr: parseCidr(text) })
+        throw new ServiceError('exists', `${text} has a route via ${name} already; ${how}`)
       }
       return [{ kind: 'route', id, value }]
     })
@@ -113,9 +123,8 @@ export class Routes {
 
   /** Removes the routes of a prefix, or that one through `via`, whether or not that is there any more. @throws ServiceError */
   async remove(text: string, viaText?: string): Promise<{ cidr: string; count: number }> {
-    const { mesh, replica } = this.#home
-    const cidr6 = parseCidr6(text)
-    const plain = cidr6 ? formatCidr6(cidr6) : formatCidr(readPrefix(text, mesh.subnet, 'any'))
+    const { replica } = this.#home
+    const plain = plainPrefix(text)
     let count = 0
     await replica.write(() => {
       const ids = [...replica.all('route')]
@@ -168,10 +177,10 @@ export class Routes {
   }
 
   /** `client:NAME`, `controller:NAME`, `internet` or `internet:NAME`; with an id where there is no name any more. */
-  viaName({ via, nat, cidr }: Pick<Described, 'via' | 'nat' | 'cidr'>): string {
+  viaName({ via, nat, exit, cidr }: Pick<Described, 'via' | 'nat' | 'exit' | 'cidr'>): string {
     if (via.kind === 'internet') return 'internet'
-    const isExit = via.kind === 'controller' && nat === true && (cidr?.length ?? 32) < DEFAULT_LENGTH
-    return `${isExit ? 'internet' : via.kind}:${holderName(this.#home, via.id)}`
+    const isNamed = exit ?? (cidr?.length ?? 32) < DEFAULT_LENGTH
+    return `${via.kind === 'controller' && nat === true && isNamed ? 'internet' : via.kind}:${holderName(this.#home, via.id)}`
   }
 
   #why(entry: Described, way: Way | undefined): string {
@@ -200,7 +209,7 @@ export class Routes {
     return via.kind === 'client' && this.#home.views.client(via.id)?.value.subnets.includes(cidr) === true
   }
 
-  #through(text: string, nat: boolean | undefined, pending?: Pending): { via: Via; nat: boolean } {
+  #through(text: string, nat: boolean | undefined, pending?: Pending): Through {
     const [, kind, name] = VIA.exec(text) ?? []
     if (text !== 'internet' && kind === undefined)
       throw new ServiceError('invalid', `"${text.slice(0, 80)}" is nothing to route through; ${HOW}`)
@@ -223,6 +232,7 @@ export class Routes {
     return {
       via: { kind: 'controller', id: this.#controller(name) },
       nat: kind === 'internet' || nat === true,
+      exit: kind === 'internet',
     }
   }
 

@@ -137,6 +137,8 @@ const Route = Type.Object(
     createdAt: Time,
     /** The controller gives packets its own address. */
     nat: Type.Optional(Type.Boolean()),
+    /** With NAT at a controller, whether that was named as the way to the Internet; if absent, the prefix tells. */
+    exit: Type.Optional(Type.Boolean()),
     /** An address in the prefix that has to answer pings. */
     probe: Type.Optional(Address),
   },
@@ -329,9 +331,11 @@ const MEANING: { [K in Kind]?: (id: string, value: Values[K]) => string | undefi
   attachment: (_id, value) => firstProblem([...value.localSubnets, ...value.remoteSubnets], prefixProblem),
 }
 
-function route6Problem({ via, nat, probe }: RouteValue): string | undefined {
+function route6Problem({ via, nat, exit, probe }: RouteValue): string | undefined {
   if (via.kind !== 'client') return `IPv6 is not routed via ${via.kind}`
-  return nat === undefined && probe === undefined ? undefined : 'IPv6 is routed without NAT and probe'
+  return nat === undefined && exit === undefined && probe === undefined
+    ? undefined
+    : 'IPv6 is routed without NAT and probe'
 }
 
 function firstProblem(texts: string[], check: (text: string) => string | undefined): string | undefined {

@@ -16,6 +16,8 @@ export interface RouteEntry {
   readonly id?: string
   /** The controller gives packets its own address. */
   readonly nat?: boolean
+  /** It was named as the way to the Internet; see the record. */
+  readonly exit?: boolean
   /** What has to answer pings: IPv4 in text. */
   readonly probe?: string
 }
@@ -52,9 +54,9 @@ export function derivePrefixes(views: Views, records: Records): readonly RouteEn
       routes.push({ cidr, via, metric: 0, source: 'subnet', id: routeId({ cidr: formatCidr(cidr), via }) })
   }
   for (const { id, value } of records.all('route')) {
-    const { via, metric, nat, probe } = value
+    const { via, metric, nat, exit, probe } = value
     const cidr = parseCidr(value.cidr)
-    if (cidr !== undefined) routes.push({ cidr, via, metric, source: 'route', id, nat, probe })
+    if (cidr !== undefined) routes.push({ cidr, via, metric, source: 'route', id, nat, exit, probe })
   }
   for (const { id, value } of records.all('attachment')) {
     if (!value.enabled) continue

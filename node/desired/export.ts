@@ -53,9 +53,9 @@ export function addedRoutes(home: Home): { id: string; value: RouteValue; route:
     )
 }
 
-function routeOf(routes: Routes, { cidr, via, metric, nat, probe }: RouteValue): DesiredRoute {
+function routeOf(routes: Routes, { cidr, via, metric, nat, exit, probe }: RouteValue): DesiredRoute {
   const prefix = parseCidr(cidr)
-  const text = routes.viaName({ via, nat, cidr: prefix })
+  const text = routes.viaName({ via, nat, exit, cidr: prefix })
   const isExit = text === 'internet' || text.startsWith('internet:')
   return {
     cidr,

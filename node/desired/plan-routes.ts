@@ -10,18 +10,19 @@ export function planRoutes(draft: Draft): void {
   const wanted = draft.desired.routes
   if (wanted === undefined) return
   const routes = new Routes(draft.home)
-  const current = new Map(addedRoutes(draft.home).map(each => [nameOf(each.route), each]))
+  const current = new Map(addedRoutes(draft.home).map(each => [keyOf(each.route), each]))
   const named = new Set<string>()
   for (const [index, want] of wanted.entries()) {
     const path = ['routes', index]
     const name = nameOf(want)
-    if (named.has(name)) draft.problem(path, `${name} is in the document twice`)
-    named.add(name)
+    const key = keyOf(want)
+    if (named.has(key)) draft.problem(path, `${name} is in the document twice`)
+    named.add(key)
     if (draft.leaving.has(want.via)) {
       draft.problem(path, `${want.via} is not in the document, and --prune is to remove it`)
       continue
     }
-    const before = current.get(name)
+    const before = current.get(key)
     const details = before ? differences(compared(before.route), compared(want)) : []
     // What is so already need not be what could be added now: its client may have been revoked.
     if (before && details.length === 0) continue
@@ -38,10 +39,12 @@ export function planRoutes(draft: Draft): void {
     const createdAt = before?.value.createdAt ?? drafted.value.createdAt
     draft.ops.push({ kind: 'route', id: drafted.id, value: { ...drafted.value, createdAt } })
     if (before) draft.change('change', 'route', name, details)
-    else draft.change('add', 'route', name, differences({ metric: 0 }, compared(want)))
+    else
+      draft.change('add', 'route', name, differences(compared({ cidr: '', via: want.via }), compared(want)))
   }
-  for (const [name, { id }] of current) {
-    if (named.has(name)) continue
+  for (const [key, { id, route }] of current) {
+    if (named.has(key)) continue
+    const name = nameOf(route)
     if (!draft.prune) draft.change('extra', 'route', name)
     else {
       draft.ops.push({ kind: 'route', id, value: null })
@@ -61,7 +64,14 @@ function nameOf({ cidr, via }: DesiredRoute): string {
   return `${four ? formatCidr(four) : six ? formatCidr6(six) : cidr} via ${via}`
 }
 
+const NAMED_EXIT = /^internet:/
+
+/** The way to the Internet at a named controller is the route through it with NAT. */
+function keyOf({ cidr, via }: DesiredRoute): string {
+  return nameOf({ cidr, via: via.replace(NAMED_EXIT, 'controller:') })
+}
+
 function compared({ metric = 0, nat = false, probe, via }: DesiredRoute) {
-  const isExit = via === 'internet' || via.startsWith('internet:')
-  return { metric, ...(nat && !isExit && { nat }), ...(probe !== undefined && { probe }) }
+  const isMasqueraded = NAMED_EXIT.test(via) || (nat && via !== 'internet')
+  return { via, metric, ...(isMasqueraded && { nat: true }), ...(probe !== undefined && { probe }) }
 }

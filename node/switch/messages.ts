@@ -33,6 +33,7 @@ export type Command =
   | { type: 'open'; port: PortInit; path: Path }
   | { type: 'close'; slot: number }
   | { type: 'move'; slot: number; path: Path }
+  | ({ type: 'sources'; slot: number } & Pick<PortInit, 'sources' | 'sources6'>)
   | {
       type: 'setKey'
       slot: number

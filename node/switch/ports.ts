@@ -125,8 +125,7 @@ export class Ports {
     this.link[slot] = init.link
     this.peers.set(init.peerId, slot)
     this.address[slot] = init.address
-    this.sources[slot] = init.sources.length > 0 ? init.sources : undefined
-    this.sources6[slot] = init.sources6.length > 0 ? init.sources6 : undefined
+    this.setSources(slot, init)
     this.mtu[slot] = init.mtu
     this.pingAfter[slot] = init.pingSeconds * 1000
     this.idleAfter[slot] = init.timeoutSeconds * 1000
@@ -136,6 +135,12 @@ export class Ports {
     this.sendKey[slot] = 0
     this.#place(slot, init.socket, init.ifindex, memory, pathAt)
     this.stats.begin(slot, init.generation)
+  }
+
+  /** Replaces the prefixes that may appear as source beside the port's own address. */
+  setSources(slot: number, { sources, sources6 }: Pick<PortInit, 'sources' | 'sources6'>): void {
+    this.sources[slot] = sources.length > 0 ? sources : undefined
+    this.sources6[slot] = sources6.length > 0 ? sources6 : undefined
   }
 
   /** Gives a port the path in `memory` at `pathAt`. */

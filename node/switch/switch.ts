@@ -3,7 +3,7 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import { type Cidr6, cidr6Mask } from '../../state/address6.ts'
 import { type Cidr, cidrMask } from '../net/ip.ts'
-import type { DataChannelKeys, DataPlane, PortSpec } from '../vpn/data-plane.ts'
+import type { DataChannelKeys, DataPlane, PortSources, PortSpec } from '../vpn/data-plane.ts'
 import { isLinkId } from '../vpn/peer-ids.ts'
 import { CommandQueue } from './command-queue.ts'
 import { ControlBatchReader } from './control-batch.ts'
@@ -211,10 +211,7 @@ export class Switch implements DataPlane {
   openPort(spec: PortSpec): void {
     this.#open(spec.peerId, spec.peerId, 0, spec.path, {
       address: spec.address,
-      sources: Int32Array.from(spec.subnets.flatMap(({ address, length }) => [address, cidrMask(length)])),
-      sources6: Int32Array.from(
-        (spec.subnets6 ?? []).flatMap(({ address, length }) => [...address, ...cidr6Mask(length)]),
-      ),
+      ...sourcesOf(spec),
       pingSeconds: spec.pingSeconds,
       timeoutSeconds: spec.timeoutSeconds,
       mtu: Math.min(spec.mtu, this.#maxMtu),
@@ -297,6 +294,11 @@ export class Switch implements DataPlane {
   /** As `movePort`; the path's MTU is looked for anew. */
   moveLink(peerId: number, path: Path): void {
     this.movePort(peerId, path)
+  }
+
+  setSources(peerId: number, sources: PortSources): void {
+    const slot = this.#ports.get(peerId)?.slot
+    if (slot !== undefined) this.#queue.add({ type: 'sources', slot, ...sourcesOf(sources) })
   }
 
   closePort(peerId: number): void {
@@ -455,6 +457,13 @@ export class Switch implements DataPlane {
     this.onError(
       new SwitchError('FAILED', `the switch has stopped: ${cause.message}; restart the controller`),
     )
+  }
+}
+
+function sourcesOf({ subnets, subnets6 = [] }: PortSources): Pick<PortInit, 'sources' | 'sources6'> {
+  return {
+    sources: Int32Array.from(subnets.flatMap(({ address, length }) => [address, cidrMask(length)])),
+    sources6: Int32Array.from(subnets6.flatMap(({ address, length }) => [...address, ...cidr6Mask(length)])),
   }
 }
 

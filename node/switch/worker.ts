@@ -201,6 +201,9 @@ function commandHandler({
         links.moved(command.slot)
         sessions.moved(command.slot)
         return
+      case 'sources':
+        ports.setSources(command.slot, command)
+        return
       case 'setKey':
         setKey(command)
         return

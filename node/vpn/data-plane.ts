@@ -5,16 +5,18 @@ import type { Path } from '../switch/path.ts'
 import type { DataCipher, DirectionKey } from './data-keys.ts'
 import type { DataFormat } from './data-packet.ts'
 
+/** What a session may send from, beside its own addresses. */
+export interface PortSources {
+  subnets: readonly Cidr[]
+  subnets6?: readonly Cidr6[]
+}
+
 /** One session's place in the switch. */
-export interface PortSpec {
+export interface PortSpec extends PortSources {
   /** 24 bits, chosen by the endpoint; names the session in every data packet. */
   peerId: number
   path: Path
   address: OverlayAddress
-  /** Beside `address`, what the session may send from. */
-  subnets: readonly Cidr[]
-  /** The same of IPv6, beside the IPv6 address that goes with `address`. */
-  subnets6?: readonly Cidr6[]
   /** Send a ping when nothing was sent for so long. */
   pingSeconds: number
   /** Report the port idle when nothing authentic came for so long. */
@@ -40,5 +42,7 @@ export interface DataPlane {
   useKey(peerId: number, keyId: number): void
   dropKey(peerId: number, keyId: number): void
   movePort(peerId: number, path: Path): void
+  /** Replaces what a session may send from. */
+  setSources(peerId: number, sources: PortSources): void
   closePort(peerId: number): void
 }

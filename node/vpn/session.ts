@@ -210,6 +210,13 @@ export class ServerSession {
     this.#host.stirred(this)
   }
 
+  /** What the client's packets may come from is other than before; it is not told so. */
+  setSources(subnets: readonly Cidr[], subnets6: readonly Cidr6[]): void {
+    this.subnets = subnets
+    this.subnets6 = subnets6
+    if (this.state === 'open') this.#host.plane.setSources(this.peerId, { subnets, subnets6 })
+  }
+
   /** Tells the client why, and ends: no data passes from here on. */
   end(end: SessionEnd, reason: string): void {
     if (this.state === 'closing' || this.state === 'closed') return

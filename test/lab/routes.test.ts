@@ -104,6 +104,39 @@ describe('a network behind two clients', () => {
     await until('other clients are back', async () => (await beta.sessions()).length === 4, 10)
   })
 
+  test('later holds for who gets a network behind it, too; what comes from there is taken at once', async () => {
+    const [alpha, beta] = mesh.controllers
+    const cidr = '192.168.7.0/24'
+    const address = '192.168.7.1'
+    const behind = async () => (await beta.sessions()).find(each => each.client === 'road')?.routesBehind
+    await until('road is on beta', async () => (await mesh.whereIs('road')) === 'beta', 10)
+    await alpha.cli('route', 'add', cidr, '--via', 'client:sitea')
+    await until('road knows the way', () => hasRoute(road.host, address), 10)
+    await until('all are back', async () => (await beta.sessions()).length === 4, 10)
+    await alpha.cli('route', 'updates', 'later')
+    const { connections } = road.openvpn
+    await alpha.cli('route', 'add', cidr, '--via', 'client:road', '--metric', '5')
+    await until('road is behind', async () => (await behind()) === true, 5)
+    await road.host.ip('address', 'add', `${address}/32`, 'dev', 'lo')
+    const ping = ['ping', '-c', '1', '-W', '1', '-I', address, other.address]
+    const spoofed = await beta.counter(/^spoofedSource$/)
+    await road.host.attempt(ping)
+    assert.equal(await beta.counter(/^spoofedSource$/), spoofed)
+    await sleep(2000)
+    assert.deepEqual([road.openvpn.connections, await behind()], [connections, true])
+    // What is not behind it any more is refused at once.
+    await alpha.cli('route', 'remove', cidr, '--via', 'client:road')
+    await until('road is as before', async () => (await behind()) === false, 5)
+    await road.host.attempt(ping)
+    assert.equal(await beta.counter(/^spoofedSource$/), spoofed + 1)
+    assert.equal(road.openvpn.connections, connections)
+    await road.host.ip('address', 'delete', `${address}/32`, 'dev', 'lo')
+    await alpha.cli('route', 'updates', 'now')
+    await alpha.cli('route', 'remove', cidr)
+    await until('road forgets the way', async () => !(await hasRoute(road.host, address)), 10)
+    await until('all are back', async () => (await beta.sessions()).length === 4, 10)
+  })
+
   test('a source from behind a client that is not of its network is dropped and counted', async () => {
     const [alpha] = mesh.controllers
     await until('sitea is connected', async () => (await mesh.whereIs('sitea')) === 'alpha', 10)

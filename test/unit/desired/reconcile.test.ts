@@ -132,6 +132,24 @@ test('what changes is said field by field, and a dry run changes nothing', async
   })
 })
 
+test('the way to the Internet at a controller is one route by either name', async t => {
+  await withService(await newMesh(t), async service => {
+    const reconcile = async (route: { via: string; nat?: boolean }) => {
+      const routes = [{ cidr: '203.0.113.0/24', ...route }]
+      const desired: DesiredState = { version: 1, mesh: 'prod', routes }
+      const { changes, problems } = await service.reconcile({ desired, prune: true })
+      assert.deepEqual(problems, [])
+      assert.deepEqual((await service.desiredState()).routes, routes)
+      return changes.map(({ action, details }) => `${action} ${details}`)
+    }
+    assert.deepEqual(await reconcile({ via: 'internet:alpha' }), ['add '])
+    assert.deepEqual(await reconcile({ via: 'internet:alpha' }), [])
+    const renamed = 'change via: internet:alpha → controller:alpha'
+    assert.deepEqual(await reconcile({ via: 'controller:alpha', nat: true }), [renamed])
+    assert.deepEqual(await reconcile({ via: 'controller:alpha' }), ['change nat: true → none'])
+  })
+})
+
 test('what is not named stays, and goes by prune; sections that are absent are left alone', async t => {
   await withService(await fullMesh(t), async service => {
     const desired: DesiredState = { version: 1, mesh: 'prod', clients: { db: { enabled: false } } }

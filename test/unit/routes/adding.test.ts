@@ -163,6 +163,46 @@ test('internet at a named controller and NAT at it are one route, which either n
   })
 })
 
+test('the way to a part of the Internet is listed by the name that it was given', async t => {
+  const dataDir = await newMesh(t)
+  await withService(dataDir, async service => {
+    const add = (via: string, nat?: boolean) => service.addRoute({ cidr: '203.0.113.0/24', via, nat })
+    const listed = async () => {
+      const routes = await service.routes()
+      return routes.filter(({ cidr }) => cidr === '203.0.113.0/24').map(({ via, nat }) => ({ via, nat }))
+    }
+    await add('internet:alpha')
+    assert.deepEqual(await listed(), [{ via: 'internet:alpha', nat: true }])
+    assert.deepEqual(
+      (await service.desiredState()).routes?.map(({ via }) => via),
+      ['internet:alpha'],
+    )
+    await assert.rejects(add('controller:alpha', true), { message: /has a route via internet:alpha already/ })
+    assert.equal((await service.removeRoute('203.0.113.0/24', 'controller:alpha')).changed, 1)
+    await add('controller:alpha', true)
+    assert.deepEqual(await listed(), [{ via: 'controller:alpha', nat: true }])
+    assert.equal((await service.removeRoute('203.0.113.0/24', 'internet:alpha')).changed, 1)
+    await add('controller:alpha')
+    assert.deepEqual(await listed(), [{ via: 'controller:alpha', nat: false }])
+  })
+})
+
+test('host bits are refused where a route is removed as where it is added', async t => {
+  const dataDir = await newMesh(t)
+  await withService(dataDir, async service => {
+    await service.addClient({ name: 'site' })
+    await service.addRoute({ cidr: '192.168.5.0/24', ...SITE })
+    for (const [cidr, message] of [
+      ['192.168.5.7/24', /names a host; the prefix is 192\.168\.5\.0\/24/],
+      ['192.168.5.0', /one host is 192\.168\.5\.0\/32/],
+      ['2001:db8:5::1/48', /names a host; the prefix is 2001:db8:5::\/48/],
+      ['2001:db8:5::zz/48', /no IPv6 prefix/],
+    ] as const)
+      await assert.rejects(service.removeRoute(cidr), { code: 'invalid', message }, cidr)
+    assert.equal((await service.removeRoute('192.168.5.0/24')).changed, 1)
+  })
+})
+
 test('the route of a revoked client is shown as dead, and can be removed', async t => {
   const dataDir = await newMesh(t)
   await withService(dataDir, async service => {

@@ -83,13 +83,32 @@ test('a change that clients need not hear of is none', async t => {
   await add('192.168.5.0/24', 'client:site')
   const { revision } = routes
   await service.addClient({ name: 'another' })
-  await add('192.168.5.0/24', 'client:road', { metric: 7 })
+  await add('192.168.5.0/24', 'controller:alpha', { metric: 7 })
   assert.equal(routes.revision, revision)
   await service.revokeClient('site')
   assert.equal(routes.revision, revision)
-  await service.revokeClient('road')
+  await service.removeRoute('192.168.5.0/24', 'controller:alpha')
   assert.ok(routes.revision > revision)
   assert.deepEqual(texts(routes.beyond()), [])
+})
+
+test('who gets, or loses, a prefix behind it that others lead to as well is told other routes than before', async t => {
+  const { routes, service, add, id } = await bench(t)
+  for (const [cidr, told] of [
+    ['192.168.5.0/24', () => texts(routes.toldTo(id('road')))],
+    ['2001:db8:5::/48', () => routes.six.toldTo(id('road')).map(formatCidr6)],
+  ] as const) {
+    await add(cidr, 'client:site')
+    assert.deepEqual(told(), [cidr])
+    const { revision } = routes
+    await add(cidr, 'client:road', { metric: 7 })
+    assert.deepEqual(told(), [])
+    assert.equal(routes.revision, revision + 1)
+    await service.removeRoute(cidr, 'client:road')
+    assert.deepEqual(told(), [cidr])
+    assert.equal(routes.revision, revision + 2)
+    await service.removeRoute(cidr)
+  }
 })
 
 test('the best via that is up is in the table, and what has none is unreachable', async t => {

@@ -234,6 +234,22 @@ test('only own addresses and declared subnets are taken as source', async () => 
   assert.deepEqual(net.drops(), { spoofedSource: 3 })
 })
 
+test('what a session may send from is replaced while it is open', async () => {
+  await using net = await startTestSwitch()
+  const site = await net.join(7, 0x0a4d0007, { subnets: [{ address: 0xc0a80000, length: 24 }] })
+  net.running.setSources(7, { subnets: [{ address: 0xc0a80100, length: 24 }] })
+  await site.send(ipv4Packet(0xc0a80005, B))
+  await site.send(ipv4Packet(0x0a4d0007, B, Buffer.from('own')))
+  await site.send(ipv4Packet(0xc0a80105, B, Buffer.from('new')))
+  for (const text of ['own', 'new']) assert.equal((await net.b.receive()).subarray(20).toString(), text)
+  assert.deepEqual(net.drops(), { spoofedSource: 1 })
+  net.running.setSources(7, { subnets: [] })
+  await site.send(ipv4Packet(0xc0a80105, B))
+  await eventually(() => net.drops().spoofedSource === 2, 'the drop')
+  net.running.setSources(99, { subnets: [] })
+  assert.deepEqual(net.errors, [])
+})
+
 test('malformed headers, IPv6 and other payloads are dropped and counted', async () => {
   await using net = await startTestSwitch()
   const bad = ipv4Packet(A, B)

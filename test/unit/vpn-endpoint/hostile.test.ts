@@ -54,6 +54,7 @@ class DeafPlane implements DataPlane {
   useKey(): void {}
   dropKey(): void {}
   movePort(): void {}
+  setSources(): void {}
   closePort(): void {}
 }
 

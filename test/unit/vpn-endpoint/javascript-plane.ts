@@ -3,7 +3,7 @@
 
 import type { Path } from '../../../node/switch/path.ts'
 import { DataOpener, DataSealer } from '../../../node/vpn/data-packet.ts'
-import type { DataChannelKeys, DataPlane, PortSpec } from '../../../node/vpn/data-plane.ts'
+import type { DataChannelKeys, DataPlane, PortSources, PortSpec } from '../../../node/vpn/data-plane.ts'
 import { isOccExit, isPing } from '../../../node/vpn/in-tunnel.ts'
 import { keyIdOf } from '../../../node/vpn/packet.ts'
 
@@ -74,6 +74,11 @@ export class JavaScriptPlane implements DataPlane {
     this.calls.push(`movePort ${peerId}`)
     const port = this.ports.get(peerId)
     if (port) port.path = path
+  }
+
+  setSources(peerId: number, sources: PortSources): void {
+    const port = this.ports.get(peerId)
+    if (port) Object.assign(port.spec, sources)
   }
 
   closePort(peerId: number): void {
