@@ -3,6 +3,7 @@
 import { randomFillSync } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { PresentFacts } from '../mesh/presence-types.ts'
+import type { IpAddress } from '../state/address6.ts'
 import type { ClientId } from '../state/kinds.ts'
 import { Gateway } from './gateway/gateway.ts'
 import { RouteProbing } from './gateway/probing.ts'
@@ -92,8 +93,11 @@ export class Beyond {
   routesChanged(): void {
     const { routes, network, home } = this.#init
     if (this.#gateway !== undefined && network.tun !== null) {
-      const { subnet, value } = home.mesh
-      const overlay = { subnet, subnet6: value.subnet6 }
+      const { subnet, subnet6 } = home.mesh
+      const overlay = {
+        subnet,
+        six: subnet6 && { subnet: subnet6, kernelRoutes: [], forwarded: [], masqueraded: [] },
+      }
       const kernel = routes.kernel()
       const attached = {
         prefixes: kernel.attached,
@@ -164,6 +168,6 @@ export class Beyond {
 
 const isByPort = (from: RouteProbe['from']): from is { port: number } => from !== 'kernel' && 'port' in from
 
-function nameOf(port: number, address: number): string {
+function nameOf(port: number, address: IpAddress): string {
   return `${port} ${address}`
 }

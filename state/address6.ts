@@ -5,6 +5,9 @@ import { formatIpv4, parseIpv4 } from './address.ts'
 /** An IPv6 address as four unsigned 32-bit numbers, the highest first. */
 export type Address6 = readonly [number, number, number, number]
 
+/** An address of either version: IPv4 as u32. */
+export type IpAddress = number | Address6
+
 /** A prefix. `address` never has bits set beyond `length` when it came from this file. */
 export interface Cidr6 {
   readonly address: Address6
@@ -108,6 +111,12 @@ export function parseAddress6(text: string): Address6 | undefined {
   return bytes === undefined ? undefined : wordsOf(bytes)
 }
 
+/** Whether they are one, and of one version. */
+export function isSameAddress(a: IpAddress, b: IpAddress): boolean {
+  if (typeof a === 'number' || typeof b === 'number') return a === b
+  return equal(a, b)
+}
+
 export function formatAddress6(address: Address6): string {
   const view = new DataView(new ArrayBuffer(16))
   for (const [i, word] of address.entries()) view.setUint32(4 * i, word)
@@ -148,6 +157,43 @@ export function cidr6Contains(cidr: Cidr6, address: Address6): boolean {
 
 export function cidr6Overlaps(a: Cidr6, b: Cidr6): boolean {
   return a.length <= b.length ? cidr6Contains(a, b.address) : cidr6Contains(b, a.address)
+}
+
+/** True when all of `inner` lies in `outer`; a prefix lies in itself. */
+export function cidr6Covers(outer: Cidr6, inner: Cidr6): boolean {
+  return outer.length <= inner.length && cidr6Contains(outer, inner.address)
+}
+
+/** What is left of `outer` without `inner`, as at most 128 prefixes; `outer` itself when the two do not meet. */
+export function cidr6Without(outer: Cidr6, inner: Cidr6): Cidr6[] {
+  if (cidr6Covers(inner, outer)) return []
+  if (!cidr6Covers(outer, inner)) return [outer]
+  const rest: Cidr6[] = []
+  for (let length = outer.length + 1; length <= inner.length; length++) {
+    // The half that `inner` is not in.
+    const word = (length - 1) >>> 5
+    const bit = 1 << (31 - ((length - 1) & 31))
+    const address = inner.address.map((each, i) => (i === word ? each ^ bit : each)) as [
+      number,
+      number,
+      number,
+      number,
+    ]
+    rest.push(networkOf(address, length))
+  }
+  return rest
+}
+
+/** The first address, and the one behind the last, as numbers. */
+export function cidr6Range({ address, length }: Cidr6): { first: bigint; end: bigint } {
+  const first = networkOf(address, length).address.reduce((sum, word) => (sum << 32n) | BigInt(word), 0n)
+  return { first, end: first + (1n << BigInt(ADDRESS_BITS - length)) }
+}
+
+/** The address that is this number. */
+export function address6Of(number: bigint): Address6 {
+  const word = (index: number) => Number((number >> BigInt(32 * (3 - index))) & 0xffffffffn)
+  return [word(0), word(1), word(2), word(3)]
 }
 
 /** Order of prefixes by address, then shorter first. */

@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import { hasCapability } from '../capabilities.ts'
 import { type ForeignChain, passRules, readChains } from '../gateway/chains.ts'
-import { IP_FORWARD } from '../gateway/forwarding.ts'
+import { IP_FORWARD, IP6_FORWARD, switchOnWords } from '../gateway/forwarding.ts'
 import { ipsecChecks } from './ipsec-checks.ts'
 import type { Machine } from './machine.ts'
 
@@ -47,7 +47,8 @@ export async function checkMachine(init: CheckInit): Promise<Check[]> {
     await clock(machine),
     program(machine, 'ip', 'iproute2', 'a gateway: routes between the overlay and other networks'),
     program(machine, 'nft', 'nftables', 'a gateway: what may pass between the overlay and other networks'),
-    forwarding(machine),
+    forwarding(machine, 'IPv4', IP_FORWARD, 'net.ipv4.ip_forward'),
+    forwarding(machine, 'IPv6', IP6_FORWARD, 'net.ipv6.conf.all.forwarding'),
     ...(await firewalls(machine)),
     ...(await ipsecChecks(machine, init.running)),
     program(machine, 'swanctl', 'strongswan-swanctl', 'looking into IPsec attachments by hand'),
@@ -222,15 +223,20 @@ function receiveBuffer({ read }: Machine): Check {
   )
 }
 
-function forwarding({ read, accessible }: Machine): Check {
-  const on = read(IP_FORWARD)?.trim() === '1'
-  const settable = accessible(IP_FORWARD)
+function forwarding(
+  { read, accessible }: Machine,
+  version: 'IPv4' | 'IPv6',
+  path: string,
+  sysctl: string,
+): Check {
+  const on = read(path)?.trim() === '1'
+  const settable = accessible(path)
   return check(
-    'IPv4 forwarding',
+    `${version} forwarding`,
     on || settable ? 'ok' : 'missing',
     on ? 'on' : settable ? 'off; a gateway switches it on while it runs' : 'off, and not ours to switch on',
-    'a gateway between the overlay and other networks',
-    'on the machine: sysctl -w net.ipv4.ip_forward=1; for a container: docker run --sysctl net.ipv4.ip_forward=1',
+    `a gateway between the overlay and other networks${version === 'IPv6' ? ', of IPv6' : ''}`,
+    switchOnWords(sysctl),
   )
 }
 

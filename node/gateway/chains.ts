@@ -1,12 +1,5 @@
 // What `nft -j list chains` tells: the tables of controllers, and firewalls of others that stand in the way. Pure.
-import { FORWARDS_MARK, TABLE_PREFIX, WAS_OFF_MARK } from './ruleset.ts'
-
-/** The table of a controller on this machine, this one or another, running or left behind. */
-export interface ControllerTable {
-  readonly forwards: boolean
-  /** It is the one that remembers that forwarding was off before controllers came. */
-  readonly wasOff: boolean
-}
+import { TABLE_PREFIX } from './ruleset.ts'
 
 /** A chain of a firewall that drops what it does not accept, of all that this machine forwards. */
 export interface ForeignChain {
@@ -16,7 +9,8 @@ export interface ForeignChain {
 }
 
 export interface Chains {
-  readonly controllers: ReadonlyMap<string, ControllerTable>
+  /** Tables of controllers on this machine, this one or others, running or left behind, each with the names of its chains. */
+  readonly controllers: ReadonlyMap<string, ReadonlySet<string>>
   readonly droppers: readonly ForeignChain[]
   /** Chains of others, in words, that deal with what is forwarded: who has some may need forwarding. */
   readonly others: readonly string[]
@@ -30,6 +24,7 @@ interface ListedChain {
   policy?: unknown
 }
 
+const FAMILIES = new Set(['ip', 'ip6', 'inet'])
 const FORWARDING_HOOKS = new Set<unknown>(['forward', 'postrouting'])
 
 /** Names of tables and chains (nft(8), identifiers); others cannot be told in a command to paste. */
@@ -37,7 +32,7 @@ const NAME = /^[\w./\\-]{1,128}$/
 
 /** @throws SyntaxError */
 export function readChains(json: string): Chains {
-  const controllers = new Map<string, ControllerTable>()
+  const controllers = new Map<string, Set<string>>()
   const droppers: ForeignChain[] = []
   const others: string[] = []
   const { nftables } = JSON.parse(json) as { nftables?: unknown }
@@ -46,12 +41,8 @@ export function readChains(json: string): Chains {
     if (!chain) continue
     const [family, table, name] = [String(chain.family), String(chain.table), String(chain.name)]
     if (family === 'inet' && table.startsWith(TABLE_PREFIX)) {
-      const known = controllers.get(table)
-      controllers.set(table, {
-        forwards: known?.forwards === true || name === FORWARDS_MARK,
-        wasOff: known?.wasOff === true || name === WAS_OFF_MARK,
-      })
-    } else if (FORWARDING_HOOKS.has(chain.hook) && (family === 'ip' || family === 'inet')) {
+      controllers.set(table, (controllers.get(table) ?? new Set()).add(name))
+    } else if (FORWARDING_HOOKS.has(chain.hook) && FAMILIES.has(family)) {
       others.push(`${family} ${table} ${name}`)
       const drops = chain.hook === 'forward' && chain.policy === 'drop'
       if (drops && NAME.test(table) && NAME.test(name)) droppers.push({ family, table, name })

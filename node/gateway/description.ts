@@ -1,5 +1,6 @@
 // What the kernel of a controller's machine is to carry between the overlay's TUN interface and its other interfaces.
 import type { Cidr, OverlayAddress } from '../../state/address.ts'
+import type { Address6, Cidr6 } from '../../state/address6.ts'
 
 /**
  * Everything that is not described is refused between the TUN interface and others, so that an empty description seals the
@@ -10,8 +11,8 @@ export interface GatewayDescription {
   readonly tunName: string
   /** The overlay's subnet. Its route is there with the interface's address. */
   readonly subnet: Cidr
-  /** The overlay's IPv6 subnet in text (RFC 5952), such as `fd00:77::/64`. IPv6 goes to this machine itself, never through it. */
-  readonly subnet6?: string
+  /** The same of IPv6; undefined where the overlay or this machine has none. */
+  readonly six?: GatewayDescription6
   /**
    * Prefixes that this kernel sends into the TUN interface: subnets behind clients, networks of other controllers, remote subnets of
    * attachments. Those shorter than /8 are passed over: this machine's own way to the Internet stays as it is. What lies in them is
@@ -44,6 +45,15 @@ export interface GatewayDescription {
   readonly underlay?: readonly OverlayAddress[]
 }
 
+/** As the fields of the same names of `GatewayDescription`; prefixes shorter than /16 mean the Internet, which is 2000::/3. */
+export interface GatewayDescription6 {
+  readonly subnet: Cidr6
+  readonly kernelRoutes: readonly Cidr6[]
+  readonly forwarded: readonly Cidr6[]
+  readonly masqueraded: readonly Cidr6[]
+  readonly underlay?: readonly Address6[]
+}
+
 export interface AttachedSites {
   readonly prefixes: readonly Cidr[]
   /** All that may be up here, now or in a moment; it has those of `prefixes`, too. */
@@ -57,6 +67,8 @@ export interface AttachedSites {
 export interface GatewayHandle {
   /** Whether what was described last is in force: this machine forwards for the overlay. False until the first description was. */
   readonly isUp: boolean
+  /** The same of IPv6: false where that is not described, too. */
+  readonly isUp6: boolean
   /** What is wrong, one line each, for `status`; none when all is well. */
   problems(): string[]
   /** Makes the kernel as described, soon: calls are coalesced, and the latest counts. */

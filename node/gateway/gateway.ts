@@ -4,10 +4,18 @@ import type { Logger } from 'pino'
 import type { DataDirectory } from '../data-directory.ts'
 import { type Chains, dropperWords, type ForeignChain, readChains } from './chains.ts'
 import type { GatewayDescription, GatewayHandle } from './description.ts'
-import { isForwarding, prepareInterface, setForwarding } from './forwarding.ts'
+import { FORWARDING4, FORWARDING6, prepareInterface } from './forwarding.ts'
+import { FoundForwarding } from './found.ts'
 import { type CommandResult, type Kernel, reasonOf, thisKernel } from './kernel.ts'
-import { changeRoutes, type KernelRoute, ROUTE_PROTOCOL, readKernelRoutes } from './kernel-routes.ts'
-import { removalOf, rulesetOf, TABLE_PREFIX, WAS_OFF_MARK } from './ruleset.ts'
+import {
+  changeRoutes,
+  changeRoutes6,
+  ROUTE_PROTOCOL,
+  type RouteChanges,
+  readKernelRoutes,
+  readKernelRoutes6,
+} from './kernel-routes.ts'
+import { removalOf, rulesetOf, TABLE_PREFIX } from './ruleset.ts'
 import { TraceFile } from './traces.ts'
 
 export interface GatewayInit {
@@ -35,6 +43,11 @@ const MAX_PROBLEMS = 16
 /** Longest name of an interface, with what the kernel allows in it and nft's strings too. */
 const INTERFACE_NAME = /^[\w.@-]{1,15}$/
 
+const NO_GATEWAY = 'this controller is no gateway between the overlay and its networks: '
+
+/** Why forwarding cannot be switched on, by version of IP. */
+type Refused = Partial<Record<4 | 6, string>>
+
 /** Something that must work for this machine to be a gateway did not. The message says what to do. */
 class GatewayError extends Error {
   override name = 'GatewayError'
@@ -54,12 +67,12 @@ export class Gateway implements GatewayHandle {
   #madeText = ''
   readonly #waiting: (() => void)[] = []
   #rulesText = ''
-  #wasOff = false
-  /** Chains of others when forwarding was switched on, or when this one came; see `Chains`. */
-  #others: readonly string[] | undefined
+  /** Of both versions of IP. */
+  readonly #found: readonly [FoundForwarding, FoundForwarding]
   /** Something was made, or left behind: the file has to stay until it is removed. */
   #made = false
   #up = false
+  #up6 = false
   #problems: string[] = []
   #timer: NodeJS.Timeout | undefined
   /** The change that is being made. */
@@ -74,6 +87,11 @@ export class Gateway implements GatewayHandle {
     this.#traces = new TraceFile(init.directory, this.#kernel)
     this.#table = TABLE_PREFIX + createHash('sha256').update(init.id).digest('hex').slice(0, ID_LENGTH)
     this.#logger = init.logger
+    const { logger } = init
+    this.#found = [
+      new FoundForwarding(FORWARDING4, this.#kernel, logger),
+      new FoundForwarding(FORWARDING6, this.#kernel, logger),
+    ]
     this.#grainMs = init.grainMs ?? GRAIN_MS
     this.#lookMs = init.lookMs ?? LOOK_MS
   }
@@ -92,6 +110,10 @@ export class Gateway implements GatewayHandle {
 
   get isUp(): boolean {
     return this.#up
+  }
+
+  get isUp6(): boolean {
+    return this.#up6
   }
 
   problems(): string[] {
@@ -140,12 +162,16 @@ export class Gateway implements GatewayHandle {
     const text = this.#wantedText
     const problems: string[] = []
     try {
-      await this.#make(description, problems)
-      this.#up = true
+      const refused = await this.#make(description, problems)
+      this.#up = refused[4] === undefined
+      this.#up6 = description.six !== undefined && refused[6] === undefined
+      if (refused[6] !== undefined) problems.unshift(`this controller is no gateway of IPv6: ${refused[6]}`)
+      if (refused[4] !== undefined) problems.unshift(NO_GATEWAY + refused[4])
     } catch (error) {
       this.#up = false
+      this.#up6 = false
       const reason = error instanceof GatewayError ? error.message : `unexpected: ${String(error)}`
-      problems.unshift(`this controller is no gateway between the overlay and its networks: ${reason}`)
+      problems.unshift(NO_GATEWAY + reason)
     }
     this.#tell(problems)
     this.#madeText = text
@@ -156,51 +182,57 @@ export class Gateway implements GatewayHandle {
   }
 
   /** Seals first, then routes, then forwards. @throws GatewayError */
-  async #make(description: GatewayDescription, problems: string[]): Promise<void> {
+  async #make(description: GatewayDescription, problems: string[]): Promise<Refused> {
     check(description)
-    const routes = await this.#routes()
+    const { tunName } = description
+    const routes = await this.#routeChanges(description)
     const chains = await this.#chains()
-    const known = chains.controllers.get(this.#table)
-    this.#wasOff ||= known?.wasOff === true
-    const { forwards } = rulesetOf(this.#table, description, this.#wasOff)
-    const switchesOn = forwards && !isForwarding(this.#kernel)
-    this.#others ??= chains.others
-    if (switchesOn) {
-      this.#wasOff = true
-      this.#others = chains.others
-    }
+    const { forwards } = rulesetOf(this.#table, description, [])
+    const toSwitch = this.#found.filter(found => {
+      found.inherit(chains, this.#table)
+      return found.note(chains, tunName, forwards[found.forwarding.version])
+    })
+    const marks = this.#marks.join()
     this.#made = true
     await this.#remember()
-    await this.#setRules(description, known !== undefined && known.wasOff === this.#wasOff)
-    problems.push(...(await this.#setRoutes(description, routes)))
-    const refused = switchesOn ? setForwarding(this.#kernel, true) : undefined
-    if (refused !== undefined) {
-      await this.#forgetWasOff(description)
-      throw new GatewayError(refused)
+    await this.#setRules(description, chains)
+    problems.push(...(await this.#setRoutes(routes)))
+    const refused: Refused = {}
+    for (const found of toSwitch) refused[found.forwarding.version] = found.switchOn()
+    for (const found of this.#found)
+      if (!forwards[found.forwarding.version]) await found.giveBack(chains, this.#table)
+    if (this.#marks.join() !== marks) {
+      await this.#setRules(description, chains)
+      await this.#remember()
     }
-    if (!forwards) {
-      if (!this.#wasOff) return
-      await this.#giveBack(chains)
-      return this.#forgetWasOff(description)
-    }
-    const unprepared = prepareInterface(this.#kernel, description.tunName)
+    const unprepared =
+      forwards[4] && refused[4] === undefined ? prepareInterface(this.#kernel, tunName) : undefined
     if (unprepared !== undefined) problems.push(unprepared)
     for (const chain of chains.droppers) {
-      if (await this.#stops(chain, description.tunName))
-        problems.push(dropperWords(chain, description.tunName))
+      const isInTheWay = this.#found.some(
+        ({ forwarding: { version, families } }) =>
+          forwards[version] && refused[version] === undefined && families.includes(chain.family),
+      )
+      if (isInTheWay && (await this.#stops(chain, tunName))) problems.push(dropperWords(chain, tunName))
     }
+    return refused
   }
 
-  async #setRules(description: GatewayDescription, present: boolean): Promise<void> {
-    const { text } = rulesetOf(this.#table, description, this.#wasOff)
-    if (present && text === this.#rulesText) return
+  /** How forwarding was, in names of chains. */
+  get #marks(): string[] {
+    return this.#found.flatMap(({ found }) => found.before)
+  }
+
+  /** @param chains as they were: what they lack of this table has to be made anew */
+  async #setRules(description: GatewayDescription, { controllers }: Chains): Promise<void> {
+    const { text } = rulesetOf(this.#table, description, this.#marks)
+    if (controllers.has(this.#table) && text === this.#rulesText) return
     this.#rulesText = ''
     await this.#command('nft', ['-f', '-'], 'nftables', 'the rules for forwarding', text)
     this.#rulesText = text
   }
 
-  async #setRoutes(description: GatewayDescription, present: readonly KernelRoute[]): Promise<string[]> {
-    const { batch, problems } = changeRoutes(description, present)
+  async #setRoutes({ batch, problems }: RouteChanges): Promise<string[]> {
     if (batch.length === 0) return problems
     const result = await this.#kernel.run('ip', ['-force', '-batch', '-'], `${batch.join('\n')}\n`)
     if (result.code !== 0) {
@@ -209,34 +241,9 @@ export class Gateway implements GatewayHandle {
     return problems
   }
 
-  /**
-   * Forwarding as it was, unless another controller here needs it: then that one is the last to go. Where others came meanwhile that may
-   * need it, such as Docker, it stays on.
-   */
-  async #giveBack({ controllers, others }: Chains): Promise<void> {
-    if (!this.#wasOff) return
-    const other = [...controllers].find(([table, { forwards }]) => forwards && table !== this.#table)
-    const newcomer = others.find(each => this.#others?.includes(each) === false)
-    if (newcomer !== undefined) {
-      this.#logger?.info({ chain: newcomer }, 'IPv4 forwarding stays on, for others that came meanwhile')
-    } else if (other === undefined) {
-      const problem = setForwarding(this.#kernel, false)
-      if (problem !== undefined) this.#logger?.warn(problem)
-    } else if (!other[1].wasOff) {
-      const mark = `add chain inet ${other[0]} ${WAS_OFF_MARK}\n`
-      await this.#kernel.run('nft', ['-f', '-'], mark)
-    }
-    this.#wasOff = false
-  }
-
-  async #forgetWasOff(description: GatewayDescription): Promise<void> {
-    this.#wasOff = false
-    await this.#setRules(description, false)
-    await this.#remember()
-  }
-
   #remember(): Promise<void> {
-    return this.#traces.write({ table: this.#table, wasOff: this.#wasOff, others: [...(this.#others ?? [])] })
+    const [four, six] = this.#found.map(each => each.found)
+    return this.#traces.write({ table: this.#table, four, six })
   }
 
   /** Rules that mention the interface are taken for those that let it pass. */
@@ -254,10 +261,11 @@ export class Gateway implements GatewayHandle {
       this.#made = true
       await this.#command('nft', ['-f', '-'], 'nftables', 'removing rules', removalOf(left.table))
       this.#logger?.info({ table: left.table }, 'removed rules of a controller that was killed')
-      this.#wasOff = left.wasOff
-      this.#others = left.others
+      const [four, six] = this.#found
+      four.remember(left.four)
+      six.remember(left.six)
       if (!all) return
-      if (this.#wasOff) await this.#giveBack(await this.#chains())
+      await this.#giveBack()
       await this.#traces.remove()
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
@@ -267,20 +275,22 @@ export class Gateway implements GatewayHandle {
 
   async #undo(): Promise<void> {
     this.#up = false
+    this.#up6 = false
     if (!this.#made) return
     try {
       if (this.#wanted !== undefined) {
         const { tunName, attached } = this.#wanted
         for (const device of [tunName, ...(attached?.device === undefined ? [] : [attached.device])]) {
-          const flush = ['-4', 'route', 'flush', 'table', 'main', 'dev', device]
+          const flush = ['route', 'flush', 'table', 'main', 'dev', device, 'proto', String(ROUTE_PROTOCOL)]
           // The interface may be gone, and its routes with it.
-          await this.#kernel.run('ip', [...flush, 'proto', String(ROUTE_PROTOCOL)])
+          for (const version of ['-4', '-6']) await this.#kernel.run('ip', [version, ...flush])
         }
       }
       // Another controller that stopped may have left it to this one.
-      this.#wasOff ||= (await this.#chains()).controllers.get(this.#table)?.wasOff === true
+      const chains = await this.#chains()
+      for (const found of this.#found) found.inherit(chains, this.#table)
       await this.#command('nft', ['-f', '-'], 'nftables', 'removing rules', removalOf(this.#table))
-      await this.#giveBack(await this.#chains())
+      await this.#giveBack()
       await this.#traces.remove()
     } catch (error) {
       this.#logger?.warn(
@@ -290,10 +300,21 @@ export class Gateway implements GatewayHandle {
     }
   }
 
-  async #routes(): Promise<KernelRoute[]> {
-    const args = ['-4', '-N', '-json', 'route', 'show', 'table', 'main']
-    const { stdout } = await this.#command('ip', args, 'iproute2', 'routes into the overlay')
-    return readKernelRoutes(stdout)
+  async #giveBack(): Promise<void> {
+    const chains = await this.#chains()
+    for (const found of this.#found) await found.giveBack(chains, this.#table)
+  }
+
+  async #routeChanges(description: GatewayDescription): Promise<RouteChanges> {
+    const four = changeRoutes(description, readKernelRoutes(await this.#routes('-4')))
+    if (description.six === undefined) return four
+    const six = changeRoutes6(description, readKernelRoutes6(await this.#routes('-6')))
+    return { batch: [...four.batch, ...six.batch], problems: [...four.problems, ...six.problems] }
+  }
+
+  async #routes(version: '-4' | '-6'): Promise<string> {
+    const args = [version, '-N', '-json', 'route', 'show', 'table', 'main']
+    return (await this.#command('ip', args, 'iproute2', 'routes into the overlay')).stdout
   }
 
   async #chains(): Promise<Chains> {
@@ -333,10 +354,12 @@ export class Gateway implements GatewayHandle {
 }
 
 /** @throws GatewayError */
-function check({ tunName, kernelRoutes, forwarded, masqueraded }: GatewayDescription): void {
+function check({ tunName, kernelRoutes, forwarded, masqueraded, six }: GatewayDescription): void {
   if (!INTERFACE_NAME.test(tunName))
     throw new GatewayError(`no interface can be named ${JSON.stringify(tunName)}`)
-  const most = Math.max(kernelRoutes.length, forwarded.length, masqueraded.length)
+  const lists = [kernelRoutes, forwarded, masqueraded]
+  const lists6 = six === undefined ? [] : [six.kernelRoutes, six.forwarded, six.masqueraded]
+  const most = Math.max(...[...lists, ...lists6].map(({ length }) => length))
   if (most > MAX_PREFIXES) {
     throw new GatewayError(
       `${most} prefixes are more than the ${MAX_PREFIXES} that it takes; join or remove some`,

@@ -1,15 +1,9 @@
 // Which routes a controller's kernel gets and loses, in the language of `ip -batch -`. Pure.
-import {
-  type Cidr,
-  cidrContains,
-  cidrLast,
-  compareCidr,
-  formatCidr,
-  parseCidr,
-  parseIpv4,
-} from '../../state/address.ts'
+import { type Cidr, cidrCovers, compareCidr, formatCidr, parseCidr } from '../../state/address.ts'
+import { type Cidr6, cidr6Covers, compareCidr6, formatCidr6, parseCidr6 } from '../../state/address6.ts'
 import type { GatewayDescription } from './description.ts'
 import { INTERNET_LENGTH } from './reach.ts'
+import { INTERNET_LENGTH6 } from './reach6.ts'
 
 /** Marks routes as ours (rtnetlink(7), `rtm_protocol`); no routing daemon of iproute2's list has it. */
 export const ROUTE_PROTOCOL = 172
@@ -17,8 +11,8 @@ export const ROUTE_PROTOCOL = 172
 export const ROUTE_METRIC = 4096
 
 /** A route of the main table, as far as it matters here. */
-export interface KernelRoute {
-  cidr: Cidr
+export interface KernelRoute<P = Cidr> {
+  cidr: P
   device: string
   protocol: string
   /** Its destinations are on the link itself, not behind a router. */
@@ -32,38 +26,122 @@ export interface RouteChanges {
   problems: string[]
 }
 
+/** What prefixes of one version of IP are treated with. */
+interface Version<P> {
+  /** Bits of an address. */
+  readonly bits: number
+  /** Shorter prefixes mean the Internet. */
+  readonly internetLength: number
+  readonly all: P
+  parse(text: string): P | undefined
+  format(cidr: P): string
+  covers(outer: P, inner: P): boolean
+  compare(a: P, b: P): number
+}
+
+const IPV4: Version<Cidr> = {
+  bits: 32,
+  internetLength: INTERNET_LENGTH,
+  all: { address: 0, length: 0 },
+  parse: parseCidr,
+  format: formatCidr,
+  covers: cidrCovers,
+  compare: compareCidr,
+}
+
+const IPV6: Version<Cidr6> = {
+  bits: 128,
+  internetLength: INTERNET_LENGTH6,
+  all: { address: [0, 0, 0, 0], length: 0 },
+  parse: parseCidr6,
+  format: formatCidr6,
+  covers: cidr6Covers,
+  compare: compareCidr6,
+}
+
+/** What goes where, of one version. */
+interface Wanted<P> {
+  readonly devices: readonly string[]
+  readonly tunName: string
+  readonly subnet: P
+  readonly kernelRoutes: readonly P[]
+  readonly attached:
+    | { readonly prefixes: readonly P[]; readonly device: string; readonly source: string }
+    | undefined
+  /** Hosts. */
+  readonly underlay: readonly P[]
+}
+
 /** Reads `ip -4 -N -json route show table main`. What it does not understand it leaves out. @throws SyntaxError */
 export function readKernelRoutes(json: string): KernelRoute[] {
+  return read(json, IPV4)
+}
+
+/** The same of `ip -6`. @throws SyntaxError */
+export function readKernelRoutes6(json: string): KernelRoute<Cidr6>[] {
+  return read(json, IPV6)
+}
+
+/** What to change so that the described prefixes, and no others, are routed into the TUN interface by us. */
+export function changeRoutes(description: GatewayDescription, present: readonly KernelRoute[]): RouteChanges {
+  const { tunName, subnet, kernelRoutes, attached, underlay = [] } = description
+  const device = attached?.device
+  const wanted: Wanted<Cidr> = {
+    devices: device === undefined ? [tunName] : [tunName, device],
+    ...{ tunName, subnet, kernelRoutes },
+    attached: attached && device !== undefined ? { ...attached, device } : undefined,
+    underlay: underlay.map(address => ({ address, length: IPV4.bits })),
+  }
+  return change(wanted, present, IPV4)
+}
+
+/** The same of IPv6. */
+export function changeRoutes6(
+  { tunName, six }: Pick<GatewayDescription, 'tunName' | 'six'>,
+  present: readonly KernelRoute<Cidr6>[],
+): RouteChanges {
+  if (six === undefined) return { batch: [], problems: [] }
+  const { subnet, kernelRoutes, underlay = [] } = six
+  const wanted: Wanted<Cidr6> = {
+    ...{ devices: [tunName], tunName, subnet, kernelRoutes, attached: undefined },
+    underlay: underlay.map(address => ({ address, length: IPV6.bits })),
+  }
+  return change(wanted, present, IPV6)
+}
+
+function read<P>(json: string, version: Version<P>): KernelRoute<P>[] {
   const list: unknown = JSON.parse(json.trim() === '' ? '[]' : json)
   if (!Array.isArray(list)) return []
   return list.flatMap((each: Record<string, unknown>) => {
     const { dst, dev, protocol } = each ?? {}
-    const cidr = typeof dst === 'string' ? destination(dst) : undefined
+    const cidr = typeof dst === 'string' ? destination(dst, version) : undefined
     if (cidr === undefined) return []
     const connected = each.gateway === undefined && each.via === undefined && each.nexthops === undefined
     return [{ cidr, device: String(dev ?? ''), protocol: String(protocol ?? ''), connected }]
   })
 }
 
-/** What to change so that the described prefixes, and no others, are routed into the TUN interface by us. */
-export function changeRoutes(description: GatewayDescription, present: readonly KernelRoute[]): RouteChanges {
-  const { tunName, subnet, kernelRoutes, attached, underlay = [] } = description
-  const devices = [tunName, ...(attached?.device === undefined ? [] : [attached.device])]
-  const isOurs = ({ device, protocol }: KernelRoute): boolean =>
+function change<P extends { length: number }>(
+  { devices, tunName, subnet, kernelRoutes, attached, underlay }: Wanted<P>,
+  present: readonly KernelRoute<P>[],
+  version: Version<P>,
+): RouteChanges {
+  const isOurs = ({ device, protocol }: KernelRoute<P>): boolean =>
     devices.includes(device) && protocol === String(ROUTE_PROTOCOL)
   const foreign = present.filter(route => !devices.includes(route.device))
   const problems: string[] = []
-  const wanted = new Map<string, { cidr: Cidr; device: string }>()
-  for (const cidr of attached?.device === undefined ? [] : attached.prefixes) {
-    const text = formatCidr(cidr)
-    const problem = whyNot(cidr, foreign, underlay)
-    if (problem === undefined) wanted.set(text, { cidr, device: attached!.device! })
+  const wanted = new Map<string, { cidr: P; device: string }>()
+  for (const cidr of attached?.prefixes ?? []) {
+    const text = version.format(cidr)
+    const problem = whyNot(cidr, foreign, underlay, version)
+    if (problem === undefined) wanted.set(text, { cidr, device: attached!.device })
     else problems.push(`this machine does not send ${text} to its site: ${problem}`)
   }
   for (const cidr of kernelRoutes) {
-    const text = formatCidr(cidr)
-    if (cidr.length < INTERNET_LENGTH || text === formatCidr(subnet) || wanted.has(text)) continue
-    const problem = whyNot(cidr, foreign, underlay)
+    const text = version.format(cidr)
+    const isElsewhere = cidr.length < version.internetLength || text === version.format(subnet)
+    if (isElsewhere || wanted.has(text)) continue
+    const problem = whyNot(cidr, foreign, underlay, version)
     if (problem === undefined) wanted.set(text, { cidr, device: tunName })
     else problems.push(`this machine does not send ${text} into the overlay: ${problem}`)
   }
@@ -72,47 +150,41 @@ export function changeRoutes(description: GatewayDescription, present: readonly 
   const batch: string[] = []
   const there = new Set<string>()
   for (const route of present.filter(isOurs)) {
-    const text = formatCidr(route.cidr)
+    const text = version.format(route.cidr)
     if (wanted.get(text)?.device === route.device) there.add(text)
     else batch.push(`route delete ${text} dev ${route.device} proto ${ROUTE_PROTOCOL} metric ${ROUTE_METRIC}`)
   }
-  for (const { cidr, device } of [...wanted.values()].sort((a, b) => compareCidr(a.cidr, b.cidr))) {
-    const text = formatCidr(cidr)
+  for (const { cidr, device } of [...wanted.values()].sort((a, b) => version.compare(a.cidr, b.cidr))) {
+    const text = version.format(cidr)
     if (!there.has(text)) batch.push(`route replace ${text} ${tail(device)}`)
   }
   return { batch, problems: [...new Set(problems)] }
 }
 
-function whyNot(
-  cidr: Cidr,
-  foreign: readonly KernelRoute[],
-  underlay: readonly number[],
+function whyNot<P extends { length: number }>(
+  cidr: P,
+  foreign: readonly KernelRoute<P>[],
+  underlay: readonly P[],
+  { format, covers, compare, bits }: Version<P>,
 ): string | undefined {
   const owner = foreign.find(
     route =>
-      (route.cidr.address === cidr.address && route.cidr.length === cidr.length) ||
+      compare(route.cidr, cidr) === 0 ||
       (route.connected && route.cidr.length > 0 && covers(route.cidr, cidr)),
   )
-  if (owner !== undefined) {
-    const own = formatCidr(owner.cidr)
-    return `its own routing table has ${own} on ${owner.device || 'no interface'}; give one of the two networks another prefix`
-  }
+  if (owner !== undefined)
+    return `its own routing table has ${format(owner.cidr)} on ${owner.device || 'no interface'}; give one of the two networks another prefix`
   const dialled = underlay.find(
-    address =>
-      cidrContains(cidr, address) &&
-      !foreign.some(route => route.cidr.length > cidr.length && cidrContains(route.cidr, address)),
+    host =>
+      covers(cidr, host) &&
+      !foreign.some(route => route.cidr.length > cidr.length && covers(route.cidr, host)),
   )
   if (dialled === undefined) return undefined
-  const host = formatCidr({ address: dialled, length: 32 })
-  return `another controller is dialled at ${host.slice(0, -3)}, inside it; route longer prefixes that leave it out`
+  const host = format(dialled).slice(0, -`/${bits}`.length)
+  return `another controller is dialled at ${host}, inside it; route longer prefixes that leave it out`
 }
 
-function covers(outer: Cidr, cidr: Cidr): boolean {
-  return cidr.address >= outer.address && cidrLast(cidr) <= cidrLast(outer)
-}
-
-function destination(text: string): Cidr | undefined {
-  if (text === 'default') return { address: 0, length: 0 }
-  const host = parseIpv4(text)
-  return host === undefined ? parseCidr(text) : { address: host, length: 32 }
+function destination<P>(text: string, { all, parse, bits }: Version<P>): P | undefined {
+  if (text === 'default') return all
+  return parse(text.includes('/') ? text : `${text}/${bits}`)
 }

@@ -1,6 +1,6 @@
 // The edge to this machine's kernel: nft and ip, run without a shell, and files of /proc. Tests give one of their own.
 import { execFile } from 'node:child_process'
-import { readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 
 /** What a command said; `code` is null where it could not be run or did not end in time. */
 export interface CommandResult {
@@ -16,6 +16,8 @@ export interface Kernel {
   run(program: 'nft' | 'ip', args: readonly string[], input?: string): Promise<CommandResult>
   /** The text of a file without the final line break; undefined when it cannot be read. */
   read(path: string): string | undefined
+  /** Names in a directory; none when it cannot be read. */
+  list(path: string): string[]
   /** @throws Error with an errno's name as `code` */
   write(path: string, text: string): void
   /** Where a symbolic link leads; undefined when it cannot be read. */
@@ -57,6 +59,13 @@ export const thisKernel: Kernel = {
       return readFileSync(path, 'utf8').trimEnd()
     } catch {
       return undefined
+    }
+  },
+  list(path) {
+    try {
+      return readdirSync(path)
+    } catch {
+      return []
     }
   },
   write(path, text) {

@@ -1,6 +1,7 @@
 // Sends the prober's echo requests and takes their answers: by sockets, one for each source address, and by ports of the switch.
 import { randomFillSync, randomInt } from 'node:crypto'
-import { ECHO_LENGTH, readEcho, TOKEN_LENGTH, writeEcho } from '../switch/echo.ts'
+import { type IpAddress, isSameAddress } from '../../state/address6.ts'
+import { ECHO_LENGTH, readEcho, readEcho6, TOKEN_LENGTH, writeEcho, writeEcho6 } from '../switch/echo.ts'
 import { SysError } from '../switch/sys/error.ts'
 import { IcmpSocket } from '../switch/sys/icmp-socket.ts'
 import { type EchoRequest, MAX_TARGETS } from './prober.ts'
@@ -8,17 +9,17 @@ import { type EchoRequest, MAX_TARGETS } from './prober.ts'
 /** The socket as it is used here; tests give one of their own. */
 export type EchoSocket = Pick<
   IcmpSocket,
-  'raw' | 'identifier' | 'message' | 'from' | 'send' | 'receive' | 'close'
+  'version' | 'raw' | 'identifier' | 'message' | 'from' | 'send' | 'receive' | 'close'
 >
 
 export interface PingerInit {
   /** `sendEcho` of the switch. */
-  sendByPort: (port: number, to: number, token: Uint8Array) => boolean
+  sendByPort: (port: number, to: IpAddress, token: Uint8Array) => boolean
   /** @default a socket of this machine; throws SysError */
-  open?: (source: number | undefined) => EchoSocket
+  open?: (version: 4 | 6, source: IpAddress | undefined) => EchoSocket
 }
 
-/** Source addresses: this controller's own, and the kernel's choice. */
+/** Source addresses: this controller's own, and the kernel's choice, of both versions of IP. */
 const MAX_SOURCES = 8
 /** Requests whose answer is waited for; the oldest go first. */
 const MAX_WAITING = 8 * MAX_TARGETS
@@ -43,13 +44,14 @@ interface Channel {
 export class Pinger {
   readonly #sendByPort: PingerInit['sendByPort']
   readonly #open: NonNullable<PingerInit['open']>
-  readonly #channels = new Map<number | undefined, Channel>()
+  /** By version and source. */
+  readonly #channels = new Map<string, Channel>()
   /** By the token, which nobody can guess. */
   readonly #waiting = new Map<string, Waiting>()
   #sequence = 0
   #problem: string | undefined
 
-  constructor({ sendByPort, open = source => new IcmpSocket(source) }: PingerInit) {
+  constructor({ sendByPort, open = (version, source) => new IcmpSocket(version, source) }: PingerInit) {
     this.#sendByPort = sendByPort
     this.#open = open
   }
@@ -69,15 +71,18 @@ export class Pinger {
       return true
     }
     const source = from === 'kernel' ? undefined : from.source
-    const channel = this.#channel(source)
+    const version = typeof address === 'number' ? 4 : 6
+    const name = `${version} ${source}`
+    const channel = this.#channel(name, version, source)
     if (channel === undefined) return false
     const { socket, identifier } = channel
     this.#sequence = (this.#sequence + 1) & 0xffff
-    writeEcho(socket.message, 0, identifier, this.#sequence, token)
+    const write = version === 4 ? writeEcho : writeEcho6
+    write(socket.message, 0, identifier, this.#sequence, token)
     const error = socket.send(address, ECHO_LENGTH)
     if (error !== undefined && NO_SOURCE.has(error)) {
       socket.close()
-      this.#channels.delete(source)
+      this.#channels.delete(name)
     }
     if (error !== undefined && (BUSY.has(error) || NO_SOURCE.has(error))) return false
     this.#wait(token, { request, sequence: this.#sequence })
@@ -90,7 +95,8 @@ export class Pinger {
       for (let i = 0; i < MAX_MESSAGES; i++) {
         const length = socket.receive()
         if (length === 0) break
-        const reply = readEcho(socket.message, length, socket.raw)
+        const { message, version, raw } = socket
+        const reply = version === 4 ? readEcho(message, length, raw) : readEcho6(message, 0, length)
         if (reply?.identifier !== identifier) continue
         const request = this.#take(reply.token, socket.from, reply.sequence)
         if (request !== undefined) answered(request)
@@ -99,7 +105,7 @@ export class Pinger {
   }
 
   /** The request that an answer belongs to which came by a port of the switch. */
-  byPort(port: number, address: number, token: Uint8Array): EchoRequest | undefined {
+  byPort(port: number, address: IpAddress, token: Uint8Array): EchoRequest | undefined {
     const from = this.#waiting.get(keyOf(token))?.request.from
     if (from === undefined || from === 'kernel' || !('port' in from) || from.port !== port) return undefined
     return this.#take(token, address, undefined)
@@ -116,22 +122,23 @@ export class Pinger {
     if (this.#waiting.size > MAX_WAITING) this.#waiting.delete(this.#waiting.keys().next().value!)
   }
 
-  #take(token: Uint8Array, address: number, sequence: number | undefined): EchoRequest | undefined {
+  #take(token: Uint8Array, address: IpAddress, sequence: number | undefined): EchoRequest | undefined {
     const key = keyOf(token)
     const waiting = this.#waiting.get(key)
-    if (waiting?.request.address !== address || waiting.sequence !== sequence) return undefined
+    if (waiting === undefined || waiting.sequence !== sequence) return undefined
+    if (!isSameAddress(waiting.request.address, address)) return undefined
     this.#waiting.delete(key)
     return waiting.request
   }
 
-  #channel(source: number | undefined): Channel | undefined {
-    const known = this.#channels.get(source)
+  #channel(name: string, version: 4 | 6, source: IpAddress | undefined): Channel | undefined {
+    const known = this.#channels.get(name)
     if (known !== undefined) return known
     if (this.#channels.size === MAX_SOURCES) return undefined
     try {
-      const socket = this.#open(source)
+      const socket = this.#open(version, source)
       const channel = { socket, identifier: socket.identifier ?? randomInt(0x10000) }
-      this.#channels.set(source, channel)
+      this.#channels.set(name, channel)
       this.#problem = undefined
       return channel
     } catch (error) {

@@ -1,16 +1,18 @@
 // Whether routes that name an address to probe still lead to it. Pure: time, chance and echo requests come in.
 
+import type { IpAddress } from '../../state/address6.ts'
+
 /**
- * Where requests leave: through this machine's kernel, with the source address that it chooses or with this one (u32), or by a port of the
+ * Where requests leave: through this machine's kernel, with the source address that it chooses or with this one, or by a port of the
  * switch, whatever its routes say.
  */
-export type EchoOrigin = 'kernel' | { readonly source: number } | { readonly port: number }
+export type EchoOrigin = 'kernel' | { readonly source: IpAddress } | { readonly port: number }
 
 /** A route and what it is judged by. */
 export interface ProbedRoute {
   readonly id: string
-  /** Answers echo requests as long as the route leads anywhere, u32. */
-  readonly address: number
+  /** Answers echo requests as long as the route leads anywhere. */
+  readonly address: IpAddress
   readonly from: EchoOrigin
 }
 
@@ -19,7 +21,7 @@ export interface EchoRequest {
   /** Names, with the sequence, the request in `answered`. */
   readonly target: number
   readonly sequence: number
-  readonly address: number
+  readonly address: IpAddress
   readonly from: EchoOrigin
 }
 
@@ -53,7 +55,7 @@ const WINDOW = 4
 
 interface Target {
   readonly number: number
-  readonly address: number
+  readonly address: IpAddress
   readonly from: EchoOrigin
   routes: Set<string>
   nextAt: number
@@ -148,7 +150,7 @@ export class RouteProber {
     this.onChange()
   }
 
-  #newTarget(address: number, from: EchoOrigin): Target {
+  #newTarget(address: IpAddress, from: EchoOrigin): Target {
     return {
       number: ++this.#lastNumber,
       address,

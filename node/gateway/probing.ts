@@ -1,4 +1,5 @@
 // Runs the prober on this machine: its clock, its sockets, and a timer.
+import type { IpAddress } from '../../state/address6.ts'
 import { Pinger, type PingerInit } from './pinger.ts'
 import { MAX_TARGETS, type ProbedRoute, RouteProber } from './prober.ts'
 
@@ -36,7 +37,7 @@ export class RouteProbing {
   }
 
   /** `onEcho` of the switch. */
-  echoed(port: number, from: number, token: Uint8Array): void {
+  echoed(port: number, from: IpAddress, token: Uint8Array): void {
     const request = this.#pinger.byPort(port, from, token)
     if (request === undefined || this.#stopped) return
     this.#prober.answered(request.target, request.sequence)

@@ -1,47 +1,56 @@
 // The nftables ruleset of a gateway, as text for `nft -f -`. Pure. nft(8) describes the language.
 import { type Cidr, cidrCovers, formatCidr, formatIpv4 } from '../../state/address.ts'
+import { address6Of, formatAddress6, formatCidr6 } from '../../state/address6.ts'
 import type { GatewayDescription } from './description.ts'
+import { FORWARDING4, FORWARDING6 } from './forwarding.ts'
 import { type AddressRange, reachOf } from './reach.ts'
+import { type AddressRange6, reach6Of } from './reach6.ts'
 
 /** Tables of controllers begin so; nothing else on the machine is touched. */
 export const TABLE_PREFIX = 'overmesh-'
-/** An empty chain that says: this table's controller forwards. Others on the same machine look for it. */
-export const FORWARDS_MARK = 'forwards'
-/** An empty chain that says: forwarding was off before controllers came. */
-export const WAS_OFF_MARK = 'forwarding-was-off'
 
 export interface Ruleset {
   /** One transaction that puts the table in the place of any of that name. */
   readonly text: string
-  /** Whether anything is forwarded, so that the kernel must do so at all. */
-  readonly forwards: boolean
+  /** Whether anything is forwarded, by version of IP, so that the kernel must do so at all. */
+  readonly forwards: Readonly<Record<4 | 6, boolean>>
+}
+
+/** What is open of one version of IP, in the language of rules. */
+interface Open {
+  /** Key of its addresses. */
+  readonly ip: 'ip' | 'ip6'
+  /** Ends the names of its sets. */
+  readonly suffix: '' | '6'
+  readonly subnet: string
+  readonly forwarded: readonly string[]
+  readonly masqueraded: readonly string[]
 }
 
 /**
  * @param table begins with `TABLE_PREFIX`
- * @param wasOff forwarding was off before controllers came
+ * @param marks names of empty chains, for other controllers: how forwarding was before controllers came
  */
-export function rulesetOf(table: string, description: GatewayDescription, wasOff: boolean): Ruleset {
-  const { tunName, subnet, subnet6, forwarded, masqueraded, kernelRoutes } = description
-  const reach = reachOf(forwarded, masqueraded, subnet, kernelRoutes)
+export function rulesetOf(table: string, description: GatewayDescription, marks: readonly string[]): Ruleset {
+  const { tunName } = description
+  const [four, six] = [open4(description), open6(description)]
+  const open = six === undefined ? [four] : [four, six]
   const attached = attachedOf(description)
-  const forwards = reach.forwarded.length + reach.masqueraded.length > 0 || attached !== undefined
+  const forwards = { 4: isOpen(four) || attached !== undefined, 6: six !== undefined && isOpen(six) }
+  const hides = open.filter(each => each.masqueraded.length > 0)
   const tun = `"${tunName}"`
-  const local6 = ['fe80::/10', 'ff00::/8', ...(subnet6 === undefined ? [] : [subnet6])]
   const lines = [
-    ...set('overlay', [formatCidr(subnet)]),
-    ...set('forwarded', reach.forwarded.map(formatRange)),
-    ...set('masqueraded', reach.masqueraded.map(formatRange)),
+    ...open.flatMap(sets),
     ...(attached?.set ?? []),
-    ...(forwards ? [`chain ${FORWARDS_MARK} { }`] : []),
-    ...(wasOff ? [`chain ${WAS_OFF_MARK} { }`] : []),
+    ...[FORWARDING4, FORWARDING6].flatMap(({ version, mark }) => (forwards[version] ? [empty(mark)] : [])),
+    ...marks.map(empty),
     // The machine's other addresses are closed like its other networks.
     ...chain('input', 'type filter hook input priority filter', [
       `iifname != ${tun} accept`,
-      'ip daddr @overlay accept',
-      'ip daddr @forwarded accept',
-      'ip daddr @masqueraded accept',
-      `ip6 daddr { ${local6.join(', ')} } accept`,
+      'ip6 daddr { fe80::/10, ff00::/8 } accept',
+      ...open.flatMap(({ ip, suffix }) =>
+        ['overlay', 'forwarded', 'masqueraded'].map(name => `${ip} daddr @${name}${suffix} accept`),
+      ),
       'counter drop',
     ]),
     ...chain('forward', 'type filter hook forward priority filter', [
@@ -49,18 +58,16 @@ export function rulesetOf(table: string, description: GatewayDescription, wasOff
       // Nothing that came out of the overlay goes back into it: the switch would have sent it on itself.
       `iifname ${tun} oifname ${tun} counter drop`,
       ...(attached?.sealing(tun) ?? []),
-      ...(forwards ? passing(tun, reach.masqueraded.length > 0) : []),
+      ...(forwards[4] || forwards[6] ? [...ANSWERING, ...open.flatMap(each => passing(tun, each))] : []),
       ...(attached?.passing(tun) ?? []),
       'counter drop',
     ]),
-    ...(reach.masqueraded.length === 0
+    ...(hides.length === 0
       ? []
       : chain('postrouting', 'type nat hook postrouting priority srcnat', [
           `oifname ${tun} accept`,
           ...(attached === undefined ? [] : ['ip daddr @sites accept']),
-          // Before Linux 5.7 the first does not match here; the second does without.
-          `iifname ${tun} ip daddr @masqueraded masquerade`,
-          'ip saddr @overlay ip daddr @masqueraded masquerade',
+          ...hides.flatMap(each => hiding(tun, each)),
         ])),
   ]
   const body = lines.map(line => `  ${line}\n`).join('')
@@ -114,27 +121,81 @@ function merged(prefixes: readonly Cidr[]): Cidr[] {
   return unique.filter(cidr => !unique.some(other => isInside(cidr, other)))
 }
 
-function passing(tun: string, masquerade: boolean): string[] {
+const ANSWERING = [
+  // The lower of the MTUs of both ways; only ever made smaller.
+  'tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu',
+  // In the direction of the first packet the prefixes always decide, so that a route that is removed ends what used it.
+  'ct direction reply ct state established,related accept',
+  'ct state related accept',
+]
+
+function passing(tun: string, { ip, suffix, masqueraded }: Open): string[] {
   return [
-    // The lower of the MTUs of both ways; only ever made smaller.
-    'tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu',
-    // In the direction of the first packet the prefixes always decide, so that a route that is removed ends what used it.
-    'ct direction reply ct state established,related accept',
-    'ct state related accept',
-    `iifname ${tun} ip daddr @forwarded accept`,
-    `oifname ${tun} ip saddr @forwarded accept`,
+    `iifname ${tun} ${ip} daddr @forwarded${suffix} accept`,
+    `oifname ${tun} ${ip} saddr @forwarded${suffix} accept`,
     // What conntrack cannot place would leave with the source address of the overlay.
-    ...(masquerade ? [`iifname ${tun} ct state new,established ip daddr @masqueraded accept`] : []),
+    ...(masqueraded.length > 0
+      ? [`iifname ${tun} ct state new,established ${ip} daddr @masqueraded${suffix} accept`]
+      : []),
   ]
 }
 
-function set(name: string, elements: string[]): string[] {
+function hiding(tun: string, { ip, suffix }: Open): string[] {
+  return [
+    // Before Linux 5.7 the first does not match here; the second does without.
+    `iifname ${tun} ${ip} daddr @masqueraded${suffix} masquerade`,
+    `${ip} saddr @overlay${suffix} ${ip} daddr @masqueraded${suffix} masquerade`,
+  ]
+}
+
+function open4({ subnet, forwarded, masqueraded, kernelRoutes }: GatewayDescription): Open {
+  const reach = reachOf(forwarded, masqueraded, subnet, kernelRoutes)
+  return {
+    ...{ ip: 'ip', suffix: '', subnet: formatCidr(subnet) },
+    forwarded: reach.forwarded.map(formatRange),
+    masqueraded: reach.masqueraded.map(formatRange),
+  }
+}
+
+function open6({ six }: GatewayDescription): Open | undefined {
+  if (six === undefined) return undefined
+  const reach = reach6Of(six.forwarded, six.masqueraded, six.subnet, six.kernelRoutes)
+  return {
+    ...{ ip: 'ip6', suffix: '6', subnet: formatCidr6(six.subnet) },
+    forwarded: reach.forwarded.map(formatRange6),
+    masqueraded: reach.masqueraded.map(formatRange6),
+  }
+}
+
+function isOpen({ forwarded, masqueraded }: Open): boolean {
+  return forwarded.length + masqueraded.length > 0
+}
+
+function sets({ ip, suffix, subnet, forwarded, masqueraded }: Open): string[] {
+  const type = ip === 'ip' ? 'ipv4_addr' : 'ipv6_addr'
+  return [
+    ...set(`overlay${suffix}`, [subnet], type),
+    ...set(`forwarded${suffix}`, forwarded, type),
+    ...set(`masqueraded${suffix}`, masqueraded, type),
+  ]
+}
+
+function set(name: string, elements: readonly string[], type = 'ipv4_addr'): string[] {
   const listed = elements.length === 0 ? [] : [`  elements = { ${elements.join(', ')} }`]
-  return [`set ${name} {`, '  type ipv4_addr', '  flags interval', ...listed, '}']
+  return [`set ${name} {`, `  type ${type}`, '  flags interval', ...listed, '}']
+}
+
+function empty(name: string): string {
+  return `chain ${name} { }`
 }
 
 function chain(name: string, hook: string, rules: string[]): string[] {
   return [`chain ${name} {`, `  ${hook}; policy accept;`, ...rules.map(rule => `  ${rule}`), '}']
+}
+
+function formatRange6({ first, last }: AddressRange6): string {
+  const [from, to] = [first, last].map(each => formatAddress6(address6Of(each)))
+  return first === last ? from : `${from}-${to}`
 }
 
 function formatRange({ first, last }: AddressRange): string {

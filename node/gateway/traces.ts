@@ -2,6 +2,8 @@
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
 import type { DataDirectory } from '../data-directory.ts'
+import { FORWARDING4, FORWARDING6 } from './forwarding.ts'
+import type { Found } from './found.ts'
 import type { Kernel } from './kernel.ts'
 
 const Traces = Type.Object({
@@ -13,12 +15,20 @@ const Traces = Type.Object({
   table: Type.String({ pattern: '^overmesh-[a-z0-9]{1,32}$' }),
   /** Forwarding was off before controllers came. */
   wasOff: Type.Boolean(),
-  /** `others` of chains.ts, as it was then. */
+  /** `others` of `Found`, as it was then. */
   others: Type.Array(Type.String()),
+  /** `Found` of IPv6; earlier versions forwarded none. */
+  six: Type.Optional(
+    Type.Object({ before: Type.Array(Type.String({ maxLength: 128 })), others: Type.Array(Type.String()) }),
+  ),
 })
 
 /** What was made, and what is to be known to undo it. */
-export type Left = Pick<Type.Static<typeof Traces>, 'table' | 'wasOff' | 'others'>
+export interface Left {
+  readonly table: string
+  readonly four: Found
+  readonly six: Found
+}
 
 /** Kept in the data directory, mode 0600. */
 export class TraceFile {
@@ -43,12 +53,20 @@ export class TraceFile {
     }
     if (!Value.Check(Traces, traces)) return undefined
     const here = this.#place()
-    return traces.boot === here.boot && traces.namespace === here.namespace ? traces : undefined
+    if (traces.boot !== here.boot || traces.namespace !== here.namespace) return undefined
+    const { table, wasOff, others, six = { before: [], others: [] } } = traces
+    return {
+      table,
+      four: { before: wasOff ? FORWARDING4.before(this.#kernel, '') : [], others },
+      six: { ...six, before: six.before.filter(FORWARDING6.isBefore) },
+    }
   }
 
   /** On disk when this resolves. */
-  async write(left: Left): Promise<void> {
-    const text = `${JSON.stringify({ version: 1, ...this.#place(), ...left })}\n`
+  async write({ table, four, six }: Left): Promise<void> {
+    const wasOff = four.before.length > 0
+    const traces = { version: 1, ...this.#place(), table, wasOff, others: four.others, six }
+    const text = `${JSON.stringify(traces)}\n`
     if (text === this.#written) return
     await this.#directory.write(this.#directory.gatewayFile, text)
     this.#written = text

@@ -1,4 +1,5 @@
-// ICMP echo messages (RFC 792): a request with a payload that only its answer can have, and the answer read from hostile bytes.
+// ICMP echo messages (RFC 792, RFC 4443 section 4): a request with a payload that only its answer can have, and the answer read from hostile bytes.
+import { ECHO6_REPLY, ECHO6_REQUEST } from './icmpv6.ts'
 import { checksum, MIN_HEADER, PROTOCOL } from './ipv4.ts'
 
 /** Bytes of the random payload. */
@@ -10,7 +11,7 @@ export const ECHO_LENGTH = ICMP_HEADER + TOKEN_LENGTH
 const ECHO_REPLY = 0
 const ECHO_REQUEST = 8
 
-/** Writes a request of `ECHO_LENGTH` bytes at `at`. @param identifier 16 bits, like `sequence` */
+/** Writes a request of IPv4 of `ECHO_LENGTH` bytes at `at`. @param identifier 16 bits, like `sequence` */
 export function writeEcho(
   bytes: Uint8Array,
   at: number,
@@ -18,11 +19,33 @@ export function writeEcho(
   sequence: number,
   token: Uint8Array,
 ): void {
-  bytes.set([ECHO_REQUEST, 0, 0, 0, identifier >> 8, identifier & 255, sequence >> 8, sequence & 255], at)
-  bytes.set(token.subarray(0, TOKEN_LENGTH), at + ICMP_HEADER)
+  write(ECHO_REQUEST, bytes, at, identifier, sequence, token)
   const sum = checksum(bytes, at, ECHO_LENGTH)
   bytes[at + 2] = sum >> 8
   bytes[at + 3] = sum & 255
+}
+
+/** The same of IPv6. Its checksum covers addresses, too, and is left to who knows them: the kernel, for a socket. */
+export function writeEcho6(
+  bytes: Uint8Array,
+  at: number,
+  identifier: number,
+  sequence: number,
+  token: Uint8Array,
+): void {
+  write(ECHO6_REQUEST, bytes, at, identifier, sequence, token)
+}
+
+function write(
+  type: number,
+  bytes: Uint8Array,
+  at: number,
+  identifier: number,
+  sequence: number,
+  token: Uint8Array,
+): void {
+  bytes.set([type, 0, 0, 0, identifier >> 8, identifier & 255, sequence >> 8, sequence & 255], at)
+  bytes.set(token.subarray(0, TOKEN_LENGTH), at + ICMP_HEADER)
 }
 
 export interface EchoReply {
@@ -45,9 +68,17 @@ export function readEcho(bytes: Uint8Array, length: number, withHeader: boolean)
     if (at < MIN_HEADER) return undefined
     end = Math.min(end, (bytes[2] << 8) | bytes[3])
   }
-  if (end - at !== ECHO_LENGTH) return undefined
-  if (bytes[at] !== ECHO_REPLY || bytes[at + 1] !== 0 || checksum(bytes, at, ECHO_LENGTH) !== 0)
-    return undefined
+  if (end - at === ECHO_LENGTH && checksum(bytes, at, ECHO_LENGTH) !== 0) return undefined
+  return read(ECHO_REPLY, bytes, at, end)
+}
+
+/** Reads the answer to a request of `writeEcho6`, which lies from `at` to `end` and whose checksum is right. */
+export function readEcho6(bytes: Uint8Array, at: number, end: number): EchoReply | undefined {
+  return read(ECHO6_REPLY, bytes, at, Math.min(end, bytes.length))
+}
+
+function read(type: number, bytes: Uint8Array, at: number, end: number): EchoReply | undefined {
+  if (end - at !== ECHO_LENGTH || bytes[at] !== type || bytes[at + 1] !== 0) return undefined
   return {
     identifier: (bytes[at + 4] << 8) | bytes[at + 5],
     sequence: (bytes[at + 6] << 8) | bytes[at + 7],

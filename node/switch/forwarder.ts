@@ -246,12 +246,14 @@ export class Forwarder {
     const { view } = this.#packet
     const admitted = overlay6.has(view, SOURCE6)
       ? this.#ports.admits(port, view.getInt32(SOURCE6 + 12))
-      : this.#ports.admits6(port, view, SOURCE6)
+      : !overlay6.covers(view, SOURCE6) && this.#ports.admits6(port, view, SOURCE6)
     if (!admitted) {
       this.#drop(COUNTER.spoofedSource, port, size)
       return
     }
-    this.#route(port, this.#lookup6(overlay6), totalLength6(view, 0))
+    const length = totalLength6(view, 0)
+    if (this.#echoes.received6(port, this.#packet, length)) return
+    this.#route(port, this.#lookup6(overlay6), length)
   }
 
   #lookup6(overlay6: Overlay6): number {

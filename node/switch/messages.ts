@@ -1,6 +1,7 @@
 // What the main thread and the switch's thread say to each other, besides shared memory (shared.ts).
+
 import type { MessagePort } from 'node:worker_threads'
-import type { Cidr6 } from '../../state/address6.ts'
+import type { Cidr6, IpAddress } from '../../state/address6.ts'
 import type { DataCipher, DirectionKey } from '../vpn/data-keys.ts'
 import type { DataFormat } from '../vpn/data-packet.ts'
 import type { SwitchErrorCode } from './errors.ts'
@@ -47,8 +48,8 @@ export type Command =
   | { type: 'dropKey'; slot: number; keyId: number }
   /** An encoded ForwardingTable and ForwardingTable6. */
   | { type: 'routes'; table: Int32Array<ArrayBuffer>; table6: Int32Array<ArrayBuffer> }
-  /** An echo request to an overlay address or one behind it, u32, see port-echoes.ts. */
-  | { type: 'echo'; slot: number; to: number; token: Uint8Array<ArrayBuffer> }
+  /** An echo request to an overlay address or one behind it, see port-echoes.ts. */
+  | { type: 'echo'; slot: number; to: IpAddress; token: Uint8Array<ArrayBuffer> }
   /** Packets to send, see control-batch.ts. */
   | { type: 'control'; batch: ArrayBuffer; count: number }
   /** An overlay packet of this machine's own to send. */
@@ -65,8 +66,8 @@ export interface PortEvent {
   generation: number
   /** Where to, for `float`. */
   path?: Path
-  /** Who answered, u32, for `echo`, and the request's token. */
-  from?: number
+  /** Who answered, for `echo`, and the request's token. */
+  from?: IpAddress
   token?: Uint8Array<ArrayBuffer>
 }
 

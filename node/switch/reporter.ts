@@ -1,6 +1,8 @@
 // What the loop tells the main thread: gathered over a turn, posted as one message, and never more at once than the
 // main thread can be behind with.
+
 import type { MessagePort } from 'node:worker_threads'
+import type { IpAddress } from '../../state/address6.ts'
 import { ControlBatchWriter, MAX_CONTROL_PACKET } from './control-batch.ts'
 import { COUNTER } from './counters.ts'
 import type { Notices } from './forwarder.ts'
@@ -100,7 +102,7 @@ export class Reporter implements Notices {
   }
 
   /** An answer to an echo request that left by this port. */
-  echoed(port: number, from: number, token: Uint8Array<ArrayBuffer>): void {
+  echoed(port: number, from: IpAddress, token: Uint8Array<ArrayBuffer>): void {
     const generation = this.#ports.stats.generation(port)
     this.#events.push({ kind: 'echo', slot: port, generation, from, token })
   }

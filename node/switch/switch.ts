@@ -1,7 +1,7 @@
 // The switch as the main thread sees it: starts the thread, hands it ports, keys and routes, and passes on what it
 // tells. No data packet comes here.
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
-import { type Cidr6, cidr6Mask } from '../../state/address6.ts'
+import { type Cidr6, cidr6Mask, type IpAddress } from '../../state/address6.ts'
 import { type Cidr, cidrMask } from '../net/ip.ts'
 import type { DataChannelKeys, DataPlane, PortSources, PortSpec } from '../vpn/data-plane.ts'
 import { isLinkId } from '../vpn/peer-ids.ts'
@@ -96,8 +96,8 @@ export class Switch implements DataPlane {
   onExit: (peerId: number) => void = () => {}
   /** A link's probes began or ceased to be answered. Every link is down at first. */
   onLink: (peerId: number, up: boolean) => void = () => {}
-  /** An answer from an address, u32, came by a port to `sendEcho` with this token. */
-  onEcho: (peerId: number, from: number, token: Uint8Array) => void = () => {}
+  /** An answer from an address came by a port to `sendEcho` with this token. */
+  onEcho: (peerId: number, from: IpAddress, token: Uint8Array) => void = () => {}
   /** A port's sending key has to be replaced soon; told once for each key. */
   onRekey: (peerId: number) => void = () => {}
   /** A DNS query, as an IPv4 packet, came for this machine; only without a TUN, where no kernel takes it. */
@@ -318,11 +318,10 @@ export class Switch implements DataPlane {
 
   /**
    * Sends an echo request (ICMP) out of a port, whatever the routes say, from this controller's own address; `onEcho` tells of the answer.
-   * @param to u32
    * @param token 16 bytes that come back, copied
    * @returns false when there is no such port
    */
-  sendEcho(peerId: number, to: number, token: Uint8Array): boolean {
+  sendEcho(peerId: number, to: IpAddress, token: Uint8Array): boolean {
     const slot = this.#ports.get(peerId)?.slot
     if (slot === undefined) return false
     this.#queue.add({ type: 'echo', slot, to, token: new Uint8Array(token) })

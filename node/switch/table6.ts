@@ -1,6 +1,6 @@
 // Longest prefix match of IPv6: as in table.ts all prefixes are flattened into disjoint ranges in one sorted array, which a
 // binary search finds its way in. The overlay's own addresses are not in here: see overlay6.ts.
-import { type Cidr6, cidr6Mask } from '../../state/address6.ts'
+import { type Cidr6, cidr6Range } from '../../state/address6.ts'
 import { flatten } from './ranges.ts'
 import { MAX_ROUTES, NEXT_HOP } from './table.ts'
 
@@ -24,8 +24,7 @@ export function encodeRoutes6(routes: readonly TableRoute6[]): Int32Array<ArrayB
   if (routes.length > MAX_ROUTES) throw new RangeError(`${routes.length} routes are more than ${MAX_ROUTES}`)
   const prefixes = routes.map(route => {
     assertRoute(route)
-    const first = numberOf(route)
-    return { first, end: first + (1n << BigInt(128 - route.length)), nextHop: route.nextHop }
+    return { ...cidr6Range(route), nextHop: route.nextHop }
   })
   const { starts, nextHops } = flatten(prefixes, 0n, END, NEXT_HOP.none)
   const encoded = new Int32Array(HEADER + (WORDS + 1) * starts.length)
@@ -92,12 +91,6 @@ export class ForwardingTable6 {
     if (starts[at + 2] !== c) return starts[at + 2] < c
     return starts[at + 3] <= d
   }
-}
-
-/** The address as one number. */
-function numberOf({ address, length }: Cidr6): bigint {
-  const mask = cidr6Mask(length)
-  return address.reduce((sum, word, index) => (sum << 32n) | BigInt((word & mask[index]) >>> 0), 0n)
 }
 
 function assertRoute({ address, length, nextHop }: TableRoute6): void {

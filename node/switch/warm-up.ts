@@ -73,7 +73,7 @@ function bounce(listener: Listener, wakeup: number): void {
   const origin = { address: ADDRESSES[1], broadcast: 0xffffffff }
   const overlay6 = new Overlay6(SUBNET6, SUBNET, ADDRESSES[1])
   const sessions = new SessionPaths(ports, prober, ADDRESSES[1])
-  const echoes = new PortEchoes(PORTS.length, sender, ADDRESSES[0], () => {})
+  const echoes = new PortEchoes(PORTS.length, sender, ADDRESSES[0], undefined, () => {})
   const parts = { ports, keys, sender, links, sessions, echoes, counters, taps }
   const forwarder = new Forwarder({ ...parts, tun: undefined, notices: reporter, origin, overlay6 })
   const listeners = [listener]

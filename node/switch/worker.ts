@@ -1,7 +1,9 @@
 // The switch's thread: makes everything the loop needs, runs it, and undoes it in reverse.
+
 import { randomBytes } from 'node:crypto'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { cidrLast } from '../../state/address.ts'
+import { overlayAddress6 } from '../../state/address6.ts'
 import { ControlSender } from './control-sender.ts'
 import { counterCells } from './counters.ts'
 import { SwitchError } from './errors.ts'
@@ -73,7 +75,8 @@ function run(): void {
   const taps = new Taps(ports)
   const sender = new PortSender({ ports, keys, outbox, counters, taps, rekeyDue })
   const prober = new SizeProber(ports, keys, listeners, counters, taps, longest)
-  const echoes = new PortEchoes(init.maxPorts, sender, init.address, (port, from, token) =>
+  const own6 = init.subnet6 && overlayAddress6(init.subnet6, init.address)
+  const echoes = new PortEchoes(init.maxPorts, sender, init.address, own6, (port, from, token) =>
     reporter.echoed(port, from, token),
   )
   const links = new Links({

@@ -4,12 +4,25 @@ import { afterEach, test } from 'node:test'
 import { rulesetOf } from '../../node/gateway/ruleset.ts'
 import { parseIpv4 } from '../../node/net/ip.ts'
 import { run } from './command.ts'
-import { description, GATE, GatewayLab, LAN_HOST, nftTakes, PEER, prefix, TUN } from './gateway.ts'
+import {
+  description,
+  GATE,
+  GatewayLab,
+  LAN_HOST,
+  nftTakes,
+  PEER,
+  prefix,
+  prefix6,
+  six,
+  TUN,
+} from './gateway.ts'
 import { until } from './lab.ts'
 import { Ping } from './ping.ts'
 import { useLab } from './suite.ts'
 
 let world: GatewayLab
+
+const MARKS = ['forwarding-was-off', 'forwarding6-was-off', 'accept-ra-was-1-eth0.7']
 
 /** A firewall that was there before, with what a careless hand would take along. */
 const FOREIGN = `
@@ -46,14 +59,20 @@ const sealed = async (): Promise<boolean> => {
 test('every kind of ruleset is one that nft takes', async () => {
   const cases = [
     {},
-    { subnet6: 'fd00:77::/64' },
+    { six: six({}) },
+    {
+      six: six({
+        forwarded: [prefix6('2001:db8:5::/64')],
+        masqueraded: [prefix6('::/0'), prefix6('fd00:5::1/128')],
+      }),
+    },
     { forwarded: [prefix('172.20.1.0/24'), prefix('172.20.0.0/16'), prefix('192.0.2.1/32')] },
     { masqueraded: [prefix('0.0.0.0/0')] },
     { forwarded: [prefix('0.0.0.0/0'), prefix('10.0.0.0/8')], masqueraded: [prefix('10.1.0.0/16')] },
   ]
   for (const changes of cases) {
-    for (const wasOff of [false, true]) {
-      const { text } = rulesetOf('overmesh-0123456789ab', description(changes), wasOff)
+    for (const marks of [[], MARKS]) {
+      const { text } = rulesetOf('overmesh-0123456789ab', description(changes), marks)
       await nftTakes(world.gate, text)
     }
   }

@@ -2,8 +2,9 @@
 // the gate's own. Switches carry the overlay, which take whatever the peer sends to the gate's kernel.
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { GatewayDescription } from '../../node/gateway/description.ts'
+import type { GatewayDescription, GatewayDescription6 } from '../../node/gateway/description.ts'
 import { parseCidr, parseIpv4 } from '../../node/net/ip.ts'
+import { parseCidr6 } from '../../state/address6.ts'
 import { attempt, run } from './command.ts'
 import type { GatewayEndInit } from './gateway-end.ts'
 import type { Host } from './host.ts'
@@ -14,9 +15,20 @@ import type { LabProcess } from './process.ts'
 export const PEER = '10.77.0.11'
 export const GATE = '10.77.0.10'
 export const LAN_HOST = '172.20.1.2'
+export const PEER6 = 'fd00:77::a4d:b'
+export const GATE6 = 'fd00:77::a4d:a'
+export const LAN_GATE6 = '2001:db8:20::1'
+export const LAN_HOST6 = '2001:db8:20::2'
 export const TUN = 'overlay'
 
 export const prefix = (text: string) => parseCidr(text)!
+
+export const prefix6 = (text: string) => parseCidr6(text)!
+
+/** IPv6 of a sealed gateway, but for `changes`. */
+export function six(changes: Partial<GatewayDescription6>): GatewayDescription6 {
+  return { subnet: prefix6('fd00:77::/64'), kernelRoutes: [], forwarded: [], masqueraded: [], ...changes }
+}
 
 /** ms after which a gateway looks at the kernel again. */
 const LOOK_MS = 500
@@ -71,18 +83,24 @@ export class GatewayLab {
       [lan, 'eth1', LAN_HOST],
     ] as const) {
       await host.ip('address', 'add', `${address}/24`, 'dev', device)
+      const address6 = host === gate ? LAN_GATE6 : LAN_HOST6
+      await host.ip('address', 'add', `${address6}/64`, 'dev', device, 'nodad')
       await host.ip('link', 'set', device, 'up')
     }
     await lan.ip('link', 'set', 'eth0', 'down')
     await lan.ip('route', 'add', '10.77.0.0/16', 'via', '172.20.1.1')
+    await lan.ip('route', 'add', 'fd00:77::/64', 'via', LAN_GATE6)
     // A stranger who knows the way: only the gate's rules keep it out.
     await web.ip('route', 'add', '10.77.0.0/16', 'via', gate.ip4)
+    await web.ip('route', 'add', 'fd00:77::/64', 'via', gate.ip6)
     const ends = await Promise.all([this.#link(0, gate, peer), this.#link(1, peer, gate)])
     for (const end of ends) await end.waitFor(/^up at/m)
     // The peer sends everything into the overlay but for the underlay of the link itself.
     await peer.ip('route', 'add', `${gate.ip4}/32`, 'dev', 'eth0')
     await peer.ip('route', 'delete', '192.0.2.0/24', 'dev', 'eth0')
     await peer.ip('route', 'add', 'default', 'dev', TUN)
+    await peer.ip('-6', 'address', 'flush', 'dev', 'eth0', 'scope', 'global')
+    await peer.ip('-6', 'route', 'add', 'default', 'dev', TUN)
   }
 
   #link(end: number, host: Host, other: Host): Promise<LabProcess> {
@@ -94,6 +112,8 @@ export class GatewayLab {
       address: parseIpv4(end === 0 ? GATE : PEER)!,
       other: parseIpv4(end === 0 ? PEER : GATE)!,
       routes: [{ address: 0, length: 0, to: end === 0 ? 'tun' : 'link' }],
+      subnet6: prefix6('fd00:77::/64'),
+      routes6: [{ ...prefix6('::/0'), to: end === 0 ? 'tun' : 'link' }],
     }
     const script = new URL('link-end.ts', import.meta.url).pathname
     return host.spawn(`link end ${host.name}`, [process.execPath, script, JSON.stringify(init)])
@@ -130,6 +150,7 @@ export class GatewayLab {
       await this.gate.exec('nft', 'list', 'ruleset'),
       await this.gate.ip('route', 'show', 'table', 'all'),
       await this.gate.exec('cat', '/proc/sys/net/ipv4/ip_forward'),
+      await this.gate.exec('sh', '-c', 'cd /proc/sys/net/ipv6/conf; grep . */forwarding */accept_ra'),
     ]
     return parts.join('---\n')
   }

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto'
 import { Switch } from '../../node/switch/switch.ts'
 import { LINK_IDS } from '../../node/vpn/peer-ids.ts'
+import type { Cidr6 } from '../../state/address6.ts'
 
 export interface LinkEndInit {
   /** 0 or 1. */
@@ -16,11 +17,15 @@ export interface LinkEndInit {
   other: number
   /** Further prefixes, to the other end or to this host's kernel. */
   routes?: { address: number; length: number; to: 'link' | 'tun' }[]
+  /** IPv6 of the overlay, and further prefixes of that. */
+  subnet6?: Cidr6
+  routes6?: (Cidr6 & { to: 'link' | 'tun' })[]
 }
 
 const PORT = 1194
 const SUBNET = { address: 0x0a4d0000, length: 16 }
-const { end, secret, here, there, address, other, routes = [] } = JSON.parse(process.argv[2]) as LinkEndInit
+const init = JSON.parse(process.argv[2]) as LinkEndInit
+const { end, secret, here, there, address, other, routes = [], subnet6, routes6 = [] } = init
 
 function direction(sender: number): { cipher: Uint8Array; hmac: Uint8Array } {
   const derive = (what: string): Uint8Array =>
@@ -33,6 +38,7 @@ const running = await Switch.start({
   gateway: SUBNET.address + 1,
   address,
   subnet: SUBNET,
+  subnet6,
   tun: { name: 'overlay' },
   mtu: 1420,
 })
@@ -53,11 +59,15 @@ running.setKey(peerId, 0, {
   receive: direction(1 - end),
 })
 running.useKey(peerId, 0)
-running.setRoutes([
-  { address, length: 32, peerId: 'tun' },
-  { address: other, length: 32, peerId },
-  ...routes.map(({ to, ...prefix }) => ({ ...prefix, peerId: to === 'link' ? peerId : ('tun' as const) })),
-])
+const hop = (to: 'link' | 'tun') => (to === 'link' ? peerId : ('tun' as const))
+running.setRoutes(
+  [
+    { address, length: 32, peerId: 'tun' },
+    { address: other, length: 32, peerId },
+    ...routes.map(({ to, ...prefix }) => ({ ...prefix, peerId: hop(to) })),
+  ],
+  routes6.map(({ to, ...prefix }) => ({ ...prefix, peerId: hop(to) })),
+)
 let mtu = 0
 const watch = setInterval(() => {
   const stats = running.linkStats(peerId)

@@ -2,11 +2,13 @@
 
 import { RouteProbing } from '../../node/gateway/probing.ts'
 import { parseIpv4 } from '../../node/net/ip.ts'
+import { parseAddress6 } from '../../state/address6.ts'
 
 export interface ProbingEndInit {
   routes: { id: string; address: string; source?: string }[]
 }
 
+const addressOf = (text: string) => parseIpv4(text) ?? parseAddress6(text)!
 const { routes } = JSON.parse(process.argv[2]) as ProbingEndInit
 const probing = new RouteProbing({ sendByPort: () => false })
 probing.onChange = () =>
@@ -14,8 +16,8 @@ probing.onChange = () =>
 probing.set(
   routes.map(({ id, address, source }) => ({
     id,
-    address: parseIpv4(address)!,
-    from: source === undefined ? ('kernel' as const) : { source: parseIpv4(source)! },
+    address: addressOf(address),
+    from: source === undefined ? ('kernel' as const) : { source: addressOf(source) },
   })),
 )
 const alive = setInterval(() => {

@@ -11,6 +11,7 @@ import { useLab } from './suite.ts'
 const NOTICED = 1.6
 const SECOND_ADDRESS = '192.0.2.201'
 const NOWHERE = '192.0.2.250'
+const SECOND_ADDRESS6 = '2001:db8::201'
 
 let here: Host
 let there: Host
@@ -18,6 +19,7 @@ useLab('probing', async lab => {
   here = await lab.host('here')
   there = await lab.host('there')
   await here.ip('address', 'add', `${SECOND_ADDRESS}/24`, 'dev', 'eth0')
+  await here.ip('address', 'add', `${SECOND_ADDRESS6}/64`, 'dev', 'eth0', 'nodad')
 })
 
 function probe(routes: ProbingEndInit['routes'], under: string[] = []): Promise<LabProcess> {
@@ -57,6 +59,36 @@ for (const [kind, groups, table] of [
     const refused = probing.mark()
     await there.exec('nft', `add rule inet lab input ip saddr ${SECOND_ADDRESS} drop`)
     await probing.waitFor(/failing \["bound","nowhere"\]/, NOTICED + 1, refused)
+    await there.exec('nft', 'delete table inet lab')
+    await probing.stop()
+  })
+}
+
+for (const [kind, groups, table] of [
+  ['raw', '1 0', '/proc/net/raw6'],
+  ['datagram', '0 2147483647', '/proc/net/icmp6'],
+] as const) {
+  test(`IPv6 by ${kind} sockets: a host that is gone is noticed`, async () => {
+    await here.exec('sh', '-c', `echo ${groups} > /proc/sys/net/ipv4/ping_group_range`)
+    const probing = await probe([
+      { id: 'any', address: there.ip6 },
+      { id: 'bound', address: there.ip6, source: SECOND_ADDRESS6 },
+      { id: 'nowhere', address: '2001:db8::ffff' },
+      { id: 'four', address: there.ip4 },
+    ])
+    await probing.waitFor(/failing \["nowhere"\]/, NOTICED + 1)
+    const sockets = (await here.exec('cat', table)).trim().split('\n').slice(1)
+    assert.equal(sockets.length, 2, 'one for each source')
+    const pulledAt = Date.now()
+    const before = probing.mark()
+    await there.exec('nft', 'add table inet lab')
+    await there.exec('nft', 'add chain inet lab input { type filter hook input priority 0; }')
+    await there.exec(
+      'nft',
+      `add rule inet lab input ip6 saddr ${SECOND_ADDRESS6} icmpv6 type echo-request drop`,
+    )
+    const [, at] = await probing.waitFor(/failing \["bound","nowhere"\] at (\d+)/, 5, before)
+    assert.ok(Number(at) - pulledAt < NOTICED * 1000, `${Number(at) - pulledAt} ms`)
     await there.exec('nft', 'delete table inet lab')
     await probing.stop()
   })

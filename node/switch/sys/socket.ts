@@ -51,6 +51,17 @@ export function setOption(fd: number, option: readonly [number, number], value: 
   return setsockopt(fd, option[0], option[1], scratch.address(0, 4), 4) === 0
 }
 
+/** Sets an option to the `length` bytes at `offset`; false when the kernel refuses it. */
+export function setBytes(
+  fd: number,
+  option: readonly [number, number],
+  arena: Arena,
+  offset: number,
+  length: number,
+): boolean {
+  return setsockopt(fd, option[0], option[1], arena.address(offset, length), length) === 0
+}
+
 /** An integer option's value; undefined when the kernel does not tell. */
 export function getOption(fd: number, option: readonly [number, number]): number | undefined {
   scratch.words[1] = 4

@@ -99,6 +99,13 @@ test('names what lacks, and whether a controller can do without', async () => {
       /docker run --sysctl net\.ipv4\.ip_forward=1/,
     ],
     [
+      { accessible: path => !path.startsWith('/proc/sys/') },
+      'IPv6 forwarding',
+      'missing',
+      false,
+      /docker run --sysctl net\.ipv6\.conf\.all\.forwarding=1/,
+    ],
+    [
       { run: async (command, ...args) => (command === 'nft' && args[0] === '-j' ? DROPPING : 'yes') },
       'firewall',
       'warning',

@@ -61,10 +61,10 @@ test('where the kernel does ESP there is no interface, and no route', () => {
   assert.deepEqual(changeRoutes(describe({ prefixes: [PARIS], device: undefined }), []).batch, [])
 })
 
-const rules = (attached: Partial<AttachedSites>) => rulesetOf('overmesh-x', describe(attached), false)
+const rules = (attached: Partial<AttachedSites>) => rulesetOf('overmesh-x', describe(attached), [])
 
 test('no site: nothing is forwarded', () => {
-  assert.equal(rules({}).forwards, false)
+  assert.equal(rules({}).forwards[4], false)
   assert.doesNotMatch(rules({}).text, /sites/)
 })
 

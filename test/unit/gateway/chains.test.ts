@@ -17,6 +17,7 @@ const base = {
 test('finds the firewalls that drop what they do not accept, of what is forwarded', () => {
   const { droppers, others } = readChains(
     list(
+      { ...base, family: 'bridge' },
       base,
       { ...base, table: 'nat', name: 'POSTROUTING', hook: 'postrouting', policy: 'accept' },
       { ...base, policy: 'accept' },
@@ -30,10 +31,11 @@ test('finds the firewalls that drop what they do not accept, of what is forwarde
   )
   assert.deepEqual(droppers, [
     { family: 'ip', table: 'filter', name: 'FORWARD' },
+    { family: 'ip6', table: 'filter', name: 'FORWARD' },
     { family: 'inet', table: 'firewalld', name: 'FORWARD' },
   ])
   assert.ok(others.includes('ip filter FORWARD') && others.includes('ip nat POSTROUTING'))
-  assert.ok(!others.some(each => /overmesh|ip6|DOCKER/.test(each)))
+  assert.ok(!others.some(each => /overmesh|bridge|DOCKER/.test(each)))
   assert.equal(
     dropperWords(droppers[0], 'overmesh0'),
     "the chain FORWARD of the firewall's table ip filter drops what it does not accept, overlay traffic too; let it pass: " +
@@ -41,7 +43,7 @@ test('finds the firewalls that drop what they do not accept, of what is forwarde
   )
 })
 
-test('tells the tables of controllers by their marks', () => {
+test('tells the tables of controllers, with the marks in them', () => {
   const chain = (table: string, name: string) => ({ family: 'inet', table, name })
   const { controllers } = readChains(
     list(
@@ -54,10 +56,10 @@ test('tells the tables of controllers by their marks', () => {
       { ...chain('overmesh-d', 'forwards'), family: 'ip' },
     ),
   )
-  assert.deepEqual(Object.fromEntries(controllers), {
-    'overmesh-a': { forwards: false, wasOff: false },
-    'overmesh-b': { forwards: true, wasOff: false },
-    'overmesh-c': { forwards: true, wasOff: true },
+  assert.deepEqual(Object.fromEntries([...controllers].map(([table, names]) => [table, [...names]])), {
+    'overmesh-a': ['forward'],
+    'overmesh-b': ['forwards', 'forward'],
+    'overmesh-c': ['forwards', 'forwarding-was-off'],
   })
 })
 

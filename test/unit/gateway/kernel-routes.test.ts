@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { GatewayDescription } from '../../../node/gateway/description.ts'
-import { changeRoutes, readKernelRoutes } from '../../../node/gateway/kernel-routes.ts'
+import {
+  changeRoutes,
+  changeRoutes6,
+  readKernelRoutes,
+  readKernelRoutes6,
+} from '../../../node/gateway/kernel-routes.ts'
 import { parseCidr, parseIpv4 } from '../../../node/net/ip.ts'
+import { parseAddress6, parseCidr6 } from '../../../state/address6.ts'
 
 const cidr = (text: string) => parseCidr(text)!
 const describe = (kernelRoutes: string[], changes: Partial<GatewayDescription> = {}): GatewayDescription => ({
@@ -84,6 +90,44 @@ test('what other controllers are dialled at stays outside', () => {
     [],
     'it has a route of its own',
   )
+})
+
+test('IPv6 is routed by the same rules', () => {
+  const six = (text: string) => parseCidr6(text)!
+  const present6 = readKernelRoutes6(
+    JSON.stringify([
+      { dst: 'default', gateway: 'fe80::1', dev: 'eth0', protocol: '9' },
+      { dst: 'fd00:77::/64', dev: 'overmesh0', protocol: '2' },
+      { dst: 'fe80::/64', dev: 'eth0', protocol: '2' },
+      { dst: '2001:db8:1::/64', dev: 'eth0', protocol: '2' },
+      { dst: '2001:db8:2::/64', gateway: 'fe80::1', dev: 'eth0', protocol: '4' },
+      { dst: '2001:db8:3::9', gateway: 'fe80::1', dev: 'eth0', protocol: '4' },
+      { dst: '2001:db8:4::/64', dev: 'overmesh0', protocol: '172', metric: 4096 },
+    ]),
+  )
+  const wanted = ['::/0', '2000::/3', 'fd00:77::/64', '2001:db8:5::/48', '2001:db8:1:0:8000::/65']
+  const changed = changeRoutes6(
+    {
+      tunName: 'overmesh0',
+      six: {
+        subnet: six('fd00:77::/64'),
+        kernelRoutes: [...wanted, '2001:db8:2::/64', '2001:db8:3::/48', '2001:db8:6::/48'].map(six),
+        ...{ forwarded: [], masqueraded: [] },
+        underlay: ['2001:db8:3::9', '2001:db8:6::9'].map(each => parseAddress6(each)!),
+      },
+    },
+    present6,
+  )
+  assert.deepEqual(changed.batch, [
+    'route delete 2001:db8:4::/64 dev overmesh0 proto 172 metric 4096',
+    'route replace 2001:db8:3::/48 dev overmesh0 proto 172 metric 4096',
+    'route replace 2001:db8:5::/48 dev overmesh0 proto 172 metric 4096',
+  ])
+  assert.equal(changed.problems.length, 3)
+  assert.match(changed.problems[0], /2001:db8:1:0:8000::\/65 into the overlay: .* 2001:db8:1::\/64 on eth0/)
+  assert.match(changed.problems[1], /2001:db8:2::\/64 on eth0/)
+  assert.match(changed.problems[2], /dialled at 2001:db8:6::9, inside it/)
+  assert.deepEqual(changeRoutes6({ tunName: 'overmesh0' }, present6), { batch: [], problems: [] })
 })
 
 test('reads nothing where there is nothing', () => {

@@ -2,26 +2,29 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type EchoSocket, Pinger } from '../../../node/gateway/pinger.ts'
 import type { EchoRequest } from '../../../node/gateway/prober.ts'
-import { ECHO_LENGTH, readEcho } from '../../../node/switch/echo.ts'
+import { ECHO_LENGTH, readEcho, readEcho6 } from '../../../node/switch/echo.ts'
 import { checksum } from '../../../node/switch/ipv4.ts'
 import { SysError } from '../../../node/switch/sys/error.ts'
+import { type Address6, type IpAddress, parseAddress6 } from '../../../state/address6.ts'
 
 /** Keeps what is sent, and gives what a test puts in. */
 class FakeSocket implements EchoSocket {
+  readonly version: 4 | 6
   readonly raw: boolean
   readonly identifier: number | undefined
   readonly message = new Uint8Array(256)
-  from = 0
+  from: IpAddress = 0
   error: string | undefined
   closed = false
-  readonly sent: { address: number; bytes: Uint8Array }[] = []
-  readonly waiting: { from: number; bytes: Uint8Array }[] = []
+  readonly sent: { address: IpAddress; bytes: Uint8Array }[] = []
+  readonly waiting: { from: IpAddress; bytes: Uint8Array }[] = []
 
-  constructor(raw = false) {
+  constructor(raw = false, version: 4 | 6 = 4) {
+    this.version = version
     this.raw = raw
     this.identifier = raw ? undefined : 4711
   }
-  send(address: number, length: number): string | undefined {
+  send(address: IpAddress, length: number): string | undefined {
     if (this.error === undefined) this.sent.push({ address, bytes: this.message.slice(0, length) })
     return this.error
   }
@@ -38,7 +41,7 @@ class FakeSocket implements EchoSocket {
   /** The answer to a request. */
   static reply(request: Uint8Array, change: (bytes: Uint8Array) => void = () => {}): Uint8Array {
     const bytes = request.slice()
-    bytes[0] = 0
+    bytes[0] = request[0] === 128 ? 129 : 0
     change(bytes)
     bytes.set([0, 0], 2)
     const sum = checksum(bytes, 0, bytes.length)
@@ -55,13 +58,14 @@ const withHeader = (message: Uint8Array, options = 0): Uint8Array => {
   return Uint8Array.from([...header, ...message])
 }
 
-function start(raw = false) {
-  const socket = new FakeSocket(raw)
-  const opened: (number | undefined)[] = []
-  const sent: { port: number; to: number; token: Uint8Array }[] = []
+function start(raw = false, version: 4 | 6 = 4) {
+  const socket = new FakeSocket(raw, version)
+  const opened: (IpAddress | undefined)[] = []
+  const sent: { port: number; to: IpAddress; token: Uint8Array }[] = []
   const pinger = new Pinger({
     sendByPort: (port, to, token) => port < 100 && sent.push({ port, to, token: token.slice() }) > 0,
-    open: source => {
+    open: (asked, source) => {
+      assert.equal(asked, version)
       opened.push(source)
       return socket
     },
@@ -76,7 +80,7 @@ function start(raw = false) {
 
 const request = (
   sequence: number,
-  address = 0xc0a80501,
+  address: IpAddress = 0xc0a80501,
   from: EchoRequest['from'] = 'kernel',
 ): EchoRequest => ({ target: 1, sequence, address, from })
 
@@ -108,6 +112,28 @@ test('a raw socket brings IP headers, with options too, and messages of others',
   }
 })
 
+test('an IPv6 address is asked by a socket of IPv6, and answers for itself alone', () => {
+  const target = parseAddress6('2001:db8:5::9')!
+  const other: Address6 = [target[0], target[1], target[2], target[3] + 1]
+  for (const raw of [false, true]) {
+    const { socket, pinger, answers, opened } = start(raw, 6)
+    assert.ok(pinger.send(request(1, target)))
+    assert.deepEqual(opened, [undefined])
+    const [{ address, bytes }] = socket.sent
+    assert.deepEqual(address, target)
+    assert.deepEqual([...bytes.subarray(0, 4)], [128, 0, 0, 0], 'the kernel fills its checksum in')
+    const reply = FakeSocket.reply(bytes)
+    const cut = reply.subarray(0, reply.length - 1)
+    const strange = FakeSocket.reply(bytes, each => each.set([each[4] ^ 1], 4))
+    for (const each of [bytes, cut, strange, new Uint8Array(0)])
+      socket.waiting.push({ from: target, bytes: each })
+    socket.waiting.push({ from: other, bytes: reply })
+    for (let i = 0; i < 5; i++) assert.deepEqual(answers(), [])
+    socket.waiting.push({ from: [...target], bytes: reply })
+    assert.deepEqual(answers(), [request(1, target)])
+  }
+})
+
 test('what is not exactly the answer from the one that was asked is passed over', () => {
   const { socket, pinger, answers } = start()
   pinger.send(request(1))
@@ -130,7 +156,7 @@ test('what is not exactly the answer from the one that was asked is passed over'
     socket.waiting.push({ from: address, bytes: each })
     assert.deepEqual(answers(), [])
   }
-  socket.waiting.push({ from: address + 1, bytes: reply })
+  socket.waiting.push({ from: 0xc0a80502, bytes: reply })
   assert.deepEqual(answers(), [])
   socket.waiting.push({ from: address, bytes: reply })
   assert.equal(answers().length, 1, 'none of them used the request up')
@@ -144,6 +170,7 @@ test('hostile bytes of every length are read without a fault', () => {
     if (round % 2 === 0) bytes.set([0x40 | (round & 15), 0, 0, round % 90], 0)
     if (round % 3 === 0) bytes[9] = 1
     readEcho(bytes, round % 90, round % 2 === 0)
+    readEcho6(bytes, round % 3, round % 90)
   }
   assert.equal(readEcho(withHeader(FakeSocket.reply(new Uint8Array(ECHO_LENGTH))), 20, true), undefined)
   assert.ok(readEcho(withHeader(FakeSocket.reply(new Uint8Array(ECHO_LENGTH))), 44, true))
@@ -210,6 +237,17 @@ test('sources have a socket each, but not without end; requests are not kept for
   assert.deepEqual(answers, [4999])
   pinger.close()
   assert.ok(sockets.every(({ closed }) => closed))
+})
+
+test('by a port of the switch IPv6 is asked, too', () => {
+  const { sent, pinger } = start()
+  const target = parseAddress6('2001:db8:5::9')!
+  const asked = request(1, target, { port: 5 })
+  assert.ok(pinger.send(asked))
+  const [{ to, token }] = sent
+  assert.deepEqual(to, target)
+  assert.equal(pinger.byPort(5, target[3], token), undefined)
+  assert.deepEqual(pinger.byPort(5, [...target], token), asked)
 })
 
 test('what the switch sends by a port counts only for that port, address and token', () => {

@@ -71,6 +71,8 @@ test('only own addresses and declared prefixes are taken as source; link-local c
   ]
   for (const each of spoofed) await net.a.send(each)
   await site.send(packet('2001:db8:6::1', B))
+  const exit = await net.join(8, 0x0a4d0008, { subnets6: [parseCidr6('::/0')!] })
+  for (const each of ['fd00:77::1:a4d:2', 'fd00:77::9999:9']) await exit.send(packet(each, B))
   const chatter = [
     packet('fe80::1', 'ff02::2'),
     packet('::', 'ff02::16'),
@@ -83,7 +85,7 @@ test('only own addresses and declared prefixes are taken as source; link-local c
   assert.equal((await net.b.receive()).subarray(40).toString(), 'declared')
   await site.send(packet(0x0a4d0007, B, { payload: Buffer.from('own') }))
   assert.equal((await net.b.receive()).subarray(40).toString(), 'own')
-  assert.deepEqual(net.drops(), { spoofedSource: spoofed.length + 1, linkScope: chatter.length })
+  assert.deepEqual(net.drops(), { spoofedSource: spoofed.length + 3, linkScope: chatter.length })
   assert.equal(net.a.socket.received.length, 0, 'nobody is told')
 })
 
