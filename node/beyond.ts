@@ -43,8 +43,8 @@ export class Beyond {
   #probed: ReadonlySet<string> = new Set()
   /** What of it answered at least once. */
   readonly #proven = new Set<string>()
-  /** Clients that answered: they, too, by port and address. */
-  readonly #answering = new Set<string>()
+  /** ms that clients took to answer: they, too, by port and address. */
+  readonly #roundTrips = new Map<string, number>()
   /** Ids of vias of prefixes that have others. */
   #contested: ReadonlySet<string> = new Set()
   #reach: Reach = { gateway: false, failing: [] }
@@ -63,7 +63,7 @@ export class Beyond {
     network.onEcho = (port, from, token) => {
       this.#probing.echoed(port, from, token)
       const name = nameOf(port, from)
-      if (this.#watched.has(name)) this.#answering.add(name)
+      if (this.#watched.has(name)) this.#roundTrips.set(name, roundTripOf(token))
       if (this.#proven.has(name) || !this.#probed.has(name)) return
       this.#proven.add(name)
       this.#review()
@@ -123,14 +123,14 @@ export class Beyond {
     const { network, routes, openedAt } = this.#init
     const contested = routes.contested()
     this.#watched = new Set(contested.map(({ port, address }) => nameOf(port, address)))
-    for (const name of this.#answering) if (!this.#watched.has(name)) this.#answering.delete(name)
+    for (const name of this.#roundTrips.keys()) if (!this.#watched.has(name)) this.#roundTrips.delete(name)
     const vias = contested.map(({ id, client, port, address }) => ({
       ...{ id, port, address },
       heardAt: network.portStats(port)?.lastReceived || (openedAt(client) ?? now),
-      answers: this.#answering.has(nameOf(port, address)),
+      roundTripMs: this.#roundTrips.get(nameOf(port, address)),
     }))
     this.#watch.look(now, vias, ({ port, address }) => {
-      network.sendEcho(port, address, randomFillSync(new Uint8Array(TOKEN_LENGTH)))
+      network.sendEcho(port, address, newQuestion())
     })
     this.#review()
     this.#lookAt = now + (vias.length > 0 ? WATCH_MS : LOOK_MS)
@@ -167,6 +167,19 @@ export class Beyond {
 }
 
 const isByPort = (from: RouteProbe['from']): from is { port: number } => from !== 'kernel' && 'port' in from
+
+/** Random bytes that nobody else's request has, and when it was asked. */
+function newQuestion(): Uint8Array {
+  const token = randomFillSync(new Uint8Array(TOKEN_LENGTH))
+  new DataView(token.buffer).setFloat64(0, performance.now())
+  return token
+}
+
+/** ms; what is no time of ours says nothing but that there was an answer. */
+function roundTripOf(token: Uint8Array): number {
+  const ms = performance.now() - new DataView(token.buffer, token.byteOffset).getFloat64(0)
+  return ms >= 0 && ms < Number.POSITIVE_INFINITY ? ms : 0
+}
 
 function nameOf(port: number, address: IpAddress): string {
   return `${port} ${address}`

@@ -7,17 +7,19 @@ export interface WatchedVia {
   readonly id: string
   /** When its client was heard last, ms since 1970. */
   readonly heardAt: number
-  /** Its client has answered in this session when it was asked. */
-  readonly answers: boolean
+  /** How long its client took to answer when it was asked; undefined as long as it has not in this session. */
+  readonly roundTripMs: number | undefined
 }
 
 /** ms of silence after which a client is asked. */
-const ASK_MS = 300
+const ASK_MS = 200
 /** ms between two questions whether a client answers any. */
 const TRY_MS = 1000
-/** ms of silence, and questions without an answer, after which one that otherwise answers is gone. */
-const GONE_MS = 800
+/** ms of silence, at least, and questions without an answer, after which one that otherwise answers is gone. */
+const GONE_MS = 600
 const MISSES = 3
+/** Round trips that an answer may take. */
+const PATIENCE = 2
 /** ms between two packets of a client that has nothing to say are two seconds at most: stock clients count in whole ones. */
 const SILENT_MS = 3000
 /** ms that it has to be heard without a break to be used again. */
@@ -48,11 +50,13 @@ export class ViaWatch {
     for (const map of [this.#until, this.#asked])
       for (const id of map.keys()) if (!known.has(id)) map.delete(id)
     for (const via of vias) {
-      const { id, heardAt, answers } = via
+      const { id, heardAt, roundTripMs } = via
+      const answers = roundTripMs !== undefined
       const silence = now - heardAt
       const before = this.#asked.get(id)
       const times = before?.heardAt === heardAt ? before.times : 0
-      const isGone = answers && silence >= GONE_MS && times >= MISSES
+      const patience = answers ? Math.max(GONE_MS, ASK_MS + PATIENCE * roundTripMs) : SILENT_MS
+      const isGone = silence >= patience && times >= MISSES
       if (isGone || silence >= SILENT_MS) this.#until.set(id, now + HOLD_MS)
       else if ((this.#until.get(id) ?? now) <= now) this.#until.delete(id)
       const isToAsk = answers ? silence >= ASK_MS && !isGone : now - (before?.at ?? 0) >= TRY_MS

@@ -4,52 +4,64 @@ import { ViaWatch, type WatchedVia } from '../../../node/via-watch.ts'
 
 const START = 1_000_000
 
-/** What was seen of a client that is heard once a second but for its breaks, and answers or does not. */
-function follow(answers: boolean, isBreak: (ms: number) => boolean): { seen: string[]; asked: number } {
+/** What was seen of a client that is heard once a second but for its breaks, and answers after so many ms or does not. */
+function follow(
+  roundTripMs: number | undefined,
+  isBreak: (ms: number) => boolean,
+): { seen: string[]; asked: number } {
   const watch = new ViaWatch()
   const seen: string[] = []
+  const answers: number[] = []
   let heardAt = START
   let asked = 0
   for (let ms = 0; ms <= 20_000; ms += 100) {
     const now = START + ms
     if (ms % 1000 === 0 && !isBreak(ms)) heardAt = now
+    for (const answer of answers.splice(0, answers.findLastIndex(at => at <= now) + 1)) heardAt = answer
     const ask = () => {
       asked++
-      if (answers && !isBreak(ms)) heardAt = now + 20
+      if (roundTripMs !== undefined && !isBreak(ms)) answers.push(now + roundTripMs)
     }
-    if (watch.look(now, [{ id: 'a', heardAt, answers }], ask)) seen.push(`${ms} ${watch.failing.join()}`)
+    if (watch.look(now, [{ id: 'a', heardAt, roundTripMs }], ask)) seen.push(`${ms} ${watch.failing.join()}`)
   }
   return { seen, asked }
 }
 
 test('a client that answers no questions is passed over after three silent seconds, and used again when it was heard for three', () => {
   // Two breaks: one of 5 s, and one of 2 s soon after.
-  const { seen } = follow(false, ms => (ms > 5000 && ms < 10_000) || (ms > 11_000 && ms < 13_000))
+  const { seen } = follow(undefined, ms => (ms > 5000 && ms < 10_000) || (ms > 11_000 && ms < 13_000))
   assert.deepEqual(seen, ['8000 a', '12900 '])
 })
 
-test('one that does is passed over within a second, whenever it falls silent', () => {
+test('one that does is passed over well within a second, whenever it falls silent', () => {
   for (let begin = 5050; begin < 6000; begin += 100) {
-    const { seen } = follow(true, ms => ms > begin && ms < begin + 5000)
+    const { seen } = follow(20, ms => ms > begin && ms < begin + 5000)
     const [gone, back] = seen.map(line => Number.parseInt(line, 10))
-    assert.ok(gone > begin && gone <= begin + 1000, `${begin}: ${gone}`)
+    assert.ok(gone > begin && gone <= begin + 800, `${begin}: ${gone}`)
     assert.ok(back >= begin + 5000 + 2900, `${begin}: ${back}`)
     assert.equal(seen.length, 2)
   }
 })
 
-test('one that is late for half a second is not, and one that is heard and known to answer is not asked', () => {
-  assert.deepEqual(follow(true, ms => ms > 5000 && ms < 5600).seen, [])
+test('one that is late for a moment is not, and one that is heard and known to answer is not asked', () => {
+  assert.deepEqual(follow(20, ms => ms > 5000 && ms < 5400).seen, [])
   const watch = new ViaWatch()
   for (let now = START; now < START + 5000; now += 100)
-    watch.look(now, [{ id: 'a', heardAt: now, answers: true }], () => assert.fail('asked'))
+    watch.look(now, [{ id: 'a', heardAt: now, roundTripMs: 20 }], () => assert.fail('asked'))
+})
+
+test('one that is far away has the time that its answers take', () => {
+  const far = 700
+  assert.deepEqual(follow(far, () => false).seen, [])
+  const [gone] = follow(far, ms => ms > 5000 && ms < 10_000).seen.map(line => Number.parseInt(line, 10))
+  assert.ok(gone > 5000 + 2 * far && gone <= 5000 + far + 2 * far + 300, `${gone}`)
 })
 
 test('whether one answers is found out while it is heard, with one question a second', () => {
   const watch = new ViaWatch()
   let asked = 0
   for (let now = START; now < START + 5000; now += 100)
-    watch.look(now, [{ id: 'a', heardAt: now, answers: false }], () => {
+    watch.look(now, [{ id: 'a', heardAt: now, roundTripMs: undefined }], () => {
       asked++
     })
   assert.equal(asked, 5)
@@ -57,7 +69,7 @@ test('whether one answers is found out while it is heard, with one question a se
 
 test('a pause of the whole process is no silence', () => {
   const watch = new ViaWatch()
-  const vias: WatchedVia[] = [{ id: 'a', heardAt: START, answers: true }]
+  const vias: WatchedVia[] = [{ id: 'a', heardAt: START, roundTripMs: 20 }]
   watch.look(START, vias, () => {})
   assert.equal(
     watch.look(START + 2000, vias, () => {}),
@@ -67,7 +79,7 @@ test('a pause of the whole process is no silence', () => {
 
 test('what is no via here any more is forgotten', () => {
   const watch = new ViaWatch()
-  const vias = [{ id: 'a', heardAt: 0, answers: false }]
+  const vias = [{ id: 'a', heardAt: 0, roundTripMs: undefined }]
   assert.equal(
     watch.look(5000, vias, () => {}),
     true,
