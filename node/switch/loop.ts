@@ -3,7 +3,7 @@ import { COUNTER } from './counters.ts'
 import type { Forwarder } from './forwarder.ts'
 import type { Links } from './links.ts'
 import type { Listener } from './listener.ts'
-import { Moderation } from './moderation.ts'
+import type { Moderation } from './moderation.ts'
 import type { Outbox } from './outbox.ts'
 import type { Ports } from './ports.ts'
 import type { Reporter } from './reporter.ts'
@@ -42,25 +42,51 @@ export interface LoopParts {
   reporter: Reporter
   signals: Int32Array<SharedArrayBuffer>
   counters: Float64Array
+  moderation: Moderation
   /** Carries out the commands that wait. */
   commands: () => void
+  /** How often the ports' timers are looked at, milliseconds. @default 250 */
+  timerInterval?: number
 }
 
 export class Loop {
-  readonly #parts: LoopParts
+  readonly #listeners: readonly Listener[]
+  readonly #hasTun: boolean
+  readonly #forwarder: Forwarder
+  readonly #outbox: Outbox
+  readonly #ports: Ports
+  readonly #links: Links
+  readonly #sessions: SessionPaths
+  readonly #reporter: Reporter
+  readonly #signals: Int32Array<SharedArrayBuffer>
+  readonly #counters: Float64Array
+  readonly #moderation: Moderation
+  readonly #commands: () => void
+  readonly #timerInterval: number
   readonly #poller: Poller
   readonly #batch = new ReceiveBatch(RECEIVE_BATCH)
-  readonly #moderation: Moderation
   readonly #clock = new Clock()
-  #nextTimers = 0
+  /** Milliseconds. A fraction from the start: a field that turns into one makes compiled code useless. */
+  #nextTimers = Number.NEGATIVE_INFINITY
   /** Nanoseconds to sleep before the next turn. */
   #delay = 0
   /** More is known to wait: do not sleep. */
   #backlog = false
 
   constructor(parts: LoopParts) {
-    this.#parts = parts
-    this.#moderation = new Moderation(parts.ports)
+    this.#listeners = parts.listeners
+    this.#hasTun = parts.tun !== undefined
+    this.#forwarder = parts.forwarder
+    this.#outbox = parts.outbox
+    this.#ports = parts.ports
+    this.#links = parts.links
+    this.#sessions = parts.sessions
+    this.#reporter = parts.reporter
+    this.#signals = parts.signals
+    this.#counters = parts.counters
+    this.#moderation = parts.moderation
+    this.#commands = parts.commands
+    this.#timerInterval = parts.timerInterval ?? TIMER_INTERVAL
     this.#poller = new Poller(parts.listeners.length + FIRST_LISTENER)
     this.#poller.add(parts.wakeup, WAKEUP, true)
     if (parts.tun !== undefined) this.#poller.add(parts.tun.fd, TUN)
@@ -69,26 +95,25 @@ export class Loop {
 
   /** Runs until the stop signal. Throws only when nothing works any more. */
   run(): void {
-    const { signals, forwarder, outbox, reporter } = this.#parts
     preciseSleep()
     this.#setEpoch(this.#clock.read())
     let failures = 0
-    while (Atomics.load(signals, SIGNAL.stop) === 0) {
+    while (Atomics.load(this.#signals, SIGNAL.stop) === 0) {
       try {
         this.turn()
         failures = 0
       } catch (error) {
         // One packet's trouble must not be everyone's: forget the turn and go on.
-        outbox.clear()
-        forwarder.clear()
+        this.#outbox.clear()
+        this.#forwarder.clear()
         if (failures++ === 0)
-          reporter.trouble(error instanceof Error ? (error.stack ?? error.message) : String(error))
+          this.#reporter.trouble(error instanceof Error ? (error.stack ?? error.message) : String(error))
         if (failures === MAX_FAILURES) throw error
       }
     }
     // What was asked for before the end, above all a farewell to the peers.
-    this.#parts.commands()
-    outbox.flush()
+    this.#commands()
+    this.#outbox.flush()
     this.close()
   }
 
@@ -99,8 +124,7 @@ export class Loop {
 
   /** Waits for packets, commands or timers, and sees to what there is. */
   turn(): void {
-    const { forwarder, ports, links, outbox, reporter, signals } = this.#parts
-    signals[SIGNAL.turns] = (signals[SIGNAL.turns] + 1) | 0
+    this.#signals[SIGNAL.turns] = (this.#signals[SIGNAL.turns] + 1) | 0
     const bytesBefore = this.#bytes()
     let packets: number
     if (this.#delay > 0) {
@@ -109,36 +133,35 @@ export class Loop {
       this.#begin()
       packets = this.#takeAll()
     } else {
-      const deadline = Math.min(this.#nextTimers, links.deadline)
-      const wait = this.#backlog ? 0 : Math.min(MAX_WAIT, Math.max(0, Math.ceil(deadline - ports.now)))
+      const deadline = Math.min(this.#nextTimers, this.#links.deadline)
+      const wait = this.#backlog ? 0 : Math.min(MAX_WAIT, Math.max(0, Math.ceil(deadline - this.#ports.now)))
       // A small integer, which is no object when it is passed along.
       const ready = this.#poller.wait(wait | 0)
       this.#begin()
       packets = this.#takeReady(ready)
     }
-    forwarder.flush()
-    if (ports.now >= this.#nextTimers) this.#timers()
-    if (ports.now >= links.deadline) {
+    this.#forwarder.flush()
+    if (this.#ports.now >= this.#nextTimers) this.#timers()
+    if (this.#ports.now >= this.#links.deadline) {
       // Round trips count from when their probes are sent.
-      ports.now = this.#clock.read()
-      links.tick(ports.now)
+      this.#ports.now = this.#clock.read()
+      this.#links.tick(this.#ports.now)
     }
-    outbox.flush()
-    reporter.post()
+    this.#outbox.flush()
+    this.#reporter.post()
     const bytes = (this.#bytes() - bytesBefore) | 0
     this.#delay = this.#moderation.after(packets, bytes)
   }
 
   /** What comes before the packets of a turn: the time, and commands. */
   #begin(): void {
-    const { ports } = this.#parts
-    ports.now = this.#clock.read()
+    this.#ports.now = this.#clock.read()
     this.#obey()
     this.#backlog = false
   }
 
   #obey(): void {
-    if (Atomics.exchange(this.#parts.signals, SIGNAL.wake, 0) !== 0) this.#parts.commands()
+    if (Atomics.exchange(this.#signals, SIGNAL.wake, 0) !== 0) this.#commands()
   }
 
   #takeReady(ready: number): number {
@@ -153,32 +176,30 @@ export class Loop {
 
   #takeAll(): number {
     let packets = 0
-    for (let i = 0; i < this.#parts.listeners.length; i++) packets += this.#receive(i)
-    return this.#parts.tun === undefined ? packets : packets + this.#readTun()
+    for (let i = 0; i < this.#listeners.length; i++) packets += this.#receive(i)
+    return this.#hasTun ? packets + this.#readTun() : packets
   }
 
   /** The wall clock may be set at any time, so this is repeated. */
   #setEpoch(now: number): void {
-    this.#parts.ports.sinceEpoch = Date.now() - now
+    this.#ports.sinceEpoch = Date.now() - now
   }
 
   /** Overlay bytes taken so far. */
   #bytes(): number {
-    const { counters } = this.#parts
-    return counters[COUNTER.rxBytes] + counters[COUNTER.tunRxBytes]
+    return this.#counters[COUNTER.rxBytes] + this.#counters[COUNTER.tunRxBytes]
   }
 
   #receive(socket: number): number {
-    const { listeners, forwarder, counters } = this.#parts
     const batch = this.#batch
     let total = 0
     for (let call = 0; call < CALLS_PER_TURN; call++) {
-      const count = batch.receive(listeners[socket].fd)
-      counters[COUNTER.receiveCalls]++
+      const count = batch.receive(this.#listeners[socket].fd)
+      this.#counters[COUNTER.receiveCalls]++
       // A peer that has a new key may use it as soon as it was told of it, and the command to take it comes before that.
       this.#obey()
       try {
-        for (let i = 0; i < count; i++) forwarder.datagram(socket, batch, i)
+        for (let i = 0; i < count; i++) this.#forwarder.datagram(socket, batch, i)
       } finally {
         batch.release(count)
       }
@@ -190,10 +211,9 @@ export class Loop {
   }
 
   #readTun(): number {
-    const { forwarder } = this.#parts
     let count = 0
     while (count < TUN_PACKETS_PER_TURN) {
-      const packets = forwarder.fromTun()
+      const packets = this.#forwarder.fromTun()
       if (packets === 0) return count
       count += packets
     }
@@ -203,22 +223,25 @@ export class Loop {
 
   /** Pings where nothing was sent for a while, tells of ports from which nothing came, and looks after sessions' paths. */
   #timers(): void {
-    const { ports, forwarder, sessions, reporter } = this.#parts
-    const { now } = ports
-    this.#nextTimers = now + TIMER_INTERVAL
+    const { now } = this.#ports
+    this.#nextTimers = now + this.#timerInterval
     this.#setEpoch(now)
-    for (let port = 1; port <= ports.highest; port++) {
-      if (ports.open[port] === 0) continue
-      const pingAfter = ports.pingAfter[port]
-      if (pingAfter > 0 && ports.sendKey[port] !== 0 && now - ports.lastSent[port] >= pingAfter)
-        forwarder.ping(port)
-      const idleAfter = ports.idleAfter[port]
-      if (idleAfter > 0 && ports.idleReported[port] === 0 && now - ports.lastReceived[port] >= idleAfter) {
-        ports.idleReported[port] = 1
-        reporter.idle(port)
+    for (let port = 1; port <= this.#ports.highest; port++) {
+      if (this.#ports.open[port] === 0) continue
+      const pingAfter = this.#ports.pingAfter[port]
+      if (pingAfter > 0 && this.#ports.sendKey[port] !== 0 && now - this.#ports.lastSent[port] >= pingAfter)
+        this.#forwarder.ping(port)
+      const idleAfter = this.#ports.idleAfter[port]
+      if (
+        idleAfter > 0 &&
+        this.#ports.idleReported[port] === 0 &&
+        now - this.#ports.lastReceived[port] >= idleAfter
+      ) {
+        this.#ports.idleReported[port] = 1
+        this.#reporter.idle(port)
       }
-      sessions.tick(port, now)
+      this.#sessions.tick(port, now)
     }
-    sessions.flush()
+    this.#sessions.flush()
   }
 }

@@ -15,14 +15,22 @@ const WINDOW = 2
 /** Decides from the packets of each turn. */
 export class Moderation {
   readonly #time: { readonly now: number }
-  #since = 0
+  readonly #limits: Readonly<Record<keyof typeof MAX_DELAY, number>>
+  #since = Number.NEGATIVE_INFINITY
   #packets = 0
   #bytes = 0
   #delay = 0
 
-  /** @param time the turn's, in milliseconds with fraction */
-  constructor(time: { readonly now: number }) {
+  /**
+   * @param time the turn's, in milliseconds with fraction
+   * @param limits nanoseconds; 0 to delay nothing
+   */
+  constructor(
+    time: { readonly now: number },
+    limits: Readonly<Record<keyof typeof MAX_DELAY, number>> = MAX_DELAY,
+  ) {
     this.#time = time
+    this.#limits = limits
   }
 
   /**
@@ -35,7 +43,7 @@ export class Moderation {
     const elapsed = now - this.#since
     if (elapsed >= WINDOW) {
       const interval = (elapsed * 1e6) / this.#packets
-      const most = this.#bytes >= BULK_BYTES * this.#packets ? MAX_DELAY.bulk : MAX_DELAY.small
+      const most = this.#bytes >= BULK_BYTES * this.#packets ? this.#limits.bulk : this.#limits.small
       this.#delay = interval * WORTH <= most ? Math.min(most, Math.round(interval * TARGET)) : 0
       this.#since = now
       this.#packets = 0

@@ -38,7 +38,8 @@ export class Tun implements PacketSink {
   readonly #device: TunDevice
   readonly #counters: Float64Array
 
-  private constructor(device: TunDevice, mtu: number, counters: Float64Array) {
+  /** See `open`; by itself for a device that is none of the kernel's. */
+  constructor(device: TunDevice, mtu: number, counters: Float64Array) {
     this.fd = device.fd
     this.name = device.name
     this.mtu = mtu

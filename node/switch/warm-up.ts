@@ -1,160 +1,173 @@
 // V8 compiles what is hot, and a switch that has carried nothing yet is cold: its first packets would take several
-// times as long. So packets bounce between two ports of a switch apart, over a loopback socket that sends to itself,
-// until their TTL is spent. It runs the same loop: one that seldom has packets would itself stay cold for long.
+// times as long, and one that seldom has packets would stay cold for long. So packets bounce between two ports of a
+// switch apart, over a loopback socket that sends to itself, until their TTL is spent. It is made of the same parts as
+// the real one, and meets what that will meet: code that was compiled for less is thrown away at the first surprise.
 import { randomBytes } from 'node:crypto'
 import { MessageChannel } from 'node:worker_threads'
-import { overlayAddress6 } from '../../state/address6.ts'
+import { type Assembly, assemble } from './assembly.ts'
 import { allocateCounters, COUNTER, counterCells } from './counters.ts'
-import { Forwarder } from './forwarder.ts'
-import { writeHeaderChecksum } from './ipv4.ts'
-import { DESTINATION6, IPV6_HEADER, NEXT_HEADER, SOURCE6 } from './ipv6.ts'
-import { Keys } from './keys.ts'
 import { LinkStats } from './link-stats.ts'
-import { Links } from './links.ts'
 import { type Listener, listen } from './listener.ts'
 import { Loop } from './loop.ts'
-import { Outbox } from './outbox.ts'
-import { Overlay6 } from './overlay6.ts'
-import { PortEchoes } from './port-echoes.ts'
-import { PortSender } from './port-sender.ts'
-import { Ports } from './ports.ts'
-import { Reporter } from './reporter.ts'
-import { SessionPaths } from './session-paths.ts'
-import { allocateSignals, KEY_IDS, PortStats } from './shared.ts'
-import { SizeProber } from './size-prober.ts'
-import { PATH_STRIDE, writePath } from './socket-address.ts'
+import type { Outbox } from './outbox.ts'
+import { allocateSignals, KEY_IDS, PortStats, SIGNAL } from './shared.ts'
+import { PATH_STRIDE, writeName, writePath } from './socket-address.ts'
 import { Arena } from './sys/arena.ts'
 import { newWakeup } from './sys/poller.ts'
-import { closeFile } from './sys/socket.ts'
-import { ForwardingTable } from './table.ts'
-import { Taps } from './taps.ts'
+import { closeFile, connectTo } from './sys/socket.ts'
+import { TunDevice } from './sys/tun-device.ts'
+import { ForwardingTable, NEXT_HOP } from './table.ts'
+import { Tun } from './tun.ts'
+import { echoPacket, emptyPacket6, keepalive, probeAnswer, tcpPacket } from './warm-up-packets.ts'
 
-/** Enough for the optimizing compiler, in turns of one packet each. */
-const TURNS = 8000
-const PACKET_BYTES = 100
-const OVERHEAD = 32
+/** Turns of the loop: what the optimizing compiler wants to have seen, most of them with one packet. */
+const TURNS = 20_000
+/** At most so long, milliseconds: packets wait meanwhile. */
+const MOST_MILLISECONDS = 1500
+/** Of the two ports; the port of a route is its own number. */
 const PORTS = [1, 2]
-/** Addresses of the two, and the port of a route is its own number. */
-const ADDRESSES = [0, 0x0a000001, 0x0a000002]
-const SUBNET = { address: 0x0a000000, length: 24 }
-const SUBNET6 = { address: [0xfd000000, 0, 0, 0], length: 96 } as const
 const ANYTHING = Int32Array.of(0, 0)
 const NOTHING = new Int32Array(0)
+const SUBNET = { address: 0x0a000000, length: 24 }
+const SUBNET6 = { address: [0xfd000000, 0, 0, 0], length: 96 } as const
+/** Each port's own, and what is behind the TUN. */
+const ADDRESSES = [0x0a000003, 0x0a000001, 0x0a000002]
+const LONGEST = 1400
+const ACKNOWLEDGEMENT = 5
+const CONTROL_BYTES = 60
+/** Milliseconds. */
+const TIMER_INTERVAL = 2
 
-/** Never throws: where there is no loopback, the switch starts cold. */
-export function warmUp(): void {
-  let listener: Listener | undefined
-  let wakeup = -1
+const name = new Arena(32)
+
+/**
+ * Never throws: where there is no loopback, the switch starts cold.
+ * @param tun what the real switch has
+ * @returns packets that went from port to port
+ */
+export function warmUp(tun: Pick<Tun, 'offload'> | undefined): number {
+  const files: number[] = []
+  const { port1: nowhere } = new MessageChannel()
   try {
-    listener = listen({ host: '127.0.0.1', port: 0 }, true)
-    wakeup = newWakeup()
-    bounce(listener, wakeup)
+    const listeners = [loopback(files)]
+    const counters = counterCells(allocateCounters())
+    const behind = tun === undefined ? undefined : tunLike(tun, counters, files)
+    const assembly = assemble({
+      listeners,
+      tun: behind?.tun,
+      main: nowhere,
+      signals: allocateSignals(),
+      counters,
+      maxPorts: PORTS.length,
+      stats: PortStats.allocate(PORTS.length),
+      linkStats: LinkStats.allocate(0),
+      longest: LONGEST,
+      address: ADDRESSES[0],
+      gateway: ADDRESSES[0],
+      subnet: SUBNET,
+      subnet6: SUBNET6,
+      origin: { address: ADDRESSES[0], broadcast: 0xffffffff },
+      delays: { bulk: 0, small: 0 },
+      seed: 0,
+    })
+    try {
+      openPorts(assembly, listeners[0])
+      const wakeup = newWakeup()
+      files.push(wakeup)
+      // What is to be done on waking differs, so that the compiler takes it for no part of the loop.
+      const loops = [() => {}, () => assembly.outbox.flush()].map(
+        commands => new Loop({ ...assembly, wakeup, commands, timerInterval: TIMER_INTERVAL }),
+      )
+      bounce(assembly, loops, behind?.kernel)
+      for (const loop of loops) loop.close()
+      return counters[COUNTER.rxPackets]
+    } finally {
+      assembly.sessions.stop()
+      assembly.keys.close()
+    }
   } catch {
     // What does not work here will be told by what needs it.
+    return 0
   } finally {
-    if (listener !== undefined) closeFile(listener.fd)
-    if (wakeup >= 0) closeFile(wakeup)
+    nowhere.close()
+    for (const fd of files) closeFile(fd)
   }
 }
 
-function bounce(listener: Listener, wakeup: number): void {
-  const counters = counterCells(allocateCounters())
-  const ports = new Ports(PORTS.length, PortStats.allocate(PORTS.length), 0)
-  const keys = new Keys(PORTS.length)
-  const outbox = new Outbox(ports, [listener], counters, PACKET_BYTES + OVERHEAD, 64)
-  const taps = new Taps(ports)
-  const sender = new PortSender({ ports, keys, outbox, counters, taps, rekeyDue() {} })
-  const prober = new SizeProber(ports, keys, [listener], counters, taps, PACKET_BYTES + OVERHEAD)
-  const stats = LinkStats.allocate(0)
-  const links = new Links({ ports, sender, prober, stats, counters, changed() {} })
-  const signals = allocateSignals()
-  const { port1: nowhere } = new MessageChannel()
-  const reporter = new Reporter(nowhere, ports, signals, counters)
-  const origin = { address: ADDRESSES[1], broadcast: 0xffffffff }
-  const overlay6 = new Overlay6(SUBNET6, SUBNET, ADDRESSES[1])
-  const sessions = new SessionPaths(ports, prober, ADDRESSES[1])
-  const echoes = new PortEchoes(PORTS.length, sender, ADDRESSES[0], undefined, () => {})
-  const parts = { ports, keys, sender, links, sessions, echoes, counters, taps }
-  const forwarder = new Forwarder({ ...parts, tun: undefined, notices: reporter, origin, overlay6 })
-  const listeners = [listener]
-  const commands = (): void => {}
-  const loop = new Loop({
-    ...parts,
-    listeners,
-    tun: undefined,
-    wakeup,
-    forwarder,
-    outbox,
-    reporter,
-    signals,
-    commands,
-  })
+function openPorts({ ports, keys, forwarder }: Assembly, { host, port }: Listener): void {
   const path = new Arena(PATH_STRIDE)
-  const { host, port } = listener
   writePath(path, 0, { socket: 0, remote: host, port, local: host, ifindex: 0 })
   for (const slot of PORTS) {
-    const times = { pingSeconds: 0, timeoutSeconds: 0 }
     const place = { peerId: slot, remotePeerId: slot, link: 0, slot, generation: 1, socket: 0, ifindex: 0 }
-    ports.openPort(
-      {
-        ...place,
-        ...times,
-        address: ADDRESSES[slot],
-        sources: ANYTHING,
-        sources6: NOTHING,
-        mtu: PACKET_BYTES,
-      },
-      path,
-      0,
-    )
+    const terms = { address: ADDRESSES[slot], sources: ANYTHING, sources6: NOTHING, mtu: LONGEST }
+    ports.openPort({ ...place, ...terms, pingSeconds: 0, timeoutSeconds: 0 }, path, 0)
     // One secret for both directions: what a port is sent comes back as from its peer.
     const secret = { cipher: new Uint8Array(randomBytes(32)), hmac: new Uint8Array(randomBytes(8)) }
     ports.sendKey[slot] = keys.add(slot, 0, 'AES-256-GCM', 'aead', secret, secret)
     ports.keys[slot * KEY_IDS] = ports.sendKey[slot]
   }
-  forwarder.table = ForwardingTable.build(
-    PORTS.map(slot => ({ address: ADDRESSES[slot], length: 32, nextHop: slot })),
-  )
-  const packets = [packet4(), packet6()]
-  for (let turn = 0, sent = 0; turn < TURNS; turn++) {
+  const routes = PORTS.map(slot => ({ address: ADDRESSES[slot], length: 32, nextHop: slot }))
+  forwarder.table = ForwardingTable.build([
+    ...routes,
+    { address: ADDRESSES[0], length: 32, nextHop: NEXT_HOP.tun },
+  ])
+}
+
+function loopback(files: number[]): Listener {
+  const listener = listen({ host: '127.0.0.1', port: 0 }, true)
+  files.push(listener.fd)
+  return listener
+}
+
+/** A TUN like the real one, and the kernel behind it: two sockets, of which the kernel's is never read. */
+interface WarmUpTun {
+  tun: Tun
+  kernel: Tun
+}
+
+function tunLike({ offload }: Pick<Tun, 'offload'>, counters: Float64Array, files: number[]): WarmUpTun {
+  const [device, kernel] = [loopback(files), loopback(files)]
+  const open = (from: Listener, to: Listener): Tun => {
+    if (!connectTo(from.fd, name, 0, writeName(name, 0, to.host, to.port, 0))) throw new Error('no loopback')
+    return new Tun(new TunDevice(from.fd, '', offload, undefined), LONGEST, counters)
+  }
+  return { tun: open(device, kernel), kernel: open(kernel, device) }
+}
+
+function bounce(assembly: Assembly, loops: readonly Loop[], kernel: Tun | undefined): void {
+  const { counters, keys, outbox, ports, signals } = assembly
+  const [outside, first, second] = ADDRESSES
+  const echo = echoPacket(8, first, second)
+  const empty6 = emptyPacket6(SUBNET6, first, second)
+  const rounds = [
+    [echo],
+    [empty6],
+    [echoPacket(0, first, second), echoPacket(0, first, second, LONGEST)],
+    [keepalive(), probeAnswer(first, second)],
+    [tcpPacket(first, second, 0), tcpPacket(first, second, 1)],
+    [tcpPacket(first, outside, 0), tcpPacket(first, outside, 1)],
+  ]
+  const end = performance.now() + MOST_MILLISECONDS
+  for (let turn = 0, sent = 0, round = 0; turn < TURNS && performance.now() < end; turn++) {
     if (counters[COUNTER.txDatagrams] === sent) {
-      // The last one has spent its hops.
-      const packet = packets[turn % packets.length]
-      const at = outbox.reserve()
-      outbox.commit(1, keys.seal(ports.sendKey[1], packet, 0, PACKET_BYTES, outbox.arena, at))
+      // The last ones have spent their hops.
+      for (const packet of rounds[round++ % rounds.length]) {
+        const at = outbox.reserve()
+        outbox.commit(1, keys.seal(ports.sendKey[1], packet, 0, packet.size, outbox.arena, at))
+      }
+      outbox.commit(1, writeControl(outbox))
       outbox.flush()
+      kernel?.write(echo, echo.size)
+      kernel?.write(empty6, empty6.size)
+      signals[SIGNAL.wake] = 1
     }
     sent = counters[COUNTER.txDatagrams]
-    loop.turn()
+    loops[turn & 1].turn()
   }
-  loop.close()
-  nowhere.close()
-  keys.close()
 }
 
-function packet4(): Arena {
-  const packet = new Arena(PACKET_BYTES)
-  packet.view.setUint8(0, 0x45)
-  packet.view.setUint16(2, PACKET_BYTES)
-  packet.view.setUint8(8, 255)
-  packet.view.setUint32(12, ADDRESSES[1])
-  packet.view.setUint32(16, ADDRESSES[2])
-  writeHeaderChecksum(packet, 0)
-  return packet
-}
-
-function packet6(): Arena {
-  const packet = new Arena(PACKET_BYTES)
-  packet.view.setUint8(0, 0x60)
-  packet.view.setUint16(4, PACKET_BYTES - IPV6_HEADER)
-  packet.view.setUint8(6, NEXT_HEADER.none)
-  packet.view.setUint8(7, 255)
-  for (const [at, address] of [
-    [SOURCE6, ADDRESSES[1]],
-    [DESTINATION6, ADDRESSES[2]],
-  ]) {
-    for (const [i, word] of overlayAddress6(SUBNET6, address).entries())
-      packet.view.setUint32(at + 4 * i, word)
-  }
-  return packet
+/** Writes the beginning of an acknowledgement, which is a packet of the control channel. Returns its length. */
+function writeControl(outbox: Outbox): number {
+  outbox.arena.bytes[outbox.reserve()] = ACKNOWLEDGEMENT << 3
+  return CONTROL_BYTES
 }

@@ -1,42 +1,24 @@
 // The switch's thread: makes everything the loop needs, runs it, and undoes it in reverse.
-
 import { randomBytes } from 'node:crypto'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { cidrLast } from '../../state/address.ts'
-import { overlayAddress6 } from '../../state/address6.ts'
+import { type Assembly, assemble } from './assembly.ts'
 import { ControlSender } from './control-sender.ts'
 import { counterCells } from './counters.ts'
 import { SwitchError } from './errors.ts'
-import { Forwarder } from './forwarder.ts'
-import { Keys } from './keys.ts'
 import { LinkStats } from './link-stats.ts'
-import { Links } from './links.ts'
 import { type Listener, listen } from './listener.ts'
 import { Loop } from './loop.ts'
 import { type Command, longestPacket, type Report, unpackSecrets, type WorkerInit } from './messages.ts'
-import { Outbox } from './outbox.ts'
-import { Overlay6 } from './overlay6.ts'
-import { PortEchoes } from './port-echoes.ts'
-import { PortSender } from './port-sender.ts'
-import { Ports } from './ports.ts'
-import { Reporter } from './reporter.ts'
-import { SessionPaths } from './session-paths.ts'
 import { KEY_IDS, PortStats, SIGNAL } from './shared.ts'
-import { SizeProber } from './size-prober.ts'
 import { PATH_STRIDE, writePath } from './socket-address.ts'
 import { Arena, freeArenas } from './sys/arena.ts'
 import { newWakeup } from './sys/poller.ts'
 import { closeFile } from './sys/socket.ts'
 import { ForwardingTable } from './table.ts'
 import { ForwardingTable6 } from './table6.ts'
-import { Taps } from './taps.ts'
 import { Tun } from './tun.ts'
 import { warmUp } from './warm-up.ts'
-
-/** What sealing adds to an overlay packet at most, in any format. */
-const MAX_OVERHEAD = 32
-/** Keys that a port has at once while they are rolled over; the pool is shared, see `Keys`. */
-const KEYS_PER_PORT = 4
 
 const init = workerData as WorkerInit
 const main = parentPort!
@@ -63,86 +45,38 @@ function run(): void {
     const options = { ...init.tun, address, gateway, mtu, prefixLength: subnet.length, subnet6 }
     tun = Tun.open({ ...options, offload: init.segmenting }, counters)
   }
-  const seed = randomBytes(4).readInt32LE()
-  const ports = new Ports(init.maxPorts, new PortStats(init.stats), seed)
-  const keys = new Keys(init.maxPorts * KEYS_PER_PORT)
-  const longest = longestPacket(init.mtu) + MAX_OVERHEAD
-  const outbox = new Outbox(ports, listeners, counters, longest)
-  const reporter = new Reporter(main, ports, init.signals, counters)
-  const overlay6 = init.subnet6 && new Overlay6(init.subnet6, init.subnet, init.gateway)
-  const origin = { address: init.gateway, broadcast: cidrLast(init.subnet) }
-  const rekeyDue = (port: number): void => reporter.rekeyDue(port)
-  const taps = new Taps(ports)
-  const sender = new PortSender({ ports, keys, outbox, counters, taps, rekeyDue })
-  const prober = new SizeProber(ports, keys, listeners, counters, taps, longest)
-  const own6 = init.subnet6 && overlayAddress6(init.subnet6, init.address)
-  const echoes = new PortEchoes(init.maxPorts, sender, init.address, own6, (port, from, token) =>
-    reporter.echoed(port, from, token),
-  )
-  const links = new Links({
-    ports,
-    sender,
-    prober,
-    stats: new LinkStats(init.linkStats),
-    counters,
-    changed: (port, up) => reporter.changed(port, up),
-  })
-  const sessions = new SessionPaths(ports, prober, init.gateway)
-  const forwarder = new Forwarder({
-    ports,
-    keys,
-    sender,
-    links,
-    sessions,
-    echoes,
-    counters,
-    taps,
-    tun,
-    notices: reporter,
-    origin,
-    overlay6,
-  })
-  const wakeup = newWakeup()
-  const commands = commandHandler({ ports, keys, links, sessions, echoes, forwarder, outbox, reporter, taps })
-  const loop = new Loop({
+  const assembly = assemble({
     listeners,
     tun,
-    wakeup,
-    forwarder,
-    outbox,
-    ports,
-    links,
-    sessions,
-    reporter,
+    main,
     signals: init.signals,
     counters,
-    commands,
+    maxPorts: init.maxPorts,
+    stats: new PortStats(init.stats),
+    linkStats: new LinkStats(init.linkStats),
+    longest: longestPacket(init.mtu),
+    address: init.address,
+    gateway: init.gateway,
+    subnet: init.subnet,
+    subnet6: init.subnet6,
+    origin: { address: init.gateway, broadcast: cidrLast(init.subnet) },
+    seed: randomBytes(4).readInt32LE(),
   })
+  const wakeup = newWakeup()
+  const loop = new Loop({ ...assembly, wakeup, commands: commandHandler(assembly) })
   main.postMessage({
     type: 'ready',
     wakeup,
     addresses: listeners.map(({ host, port }) => ({ host, port })),
     tun: tun === undefined ? null : { name: tun.name, mtu: tun.mtu, problem6: tun.problem6 },
   } satisfies Report)
-  if (init.warmUp) warmUp()
+  if (init.warmUp) warmUp(tun)
   try {
     loop.run()
   } finally {
-    sessions.stop()
-    keys.close()
+    assembly.sessions.stop()
+    assembly.keys.close()
   }
-}
-
-interface Commanded {
-  ports: Ports
-  keys: Keys
-  links: Links
-  sessions: SessionPaths
-  echoes: PortEchoes
-  forwarder: Forwarder
-  outbox: Outbox
-  reporter: Reporter
-  taps: Taps
 }
 
 /** Carries out what the main thread asks for, in order. */
@@ -156,7 +90,7 @@ function commandHandler({
   outbox,
   reporter,
   taps,
-}: Commanded): () => void {
+}: Assembly): () => void {
   const control = new ControlSender(listeners, counters)
   const path = new Arena(PATH_STRIDE)
   const dropKey = (slot: number, keyId: number): void => {
@@ -204,11 +138,11 @@ function commandHandler({
         links.moved(command.slot)
         sessions.moved(command.slot)
         return
-      case 'sources':
-        ports.setSources(command.slot, command)
-        return
       case 'setKey':
         setKey(command)
+        return
+      case 'sources':
+        ports.setSources(command.slot, command)
         return
       case 'useKey': {
         const key = ports.keys[command.slot * KEY_IDS + command.keyId]

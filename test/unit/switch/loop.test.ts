@@ -55,6 +55,7 @@ test('a command that was given before a packet was sent is carried out before th
       ports: { now: 0, wallClock: 0, highest: 0 },
       links: { deadline: Number.POSITIVE_INFINITY },
       sessions: { flush() {} },
+      moderation: { after: () => 0 },
       reporter: { post() {}, trouble: (text: string) => assert.fail(text) },
       commands: () => seen.push('command'),
     }
