@@ -64,6 +64,8 @@ export interface PresenceUpdate {
     failing: readonly string[],
     ipsec: boolean,
     attachments: readonly (readonly [id: string, since: number, several: boolean])[],
+    /** Absent from versions that carry no IPv6. */
+    gateway6?: boolean,
   ]
   /** Null: as they were at `base`. */
   readonly links: readonly (readonly [peer: ControllerId, up: boolean, rtt: number, loss: number])[] | null
@@ -229,6 +231,7 @@ function areFacts(value: unknown): value is Facts {
     failing,
     ipsec,
     attachments,
+    gateway6,
   ] = value
   return (
     isShortText(version) &&
@@ -240,7 +243,8 @@ function areFacts(value: unknown): value is Facts {
     isFlag(gateway) &&
     isList(failing, MAX_FAILING, isShortText) &&
     isFlag(ipsec) &&
-    isList(attachments, MAX_ATTACHMENTS, isAttachment)
+    isList(attachments, MAX_ATTACHMENTS, isAttachment) &&
+    (gateway6 === undefined || isFlag(gateway6))
   )
 }
 

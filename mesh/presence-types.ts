@@ -43,6 +43,8 @@ export interface PresentFacts {
   readonly holdsRootKey: boolean
   /** Its kernel forwards between the overlay and the networks that it reaches. */
   readonly gateway: boolean
+  /** The same of IPv6. */
+  readonly gateway6: boolean
   /** Ids of routes that lead here, or to a client here, whose probe gets no answer. */
   readonly failing: readonly string[]
   /** It can terminate attachments: its IKE daemon runs. */

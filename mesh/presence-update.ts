@@ -51,9 +51,10 @@ export function factsOf({ facts }: PresenceUpdate): PresentFacts {
     failing,
     ipsec,
     attachments,
+    gateway6 = false,
   ] = facts
   return {
-    ...{ version, startedAt, draining, holdsRootKey, stateHash, records, gateway, failing, ipsec },
+    ...{ version, startedAt, draining, holdsRootKey, stateHash, records, gateway, gateway6, failing, ipsec },
     attachments: attachments.map(([id, since, several]) => ({ id, since, several })),
   }
 }
@@ -67,6 +68,7 @@ export function linksOf({ links }: PresenceUpdate): PresentLink[] | undefined {
 export function sameReach(a: PresentFacts, b: PresentFacts): boolean {
   return (
     a.gateway === b.gateway &&
+    a.gateway6 === b.gateway6 &&
     a.failing.join() === b.failing.join() &&
     a.ipsec === b.ipsec &&
     a.draining === b.draining &&

@@ -210,6 +210,7 @@ export class Presence {
         facts.attachments
           .slice(0, MAX_ATTACHMENTS)
           .map(({ id, since, several }) => [id, since, several] as const),
+        facts.gateway6,
       ],
       links: links?.map(({ peer, up, rtt, loss }) => [peer, up, rtt, loss]) ?? null,
       up: [],

@@ -24,7 +24,7 @@ export interface BeyondInit {
   device: () => string | undefined
 }
 
-export type Reach = Pick<PresentFacts, 'gateway' | 'failing'>
+export type Reach = Pick<PresentFacts, 'gateway' | 'gateway6' | 'failing'>
 
 /** ms between two looks, and where a client has to be watched. */
 const LOOK_MS = 500
@@ -47,7 +47,7 @@ export class Beyond {
   readonly #roundTrips = new Map<string, number>()
   /** Ids of vias of prefixes that have others. */
   #contested: ReadonlySet<string> = new Set()
-  #reach: Reach = { gateway: false, failing: [] }
+  #reach: Reach = { gateway: false, gateway6: false, failing: [] }
   /** Clients that are watched, by port and address. */
   #watched: ReadonlySet<string> = new Set()
   #lookAt = 0
@@ -94,10 +94,8 @@ export class Beyond {
     const { routes, network, home } = this.#init
     if (this.#gateway !== undefined && network.tun !== null) {
       const { subnet, subnet6 } = home.mesh
-      const overlay = {
-        subnet,
-        six: subnet6 && { subnet: subnet6, kernelRoutes: [], forwarded: [], masqueraded: [] },
-      }
+      const has6 = subnet6 !== undefined && network.tun.problem6 === undefined
+      const overlay = { subnet, six: has6 ? { subnet: subnet6, ...routes.six.kernel() } : undefined }
       const kernel = routes.kernel()
       const attached = {
         prefixes: kernel.attached,
@@ -149,10 +147,9 @@ export class Beyond {
 
   #review(): void {
     const failing = new Set([...this.#watch.failing, ...this.#probing.failing(), ...this.#unproven()])
-    const reach = { gateway: this.#gateway?.isUp === true, failing: [...failing].sort() }
-    const isSame =
-      reach.gateway === this.#reach.gateway && reach.failing.join() === this.#reach.failing.join()
-    if (isSame) return
+    const [gateway, gateway6] = [this.#gateway?.isUp === true, this.#gateway?.isUp6 === true]
+    const reach = { gateway, gateway6, failing: [...failing].sort() }
+    if (JSON.stringify(reach) === JSON.stringify(this.#reach)) return
     this.#reach = reach
     this.onChange()
   }

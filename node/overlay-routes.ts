@@ -9,12 +9,13 @@ import {
   type OverlayAddress,
   parseIpv4,
 } from '../state/address.ts'
-import { formatCidr6 } from '../state/address6.ts'
+import type { IpAddress } from '../state/address6.ts'
 import { gatewayOf } from '../state/allocator.ts'
 import type { ClientId, ControllerId } from '../state/kinds.ts'
 import type { RouteEntry } from '../state/routing-table.ts'
+import { isDead } from './dead-vias.ts'
 import type { Home } from './home.ts'
-import { isClientDead, OverlayRoutes6 } from './overlay-routes6.ts'
+import { OverlayRoutes6 } from './overlay-routes6.ts'
 import { publicAddresses } from './public-addresses.ts'
 import { DEFAULT_LENGTH } from './push.ts'
 import type { SwitchRoute } from './switch/switch.ts'
@@ -24,12 +25,12 @@ import { type Way, Ways, type Whereabouts } from './ways.ts'
 export interface RouteProbe {
   /** Of the route's record. */
   readonly id: string
-  readonly address: OverlayAddress
+  readonly address: IpAddress
   /**
    * Through a client's session here, by this name of its port; or from this machine's kernel, with the source address that it chooses or
    * with this one.
    */
-  readonly from: { readonly port: number } | { readonly source: OverlayAddress } | 'kernel'
+  readonly from: { readonly port: number } | { readonly source: IpAddress } | 'kernel'
 }
 
 /** A via through a client that is here, of a prefix that has others. */
@@ -87,9 +88,7 @@ export class OverlayRoutes {
     this.#home = home
     this.#where = where
     this.#ways = new Ways(home.id, home.views, where)
-    this.six = new OverlayRoutes6(home, ({ client, source, id }) =>
-      this.#ways.of({ via: { kind: 'client', id: client }, source, id }),
-    )
+    this.six = new OverlayRoutes6(home, where)
   }
 
   /**
@@ -178,7 +177,7 @@ export class OverlayRoutes {
   probes(): RouteProbe[] {
     const { views, id: self, controller } = this.#home
     const isGateway = this.#where.reach(self)?.gateway === true
-    return views.prefixes().flatMap(({ via, id, probe }): RouteProbe[] => {
+    const four = views.prefixes().flatMap(({ via, id, probe }): RouteProbe[] => {
       const address = probe === undefined ? undefined : parseIpv4(probe)
       if (id === undefined || address === undefined) return []
       if (via.kind === 'client') {
@@ -193,6 +192,7 @@ export class OverlayRoutes {
       const isOwn = via.kind === 'internet' || (via.kind === 'controller' && via.id === self)
       return isOwn && isGateway ? [{ id, address, from: 'kernel' }] : []
     })
+    return [...four, ...this.six.probes()]
   }
 
   /** Vias through clients that are here, of prefixes that have others. */
@@ -285,17 +285,8 @@ export class OverlayRoutes {
 
   #toldText(): string {
     const own = [...this.#own].map(([client, cidrs]) => `${client} ${[...cidrs]}`)
-    const behind6 = this.#home.views.subnets6().map(({ id }) => id)
-    const beyond = [...this.#beyond.map(formatCidr), ...this.six.beyond().map(formatCidr6)]
-    return [beyond, own.sort(), behind6.sort(), this.#bypassed].join(';')
+    return [this.#beyond.map(formatCidr), own.sort(), this.six.toldText(), this.#bypassed].join(';')
   }
-}
-
-/** Nobody will come back through it: the client was revoked or lost, or the controller removed. */
-function isDead({ views, replica }: Home, via: RouteEntry['via']): boolean {
-  if (via.kind === 'controller') return !views.isAdmitted(via.id)
-  if (via.kind === 'attachment') return replica.get('attachment', via.id)?.enabled !== true
-  return via.kind === 'client' && isClientDead(views, via.id)
 }
 
 function isSame(a: Cidr, b: Cidr): boolean {

@@ -36,7 +36,7 @@ export interface PushContext {
   gateway: OverlayAddress
   /** With it the client has the IPv6 address that goes with its own. */
   subnet6?: Cidr6
-  /** As `routes`, of IPv6. */
+  /** As `routes`, of IPv6, and without what stays beside the tunnel. */
   routes6?: readonly Cidr6[]
   /** Prefixes reached through the overlay beside the subnet itself, without those behind the client. */
   routes: readonly Cidr[]

@@ -12,10 +12,15 @@ import {
 } from '../state/address.ts'
 import {
   type Cidr6,
+  cidr6Contains,
   cidr6HasHostBits,
   cidr6Overlaps,
+  formatAddress6,
   formatCidr6,
+  isInternet6,
+  parseAddress6,
   parseCidr6,
+  routeProblem6,
   siteProblem6,
 } from '../state/address6.ts'
 import { parseIpv6 } from './net/ip.ts'
@@ -60,17 +65,30 @@ export function readPrefix(text: string, subnet: Cidr): Cidr {
   return cidr
 }
 
-/** A prefix behind a client. @param subnet6 the overlay's own, if it has IPv6 @throws ServiceError invalid */
+/** A prefix that a client is added with. @param subnet6 the overlay's own, if it has IPv6 @throws ServiceError invalid */
 export function readPrefix6(text: string, subnet6: Cidr6 | undefined): Cidr6 {
+  return readBeyond6(text, subnet6, siteProblem6)
+}
+
+/** The same of a route, which may stand for the Internet, too. @throws ServiceError invalid */
+export function readRoute6(text: string, subnet6: Cidr6 | undefined): Cidr6 {
+  return readBeyond6(text, subnet6, routeProblem6)
+}
+
+function readBeyond6(
+  text: string,
+  subnet6: Cidr6 | undefined,
+  problemOf: (cidr: Cidr6) => string | undefined,
+): Cidr6 {
   const cidr = parsePrefix6(text)
   const plain = formatCidr6(cidr)
   if (subnet6 === undefined)
     throw invalid(
       `${plain} is IPv6, and this overlay has IPv4 only; \`init --subnet6\` makes one that has both`,
     )
-  if (cidr6Overlaps(cidr, subnet6))
+  const problem = problemOf(cidr)
+  if (cidr6Overlaps(cidr, subnet6) && !(isInternet6(cidr) && problem === undefined))
     throw invalid(`${plain} overlaps the overlay's own ${formatCidr6(subnet6)}`)
-  const problem = siteProblem6(cidr)
   if (problem) throw invalid(problem)
   return cidr
 }
@@ -91,6 +109,20 @@ export function readProbe(text: string, cidr: Cidr, subnet: Cidr): string {
     )
   const special = unroutable({ address, length: 32 })
   if (special) throw invalid(`${shown} is one of the ${special}, which answer nobody`)
+  return shown
+}
+
+/** The same of IPv6. */
+export function readProbe6(text: string, cidr: Cidr6, subnet6: Cidr6): string {
+  const address = parseAddress6(text)
+  if (address === undefined) throw invalid(`"${text.slice(0, 80)}" is no IPv6 address to probe`)
+  const shown = formatAddress6(address)
+  if (!cidr6Contains(cidr, address))
+    throw invalid(`${shown} is not in ${formatCidr6(cidr)}; probe an address that the route leads to`)
+  if (cidr6Contains(subnet6, address))
+    throw invalid(`${shown} is in the overlay itself; probe an address beyond it`)
+  if (siteProblem6({ address, length: 128 }) !== undefined)
+    throw invalid(`${shown} is nothing that a host can have; probe a host's`)
   return shown
 }
 

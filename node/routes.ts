@@ -1,16 +1,16 @@
 // Routes that an operator adds beside those that follow from clients: as writes to the records, and as a list.
 import { type Cidr, cidrCovers, formatCidr, parseCidr } from '../state/address.ts'
-import { formatCidr6 } from '../state/address6.ts'
+import { formatCidr6, isInternet6 } from '../state/address6.ts'
 import { type ClientId, type ControllerId, type RouteValue, routeId } from '../state/kinds.ts'
 import type { RouteEntry, Via } from '../state/routing-table.ts'
-import type { Subnet6 } from '../state/subnets6.ts'
+import type { RouteEntry6 } from '../state/routing-table6.ts'
 import type { ClientView } from '../state/views.ts'
 import type { Home } from './home.ts'
 import { attachmentNames } from './ipsec/names.ts'
 import type { RouteStanding } from './overlay-routes.ts'
 import type { RouteStanding6 } from './overlay-routes6.ts'
 import { DEFAULT_LENGTH } from './push.ts'
-import { plainPrefix, readPrefix, readPrefix6, readProbe } from './route-check.ts'
+import { plainPrefix, readPrefix, readProbe, readProbe6, readRoute6 } from './route-check.ts'
 import { addedNotes, addedNotes6 } from './route-notes.ts'
 import { type AddRoute, type Route, ServiceError } from './service.ts'
 import { holderName } from './state-view.ts'
@@ -21,10 +21,21 @@ const HOW = 'use client:NAME, controller:NAME, attachment:NAME, internet or inte
 const MAX_METRIC = 65_535
 
 /** What is told of a via. */
-type Described = Pick<RouteEntry, 'via' | 'metric' | 'nat' | 'exit' | 'probe'> & { cidr?: Cidr }
+type Described = Pick<RouteEntry, 'via' | 'metric' | 'nat' | 'exit' | 'probe'> & {
+  cidr?: Cidr
+  isIpv6?: boolean
+}
 
 /** What packets of a route go through, and how. */
 type Through = { via: Via } & Pick<RouteValue, 'nat' | 'exit'>
+
+/** What is asked for, without what it goes through. */
+interface Read {
+  readonly cidr: string
+  readonly isInternet: boolean
+  /** What to probe, where the prefix may go through that. @throws ServiceError */
+  check(via: Via): string | undefined
+}
 
 /** Clients and attachments that are to be, by name, and networks of sites as they are to be, by id. */
 export interface Pending {
@@ -47,23 +58,16 @@ export class Routes {
    */
   draft(request: AddRoute, pending?: Pending): { id: string; value: RouteValue } {
     const { metric = 0, via: viaText } = request
-    const { mesh } = this.#home
     if (!Number.isInteger(metric) || metric < 0 || metric > MAX_METRIC)
       throw new ServiceError('invalid', `the metric is a whole number from 0 to ${MAX_METRIC}`)
-    if (request.cidr.includes(':')) return this.#draft6(request, metric, pending)
-    const cidr = readPrefix(request.cidr, mesh.subnet)
-    const text = formatCidr(cidr)
+    const isIpv6 = request.cidr.includes(':')
+    const { cidr, isInternet, check } = isIpv6 ? this.#read6(request) : this.#read4(request, pending)
     const { via, nat, exit } = this.#through(viaText, request.nat, pending)
-    if (cidr.length < DEFAULT_LENGTH && via.kind !== 'internet' && !nat && request.default !== true)
-      throw new ServiceError('invalid', defaultProblem(text, viaText))
-    if (via.kind === 'attachment') {
-      const remoteSubnets =
-        pending?.sites.get(via.id) ?? this.#home.replica.get('attachment', via.id)!.remoteSubnets
-      checkSite(viaText.slice(viaText.indexOf(':') + 1), remoteSubnets, cidr)
-    }
-    const probe = request.probe === undefined ? undefined : readProbe(request.probe, cidr, mesh.subnet)
+    if (isInternet && via.kind !== 'internet' && !nat && request.default !== true)
+      throw new ServiceError('invalid', defaultProblem(cidr, viaText))
+    const probe = check(via)
     const value: RouteValue = {
-      cidr: text,
+      cidr,
       via,
       metric,
       createdAt: Date.now(),
@@ -73,22 +77,30 @@ export class Routes {
     return { id: routeId(value), value }
   }
 
-  #draft6(request: AddRoute, metric: number, pending?: Pending): { id: string; value: RouteValue } {
+  #read4({ cidr: text, probe, via: viaText }: AddRoute, pending: Pending | undefined): Read {
+    const { subnet } = this.#home.mesh
+    const cidr = readPrefix(text, subnet)
+    const check = (via: Via) => {
+      if (via.kind === 'attachment') {
+        const remoteSubnets =
+          pending?.sites.get(via.id) ?? this.#home.replica.get('attachment', via.id)!.remoteSubnets
+        checkSite(viaText.slice(viaText.indexOf(':') + 1), remoteSubnets, cidr)
+      }
+      return probe === undefined ? undefined : readProbe(probe, cidr, subnet)
+    }
+    return { cidr: formatCidr(cidr), isInternet: cidr.length < DEFAULT_LENGTH, check }
+  }
+
+  #read6({ cidr: text, probe }: AddRoute): Read {
     const { subnet6 } = this.#home.mesh
-    const cidr = formatCidr6(readPrefix6(request.cidr, subnet6))
-    const { via } = this.#through(request.via, request.nat, pending)
-    if (via.kind !== 'client')
-      throw new ServiceError(
-        'invalid',
-        `${cidr} is IPv6, which is reached through clients only; use client:NAME`,
-      )
-    if (request.probe !== undefined)
-      throw new ServiceError(
-        'invalid',
-        'a probe is of IPv4 routes; an IPv6 route is used while its client is',
-      )
-    const value: RouteValue = { cidr, via, metric, createdAt: Date.now() }
-    return { id: routeId(value), value }
+    const cidr = readRoute6(text, subnet6)
+    const plain = formatCidr6(cidr)
+    const check = (via: Via) => {
+      if (via.kind === 'attachment')
+        throw new ServiceError('invalid', `${plain} is IPv6, and sites are reached by IPv4 only`)
+      return probe === undefined ? undefined : readProbe6(probe, cidr, subnet6!)
+    }
+    return { cidr: plain, isInternet: isInternet6(cidr), check }
   }
 
   /** The prefix, and what comes of it in words. @throws ServiceError */
@@ -150,12 +162,10 @@ export class Routes {
     standings6: readonly RouteStanding6[] | undefined,
   ): Route[] {
     const { views } = this.#home
-    const idle = (entry: RouteEntry) => ({ entry, way: undefined, active: false })
-    const idle6 = (subnet: Subnet6) => ({ subnet, way: undefined, active: false })
-    const six = (standings6 ?? views.subnets6().map(idle6)).map(({ subnet, way, active }) => {
-      const entry = { via: { kind: 'client', id: subnet.client }, metric: subnet.metric } as const
-      return this.#describe(formatCidr6(subnet.cidr), entry, way, active)
-    })
+    const idle = <E extends RouteEntry | RouteEntry6>(entry: E) => ({ entry, way: undefined, active: false })
+    const six = (standings6 ?? views.routes6().map(idle)).map(({ entry, way, active }) =>
+      this.#describe(formatCidr6(entry.cidr), { ...entry, cidr: undefined, isIpv6: true }, way, active),
+    )
     const four = (standings ?? views.routes().map(idle)).map(({ entry, way, active }) =>
       this.#describe(formatCidr(entry.cidr), entry, way, active),
     )
@@ -277,8 +287,9 @@ const PROBLEMS: Record<WayProblem, (entry: Described, fate: string) => string> =
   'controller-gone': () => 'the controller was removed',
   'not-connected': () => 'the client is not connected',
   'out-of-reach': () => 'the controller is out of reach',
-  'no-gateway': ({ via }) =>
-    via.kind === 'internet' ? 'no controller in reach forwards' : 'the controller does not forward',
+  'no-gateway': ({ via, isIpv6 }) =>
+    (via.kind === 'internet' ? 'no controller in reach forwards' : 'the controller does not forward') +
+    (isIpv6 ? ' IPv6' : ''),
   'probe-fails': ({ probe }) =>
     probe === undefined ? 'the client is silent' : `${probe} does not answer, or the client is silent`,
   'attachment-down': () => 'the attachment is not up',

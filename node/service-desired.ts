@@ -37,7 +37,7 @@ export const DesiredRoute = Type.Object(
     via: Text('client:NAME, controller:NAME, attachment:NAME, internet or internet:NAME', 100),
     metric: Type.Optional(Type.Integer({ minimum: 0, maximum: 65_535, description: 'default 0' })),
     nat: Type.Optional(Type.Boolean({ description: 'the controller gives packets its own address' })),
-    probe: Type.Optional(Text('address that has to answer pings', 15)),
+    probe: Type.Optional(Text('address that has to answer pings', 39)),
     default: Type.Optional(
       Type.Boolean({ description: 'a prefix as large as the Internet is meant, though not via internet' }),
     ),

@@ -31,7 +31,7 @@ export interface Whereabouts {
   /** Undefined when another controller is out of reach. */
   wayTo(controller: ControllerId): WayTo | undefined
   /** What a controller, also this one, says of what it reaches beyond the overlay. */
-  reach(controller: ControllerId): Pick<PresentFacts, 'gateway' | 'failing'> | undefined
+  reach(controller: ControllerId): Pick<PresentFacts, 'gateway' | 'gateway6' | 'failing'> | undefined
   /** Where an attachment is up, as everyone in reach sees it. */
   carrier(attachment: string): ControllerId | undefined
   /** Whether it is up on this controller, whoever carries it. */

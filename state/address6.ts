@@ -20,8 +20,8 @@ const PREFIX_LENGTH = /^(?:0|[1-9][0-9]?|1[01][0-9]|12[0-8])$/
 /** The overlay's IPv6 prefixes: an IPv4 address has room behind the longest; no site owns more than the shortest. */
 export const SHORTEST_SUBNET6 = 32
 export const LONGEST_SUBNET6 = 96
-/** The shortest prefix behind a client: no registry hands out a larger one. */
-const SHORTEST_SITE6 = 16
+/** The shortest prefix behind a client: no registry hands out a larger one, so that shorter ones stand for the Internet. */
+export const SHORTEST_SITE6 = 16
 /** Global unicast (RFC 4291 section 2.4) and unique local addresses (RFC 4193). */
 const UNICAST: readonly Cidr6[] = [
   { address: [0x20000000, 0, 0, 0], length: 3 },
@@ -210,6 +210,16 @@ export function siteProblem6(cidr: Cidr6): string | undefined {
   return cidr.length < SHORTEST_SITE6
     ? `${text} is more than anyone owns; take a prefix of /${SHORTEST_SITE6} or longer`
     : undefined
+}
+
+/** Why nothing can lead to this prefix, in words; undefined when something can. A part of the Internet may be of any size. */
+export function routeProblem6(cidr: Cidr6): string | undefined {
+  return isInternet6(cidr) ? undefined : siteProblem6(cidr)
+}
+
+/** Whether it stands for the Internet: all addresses, or more of the global ones than anyone owns. */
+export function isInternet6(cidr: Cidr6): boolean {
+  return cidr.length === 0 || (cidr.length < SHORTEST_SITE6 && cidr6Covers(UNICAST[0], cidr))
 }
 
 /** Why this cannot be the IPv6 side of an overlay, in words; undefined when it can. */

@@ -3,7 +3,15 @@ import { createHash } from 'node:crypto'
 import { type Static, type TSchema, Type } from 'typebox'
 import { Compile, type Validator } from 'typebox/compile'
 import { formatCidr, parseCidr, parseIpv4 } from './address.ts'
-import { formatCidr6, parseCidr6, siteProblem6, subnet6Problem } from './address6.ts'
+import {
+  formatAddress6,
+  formatCidr6,
+  parseAddress6,
+  parseCidr6,
+  routeProblem6,
+  siteProblem6,
+  subnet6Problem,
+} from './address6.ts'
 
 declare const controllerIdBrand: unique symbol
 declare const clientIdBrand: unique symbol
@@ -34,6 +42,8 @@ const Fingerprint = Type.String({
   description: 'SHA-256 of the DER, lower-case hex',
 })
 const Address = Type.String({ minLength: 7, maxLength: 15 })
+/** IPv4 or IPv6. */
+const AnyAddress = Type.String({ minLength: 2, maxLength: 39 })
 const Prefix = Type.String({ minLength: 9, maxLength: 18 })
 /** IPv4 or IPv6. */
 const AnyPrefix = Type.String({ minLength: 4, maxLength: 43 })
@@ -130,7 +140,6 @@ const Via = Type.Union([
 
 const Route = Type.Object(
   {
-    /** IPv6 through clients only. */
     cidr: AnyPrefix,
     via: Via,
     metric: Type.Integer({ minimum: 0, maximum: 65_535 }),
@@ -140,7 +149,7 @@ const Route = Type.Object(
     /** With NAT at a controller, whether that was named as the way to the Internet; if absent, the prefix tells. */
     exit: Type.Optional(Type.Boolean()),
     /** An address in the prefix that has to answer pings. */
-    probe: Type.Optional(Address),
+    probe: Type.Optional(AnyAddress),
   },
   closed,
 )
@@ -324,18 +333,22 @@ const MEANING: { [K in Kind]?: (id: string, value: Values[K]) => string | undefi
   },
   client: (_id, value) => addressProblem(value.address) ?? firstProblem(value.subnets, anyPrefixProblem),
   route: (id, value) =>
-    anyPrefixProblem(value.cidr) ??
-    (value.cidr.includes(':') ? route6Problem(value) : undefined) ??
-    (value.probe === undefined ? undefined : addressProblem(value.probe)) ??
+    (value.cidr.includes(':') ? route6Problem(value) : route4Problem(value)) ??
     (routeId(value) === id ? undefined : `route id "${id}" is not that of its value`),
   attachment: (_id, value) => firstProblem([...value.localSubnets, ...value.remoteSubnets], prefixProblem),
 }
 
-function route6Problem({ via, nat, exit, probe }: RouteValue): string | undefined {
-  if (via.kind !== 'client') return `IPv6 is not routed via ${via.kind}`
-  return nat === undefined && exit === undefined && probe === undefined
-    ? undefined
-    : 'IPv6 is routed without NAT and probe'
+function route4Problem({ cidr, probe }: RouteValue): string | undefined {
+  return prefixProblem(cidr) ?? (probe === undefined ? undefined : addressProblem(probe))
+}
+
+function route6Problem({ cidr, via, probe }: RouteValue): string | undefined {
+  if (via.kind === 'attachment') return 'IPv6 is not routed via attachments'
+  return (
+    prefix6Problem(cidr) ??
+    routeProblem6(parseCidr6(cidr)!) ??
+    (probe === undefined ? undefined : address6Problem(probe))
+  )
 }
 
 function firstProblem(texts: string[], check: (text: string) => string | undefined): string | undefined {
@@ -348,6 +361,14 @@ function firstProblem(texts: string[], check: (text: string) => string | undefin
 
 function addressProblem(text: string): string | undefined {
   return parseIpv4(text) === undefined ? `"${text}" is no IPv4 address` : undefined
+}
+
+function address6Problem(text: string): string | undefined {
+  const address = parseAddress6(text)
+  if (address === undefined) return `"${text}" is no IPv6 address`
+  return formatAddress6(address) === text
+    ? undefined
+    : `"${text}" is not as ${formatAddress6(address)} is written`
 }
 
 /** One prefix has one text: records that mean the same must be the same bytes. */

@@ -18,7 +18,7 @@ export interface RouteEntry {
   readonly nat?: boolean
   /** It was named as the way to the Internet; see the record. */
   readonly exit?: boolean
-  /** What has to answer pings: IPv4 in text. */
+  /** What has to answer pings, in text. */
   readonly probe?: string
 }
 
@@ -73,11 +73,12 @@ export function derivePrefixes(views: Views, records: Records): readonly RouteEn
 
 /** One line a route. */
 export function serialiseRoutes(routes: readonly RouteEntry[]): Uint8Array {
-  const lines = routes.map(
-    ({ cidr, via, metric, source, nat, probe }) =>
-      `${formatCidr(cidr)} ${formatVia(via)} ${metric} ${source}${nat ? ' nat' : ''}${probe ? ` probe ${probe}` : ''}\n`,
-  )
-  return Buffer.from(lines.join(''))
+  return Buffer.from(routes.map(route => serialiseRoute(formatCidr(route.cidr), route)).join(''))
+}
+
+export function serialiseRoute(cidr: string, route: Omit<RouteEntry, 'cidr'>): string {
+  const { via, metric, source, nat, probe } = route
+  return `${cidr} ${formatVia(via)} ${metric} ${source}${nat ? ' nat' : ''}${probe ? ` probe ${probe}` : ''}\n`
 }
 
 /** `client:ID`, `controller:ID`, `attachment:ID` or `internet`. */

@@ -19,7 +19,7 @@ import type {
 import { isTombstone } from './record.ts'
 import type { ChangeSet, LiveRecord } from './replica.ts'
 import { derivePrefixes, deriveRoutes, type RouteEntry, serialiseRoutes } from './routing-table.ts'
-import { deriveSubnets6, type Subnet6, serialiseSubnets6 } from './subnets6.ts'
+import { deriveRoutes6, type RouteEntry6, serialiseRoutes6 } from './routing-table6.ts'
 
 /** What views read; a replica is one. */
 export interface Records {
@@ -74,7 +74,7 @@ export class Views {
   #mesh: MeshView | undefined
   #routes: readonly RouteEntry[] | undefined
   #prefixes: readonly RouteEntry[] | undefined
-  #subnets6: readonly Subnet6[] | undefined
+  #routes6: readonly RouteEntry6[] | undefined
   #conflicts: readonly Conflict[] | undefined
 
   constructor(records: Records) {
@@ -195,15 +195,15 @@ export class Views {
     return this.#prefixes
   }
 
-  /** IPv6 prefixes behind clients, each with every client that leads there. */
-  subnets6(): readonly Subnet6[] {
-    this.#subnets6 ??= deriveSubnets6(this, this.#records)
-    return this.#subnets6
+  /** The same of IPv6, beside the overlay's own addresses. */
+  routes6(): readonly RouteEntry6[] {
+    this.#routes6 ??= deriveRoutes6(this, this.#records)
+    return this.#routes6
   }
 
   /** The routing table as bytes: equal for equal records. */
   routingTable(): Uint8Array {
-    return Buffer.concat([serialiseRoutes(this.routes()), serialiseSubnets6(this.subnets6())])
+    return Buffer.concat([serialiseRoutes(this.routes()), serialiseRoutes6(this.routes6())])
   }
 
   /** What cut-off halves did to each other, in a fixed order. */
@@ -265,7 +265,7 @@ export class Views {
       }
       this.#routes = undefined
       this.#prefixes = undefined
-      this.#subnets6 = undefined
+      this.#routes6 = undefined
       this.#conflicts = undefined
     }
   }

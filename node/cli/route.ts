@@ -1,7 +1,7 @@
 // overmesh routes, route …: the overlay's routing table, and what an operator adds to it.
 import type { Command } from 'commander'
 import type { AddRoute, Route, RouteUpdates } from '../service.ts'
-import { readAddress, readInteger } from './arguments.ts'
+import { readAnyAddress, readInteger } from './arguments.ts'
 import { Context } from './context.ts'
 import { UsageError } from './errors.ts'
 import { example } from './help.ts'
@@ -32,7 +32,7 @@ function addCommand(route: Command): void {
     .option('--metric <n>', 'lower is preferred', readInteger('--metric', 0, 65_535), 0)
     .option('--nat', 'the controller sends packets on with its own address (via internet: always)')
     .option('--no-nat', 'packets keep their overlay address (default via controller:NAME)')
-    .option('--probe <address>', 'use it only while this address answers pings', readAddress('--probe'))
+    .option('--probe <address>', 'use it only while this address answers pings', readAnyAddress('--probe'))
     .option('--default', 'a prefix as large as the Internet is meant, though not via internet')
     .addHelpText('after', example('overmesh route add 192.168.5.0/24 --via client:site --metric 10'))
     .action(async (cidr: string, _options: unknown, command: Command) => {

@@ -1,5 +1,6 @@
 // The mesh as it is, as a document that would change nothing.
 import { parseCidr } from '../../state/address.ts'
+import { isInternet6, parseCidr6 } from '../../state/address6.ts'
 import type { AttachmentValue, ControllerId, RouteValue } from '../../state/kinds.ts'
 import type { ClientView } from '../../state/views.ts'
 import { formatForwarder } from '../dns/forwarders.ts'
@@ -55,6 +56,8 @@ export function addedRoutes(home: Home): { id: string; value: RouteValue; route:
 
 function routeOf(routes: Routes, { cidr, via, metric, nat, exit, probe }: RouteValue): DesiredRoute {
   const prefix = parseCidr(cidr)
+  const prefix6 = parseCidr6(cidr)
+  const isInternet = prefix ? prefix.length < DEFAULT_LENGTH : prefix6 !== undefined && isInternet6(prefix6)
   const text = routes.viaName({ via, nat, exit, cidr: prefix })
   const isExit = text === 'internet' || text.startsWith('internet:')
   return {
@@ -63,7 +66,7 @@ function routeOf(routes: Routes, { cidr, via, metric, nat, exit, probe }: RouteV
     ...(metric !== 0 && { metric }),
     ...(nat && !isExit && { nat }),
     ...(probe !== undefined && { probe }),
-    ...(prefix !== undefined && prefix.length < DEFAULT_LENGTH && !isExit && !nat && { default: true }),
+    ...(isInternet && !isExit && !nat && { default: true }),
   }
 }
 

@@ -1,5 +1,5 @@
 // Which IPv6 addresses a gateway opens, as reach.ts has it for IPv4. Pure.
-import { type Cidr6, cidr6Covers, cidr6Range, parseCidr6 } from '../../state/address6.ts'
+import { type Cidr6, cidr6Covers, cidr6Range, parseCidr6, SHORTEST_SITE6 } from '../../state/address6.ts'
 import { flatten } from '../switch/ranges.ts'
 
 /** Addresses from `first` to `last`, both included. */
@@ -14,8 +14,8 @@ export interface Reach6 {
   readonly masqueraded: readonly AddressRange6[]
 }
 
-/** Shorter prefixes mean the Internet: no registry hands out as much. */
-export const INTERNET_LENGTH6 = 16
+/** Shorter prefixes mean the Internet. */
+export const INTERNET_LENGTH6 = SHORTEST_SITE6
 
 /** All that is the Internet (RFC 4291 section 2.4): no unique local, link-local, multicast and reserved addresses. */
 const INTERNET: Cidr6 = parseCidr6('2000::/3')!

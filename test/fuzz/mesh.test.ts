@@ -108,6 +108,7 @@ const presence = new Presence({
     draining: false,
     holdsRootKey: false,
     gateway: false,
+    gateway6: false,
     failing: [],
     ipsec: false,
     attachments: [],

@@ -117,9 +117,9 @@ function live(page: string, world: World, commands: readonly Command[]): void {
 }
 
 async function prepare(lab: Lab, world: World): Promise<Story> {
-  const { running = [], machines = [], names = {}, clients = {} } = world
+  const { running = [], machines = [], names = {}, clients = {}, subnet6 } = world
   const files = { ...world.files }
-  const mesh = running.length > 0 ? await Mesh.start(lab, running) : undefined
+  const mesh = running.length > 0 ? await Mesh.start(lab, running, { subnet6 }) : undefined
   for (const machine of machines) await lab.host(machine)
   for (const [client, args] of Object.entries(clients)) {
     const pack = await mesh!.controllers[0].addClient(client, ...args)

@@ -109,7 +109,7 @@ test('forged sources are dropped and counted, of the network and of the Internet
     [web, '2001:db8:99::9'],
   ] as const) {
     const before = await dropped()
-    await from.ip('address', 'add', `${source}/128`, 'dev', 'lo')
+    await from.ip('address', 'add', `${source}/128`, 'dev', 'lo', 'nodad')
     await from.attempt(['ping', '-c', '3', '-i', '0.1', '-W', '1', '-I', source, PEER6])
     await from.ip('address', 'delete', `${source}/128`, 'dev', 'lo')
     assert.equal((await dropped()) - before, 3, `${source} from ${from.name}`)

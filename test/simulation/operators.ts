@@ -125,7 +125,7 @@ export class Operators {
     const client = clockwork.choose(process ? process.views.clients() : [])
     if (!client) return
     const value: RouteValue = {
-      cidr: `172.16.${clockwork.pick(8)}.0/24`,
+      cidr: clockwork.chance(250) ? `2001:db8:${clockwork.pick(4)}::/48` : `172.16.${clockwork.pick(8)}.0/24`,
       via: clockwork.chance(700)
         ? { kind: 'client', id: client.id }
         : { kind: 'controller', id: controller.id },

@@ -137,6 +137,7 @@ export class SimProcess {
         draining: false,
         holdsRootKey: controller.index === 0,
         gateway: isGateway(controller.index),
+        gateway6: isGateway(controller.index),
         failing: [],
         ipsec: false,
         attachments: [],

@@ -4,6 +4,8 @@ import type { Lab } from '../lab.ts'
 export interface World {
   /** Controllers that run already, the founder first. */
   running?: readonly string[]
+  /** IPv6 of the overlay. */
+  subnet6?: string
   /** Hosts with nothing on them. */
   machines?: readonly string[]
   /** Clients that are connected already, with further arguments of `client add`. */
@@ -50,7 +52,11 @@ export const PAGES: Readonly<Record<string, World>> = {
     clients: { web: [] },
     names: { 'alpha.example.net': 'alpha' },
   },
-  'docs/routing.md': { running: ['alpha', 'beta'], clients: { web: [], db: [] } },
+  'docs/routing.md': {
+    running: ['alpha', 'beta'],
+    subnet6: 'fd12:3456:789a::/64',
+    clients: { web: [], db: [] },
+  },
   'docs/security.md': { running: ['alpha', 'gamma'], clients: { web: [], db: [] } },
   'docs/sizing.md': {},
   'docs/upgrade.md': { running: ['alpha', 'beta'] },

@@ -34,7 +34,10 @@ const WRONG: [command: string, expected: RegExp][] = [
     'route add 192.168.5.0/24 --via internet --metric 70000',
     /--metric: '70000' is not a whole number from 0/,
   ],
-  ['route add 192.168.5.0/24 --via internet --probe gw', /--probe: 'gw' is not an IPv4 address/],
+  [
+    'route add 192.168.5.0/24 --via internet --probe gw',
+    /--probe: 'gw' is neither an IPv4 nor an IPv6 address/,
+  ],
   ['route updates soon', /when: 'soon' is not a whole number from 0 to 86400/],
   ['client refresh', /name clients, or give --all/],
   ['client refresh web --all', /name clients, or give --all/],

@@ -95,6 +95,7 @@ const updates: fc.Arbitrary<PresenceUpdate> = record({
     fc.array(shortText, { maxLength: 5 }),
     flag,
     fc.array(fc.tuple(client, count, flag), { maxLength: 5 }),
+    flag,
   ),
   links: fc.array(fc.tuple(controller, flag, time, fc.nat({ max: 100 })), { maxLength: 5 }),
   up: fc.array(fc.tuple(client, count, shortText), { maxLength: 5 }),
@@ -178,11 +179,12 @@ test('what newer versions add to what is said is passed over', () => {
   const id = 'ab'.repeat(10)
   const told = update({
     more: 1,
-    facts: [...FACTS.slice(0, 9), [['ab'.repeat(8), 1, true, 'more']], { more: true }],
+    facts: [...FACTS.slice(0, 9), [['ab'.repeat(8), 1, true, 'more']], true, { more: true }],
     links: [[id, true, 1, 0, 'more']],
     up: [['cd'.repeat(8), 1, '192.0.2.1:1', 'more']],
   })
   assert.ok(told?.type === 'presence')
+  assert.equal(factsOf(told.update).gateway6, true)
   assert.deepEqual(factsOf(told.update).attachments, [{ id: 'ab'.repeat(8), since: 1, several: true }])
   assert.deepEqual(linksOf(told.update), [{ peer: id, up: true, rtt: 1, loss: 0 }])
   assert.deepEqual(told.update.up.map(fromTuple), [
@@ -240,6 +242,7 @@ test('everything has a limit', () => {
     update({ facts: [...FACTS.slice(0, 7), Array(length).fill('x'), ...FACTS.slice(8)] })
   assert.ok(failing(MAX_FAILING))
   assert.equal(failing(MAX_FAILING + 1), undefined)
+  assert.equal(update({ facts: [...FACTS.slice(0, 10), 'yes'] }), undefined)
   const attached = (...all: unknown[]) => update({ facts: [...FACTS.slice(0, 9), all] })
   const one = ['0'.repeat(16), 1, false]
   assert.ok(attached(...Array(MAX_ATTACHMENTS).fill(one)))

@@ -21,6 +21,7 @@ interface Seat {
   changes: number
   skew: number
   gateway: boolean
+  gateway6: boolean
   failing: string[]
   attachments: PresentAttachment[]
 }
@@ -36,6 +37,7 @@ function seat(index: number, boot = START): Seat {
     changes: 0,
     skew: 0,
     gateway: false,
+    gateway6: false,
     failing: [] as string[],
     attachments: [] as PresentAttachment[],
   } as Seat & { presence: Presence }
@@ -49,6 +51,7 @@ function seat(index: number, boot = START): Seat {
       draining: false,
       holdsRootKey: false,
       gateway: made.gateway,
+      gateway6: made.gateway6,
       failing: made.failing,
       ipsec: made.attachments.length > 0,
       attachments: made.attachments,
@@ -217,6 +220,20 @@ test('a gateway that comes or goes, and a route that fails, are a change of the 
   a.presence.refresh()
   tell(a, b)
   assert.equal(b.changes, before + 2)
+  a.gateway6 = true
+  a.presence.refresh()
+  tell(a, b)
+  assert.equal(b.changes, before + 3)
+  assert.equal(b.presence.of(a.id)!.facts.gateway6, true)
+})
+
+test('who says nothing of IPv6 is no gateway of it', () => {
+  const [a, b] = [seat(0), seat(1)]
+  a.gateway6 = true
+  const [update] = a.presence.snapshot()
+  const older = { ...update, facts: update.facts.slice(0, 10) as unknown as typeof update.facts }
+  b.presence.receive(a.id, older)
+  assert.equal(b.presence.of(a.id)!.facts.gateway6, false)
 })
 
 test('who is removed is forgotten', () => {

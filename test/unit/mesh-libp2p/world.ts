@@ -78,6 +78,7 @@ export async function startNode(index: number, options: NodeOptions = {}): Promi
       draining: false,
       holdsRootKey: false,
       gateway: false,
+      gateway6: false,
       failing: [],
       ipsec: false,
       attachments: [],

@@ -80,6 +80,92 @@ test('bad routes are refused with a reason, and leave nothing', async t => {
   })
 })
 
+const ALPHA = { via: 'controller:alpha' }
+
+const REFUSED6: [what: string, request: AddRoute, code: string, reason: RegExp][] = [
+  ['host bits', { cidr: '2001:db8:5::1/48', ...ALPHA }, 'invalid', /the prefix is 2001:db8:5::\/48/],
+  ['the overlay itself', { cidr: 'fd00:77::/64', ...ALPHA }, 'invalid', /overlaps the overlay's own/],
+  ['a part of the overlay', { cidr: 'fd00:77::1:0/112', ...ALPHA }, 'invalid', /overlaps the overlay's own/],
+  ['more than the overlay', { cidr: 'fd00::/16', ...ALPHA }, 'invalid', /overlaps the overlay's own/],
+  ['link-local', { cidr: 'fe80::/64', ...ALPHA }, 'invalid', /nothing that a host can have/],
+  ['multicast', { cidr: 'ff0e::/16', via: 'internet' }, 'invalid', /nothing that a host can have/],
+  ['loopback', { cidr: '::1/128', ...ALPHA }, 'invalid', /nothing that a host can have/],
+  ['half of everything', { cidr: '8000::/1', via: 'internet' }, 'invalid', /overlaps the overlay's own/],
+  ['a part of nothing', { cidr: '4000::/3', via: 'internet' }, 'invalid', /nothing that a host can have/],
+  ['all local addresses', { cidr: 'fc00::/7', ...ALPHA }, 'invalid', /overlaps the overlay's own/],
+  ['a default by mistake', { cidr: '::/0', ...SITE }, 'invalid', /all traffic of every client.*--default/],
+  ['the Internet by mistake', { cidr: '2000::/3', ...SITE }, 'invalid', /--default/],
+  ['a default without NAT', { cidr: '::/0', ...ALPHA }, 'invalid', /or use --via internet or internet:alpha/],
+  ['no NAT to the Internet', { cidr: '::/0', via: 'internet', nat: false }, 'invalid', /always/],
+  ['NAT at a client', { cidr: '2001:db8:5::/48', ...SITE, nat: true }, 'invalid', /--nat is for controllers/],
+  [
+    'a site',
+    { cidr: '2001:db8:5::/48', via: 'attachment:paris' },
+    'invalid',
+    /sites are reached by IPv4 only/,
+  ],
+  ['a probe elsewhere', { cidr: '2001:db8:5::/48', ...ALPHA, probe: '2001:db8:6::1' }, 'invalid', /not in/],
+  ['a probe of IPv4', { cidr: '::/0', via: 'internet', probe: '192.0.2.1' }, 'invalid', /no IPv6 address/],
+  [
+    'a probe in the overlay',
+    { cidr: '::/0', via: 'internet', probe: 'fd00:77::1' },
+    'invalid',
+    /overlay itself/,
+  ],
+  [
+    'a probe of no host',
+    { cidr: '::/0', via: 'internet', probe: 'ff02::1' },
+    'invalid',
+    /that a host can have/,
+  ],
+  ['IPv6 for IPv4', { cidr: '192.168.5.0/24', ...ALPHA, probe: '2001:db8::1' }, 'invalid', /no IPv4 address/],
+]
+
+test('bad IPv6 routes are refused with a reason; all others are taken as those of IPv4 are', async t => {
+  const dataDir = await newMesh(t, { public: ['192.0.2.1', '[2001:db8:1::1]:1194'], subnet6: 'fd00:77::/64' })
+  await withService(dataDir, async service => {
+    await service.addClient({ name: 'site' })
+    await service.addAttachment({
+      ...{ name: 'paris', remote: 'any', localSubnets: ['10.77.0.0/24'], remoteSubnets: ['192.168.20.0/24'] },
+      secret: Buffer.from('a pre-shared key that is long').toString('base64'),
+    })
+    for (const [what, request, code, message] of REFUSED6)
+      await assert.rejects(service.addRoute(request), { code, message }, what)
+    assert.deepEqual(await service.records('route'), [])
+
+    const add = async (cidr: string, via: string, rest: Partial<AddRoute> = {}) =>
+      (await service.addRoute({ cidr, via, ...rest })).notes.join('\n')
+    assert.equal(await add('2001:db8:5::/48', 'controller:alpha', { probe: '2001:DB8:5::1' }), '')
+    assert.match(
+      await add('2001:db8:5::/48', 'client:site', { metric: 5 }),
+      /controller:alpha \(metric 0\) is/,
+    )
+    await add('2001:db8:6::/48', 'internet:alpha')
+    await add('2001:db8:7::/48', 'controller:alpha', { nat: true })
+    assert.match(await add('2001:db8:1::/48', 'client:site'), /controllers in it \(2001:db8:1::1\) beside/)
+    const egress = await add('::/0', 'internet', { probe: '2001:db8:99::1', metric: 3 })
+    assert.match(egress, /every client now sends .* 2000::\/3/)
+    assert.match(egress, /controllers in it and their \/64 \(2001:db8:1::1\) beside/)
+    await add('::/0', 'client:site', { default: true, metric: 9 })
+    const listed = (await service.routes()).filter(({ cidr }) => cidr.includes(':'))
+    assert.deepEqual(
+      listed.map(({ cidr, via, metric, nat, probe }) => `${cidr} ${via} ${metric} ${nat} ${probe}`),
+      [
+        '::/0 internet 3 true 2001:db8:99::1',
+        '::/0 client:site 9 false null',
+        '2001:db8:1::/48 client:site 0 false null',
+        '2001:db8:5::/48 controller:alpha 0 false 2001:db8:5::1',
+        '2001:db8:5::/48 client:site 5 false null',
+        '2001:db8:6::/48 internet:alpha 0 true null',
+        '2001:db8:7::/48 controller:alpha 0 true null',
+      ],
+    )
+    await assert.rejects(service.addRoute({ cidr: '::/0', via: 'internet' }), { code: 'exists' })
+    await service.removeRoute('2001:db8:6::/48', 'controller:alpha')
+    assert.equal((await service.removeRoute('::/0')).changed, 2)
+  })
+})
+
 test('what may not be a route may not be a subnet of a client either', async t => {
   const dataDir = await newMesh(t)
   await withService(dataDir, async service => {
@@ -96,6 +182,16 @@ test('what may not be a route may not be a subnet of a client either', async t =
     ] as const) {
       const adding = service.addClient({ name: 'bad', subnets: [subnet] })
       await assert.rejects(adding, { code: 'invalid', message: reason }, subnet)
+    }
+  })
+})
+
+test('nor may IPv6 that stands for the Internet', async t => {
+  const dataDir = await newMesh(t, { subnet6: 'fd00:77::/64' })
+  await withService(dataDir, async service => {
+    for (const subnet of ['::/0', '2000::/3', '2000::/8']) {
+      const adding = service.addClient({ name: 'bad', subnets: [subnet] })
+      await assert.rejects(adding, { code: 'invalid' }, subnet)
     }
   })
 })

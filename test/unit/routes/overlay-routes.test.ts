@@ -10,12 +10,12 @@ import { LocalService } from '../../../node/local-service.ts'
 import { OverlayRoutes } from '../../../node/overlay-routes.ts'
 import type { AddRoute } from '../../../node/service.ts'
 import { formatCidr, formatIpv4, parseIpv4 } from '../../../state/address.ts'
-import { formatCidr6 } from '../../../state/address6.ts'
+import { type Address6, formatAddress6, formatCidr6 } from '../../../state/address6.ts'
 import type { ClientId, ControllerId } from '../../../state/kinds.ts'
 import { newMesh } from '../controller/home.ts'
 
 /** A controller with two clients, of which `site` is connected here by port 7. */
-async function bench(t: TestContext, reach: Reach = { gateway: true, failing: [] }) {
+async function bench(t: TestContext, reach: Reach = { gateway: true, gateway6: true, failing: [] }) {
   const init = { public: ['192.0.2.1', 'vpn.example.net'], subnet6: 'fd00:77::/64' }
   const home = await Home.open(await newMesh(t, init))
   t.after(() => home.close())
@@ -126,7 +126,7 @@ test('the best via that is up is in the table, and what has none is unreachable'
     }),
     ['0 not-connected', '4 active', '5 standby'],
   )
-  live.reach = { gateway: false, failing: [] }
+  live.reach = { gateway: false, gateway6: false, failing: [] }
   assert.equal(hop('192.168.5.0/24'), 7)
 })
 
@@ -157,10 +157,62 @@ test('of several ways to an IPv6 prefix the best that is up is taken', async t =
   assert.equal(hops().at(-1), 7)
   assert.deepEqual(routes.six.toldTo(id('site')), [])
   assert.deepEqual(routes.six.behind(id('site')).map(formatCidr6), [prefix])
-  live.reach = { gateway: true, failing: [`${prefix}|client:${id('site')}`] }
+  live.reach = { gateway: true, gateway6: true, failing: [`${prefix}|client:${id('site')}`] }
   assert.equal(hops().at(-1), 'unreachable')
   for (const name of ['road', 'site']) await service.revokeClient(name)
   assert.deepEqual(routes.six.beyond(), [])
+})
+
+test('an IPv6 prefix behind a controller is its own to carry, while it says that it forwards IPv6', async t => {
+  const { home, routes, add, live, id } = await bench(t)
+  const prefix = '2001:db8:5::/48'
+  const hop = (cidr = prefix) => routes.six.table().findLast(each => formatCidr6(each) === cidr)?.peerId
+  await add(prefix, 'controller:alpha', { probe: '2001:db8:5::9' })
+  await add(prefix, 'client:site', { metric: 5, probe: '2001:db8:5::9' })
+  await add('2001:db8:6::/48', 'client:site')
+  await add('2001:db8:7::/48', 'controller:alpha', { nat: true })
+  await add('::/0', 'internet')
+  assert.deepEqual([hop(), hop('::/0')], ['tun', 'tun'])
+  assert.equal(hop('fd00:77::/64'), 'unreachable')
+  const { kernelRoutes, forwarded, masqueraded } = routes.six.kernel()
+  assert.deepEqual(kernelRoutes.map(formatCidr6), ['2001:db8:6::/48'])
+  assert.deepEqual(forwarded.map(formatCidr6), [prefix])
+  assert.deepEqual(masqueraded.map(formatCidr6), ['::/0', '2001:db8:7::/48'])
+  assert.deepEqual(
+    routes.probes().map(({ id, address, from }) => [id, formatAddress6(address as Address6), from]),
+    [
+      [`${prefix}|controller:${home.id}`, '2001:db8:5::9', 'kernel'],
+      [`${prefix}|client:${id('site')}`, '2001:db8:5::9', { port: 7 }],
+    ],
+  )
+  assert.deepEqual(routes.kernel().forwarded, [], 'IPv4 has none of it')
+  live.reach = { gateway: true, gateway6: false, failing: [] }
+  assert.deepEqual([hop(), hop('::/0')], [7, 'unreachable'])
+  assert.equal(routes.probes().length, 1)
+  live.reach = { gateway: false, gateway6: true, failing: [`${prefix}|controller:${home.id}`] }
+  assert.deepEqual([hop(), hop('::/0')], [7, 'tun'])
+})
+
+test('what controllers are dialled at stays beside the tunnel, by IPv6, too', async t => {
+  const { home, routes, add, id } = await bench(t)
+  const { controller } = home
+  await home.replica.write([
+    {
+      kind: 'controller',
+      id: home.id,
+      value: { ...controller, publicEndpoints: ['192.0.2.1:1194', '[2001:db8:1::1]:1194'] },
+    },
+  ])
+  const told = () => routes.six.toldTo(id('road')).map(formatCidr6)
+  await add('2001:db8:5::/48', 'client:site')
+  assert.deepEqual(told(), ['2001:db8:5::/48'])
+  const { revision } = routes
+  await add('2001:db8:1::/126', 'client:site')
+  assert.deepEqual(told(), ['2001:db8:1::2/127', '2001:db8:1::/128', '2001:db8:5::/48'])
+  assert.ok(routes.revision > revision)
+  assert.deepEqual(routes.six.beyond().map(formatCidr6), ['2001:db8:1::/126', '2001:db8:5::/48'])
+  assert.deepEqual(routes.six.toldTo(id('site')), [])
+  assert.deepEqual(routes.six.kernel().underlay, [], 'its own address is no concern of its kernel')
 })
 
 test('a failing probe takes its own via out of use, and no other', async t => {
@@ -171,11 +223,11 @@ test('a failing probe takes its own via out of use, and no other', async t => {
   const [client, kernel] = routes.probes()
   assert.equal(routes.probes().length, 2)
   assert.deepEqual([client.from, kernel.from], [{ port: 7 }, 'kernel'])
-  assert.equal(formatIpv4(client.address), '192.168.5.9')
+  assert.equal(formatIpv4(client.address as number), '192.168.5.9')
   assert.equal(hop('192.168.5.0/24'), 7)
-  live.reach = { gateway: true, failing: [client.id] }
+  live.reach = { gateway: true, gateway6: true, failing: [client.id] }
   assert.equal(hop('192.168.5.0/24'), 'tun')
-  live.reach = { gateway: true, failing: [client.id, kernel.id] }
+  live.reach = { gateway: true, gateway6: true, failing: [client.id, kernel.id] }
   assert.equal(hop('192.168.5.0/24'), 'unreachable')
   assert.ok(home.replica.get('route', client.id))
 })
@@ -200,7 +252,7 @@ test('a site is probed by who carries it, as the overlay, and judged by that tho
   const [probe, ...others] = routes.probes()
   assert.deepEqual(others, [])
   assert.deepEqual(probe.from, { source: parseIpv4(home.controller.address) })
-  live.reach = { gateway: true, failing: [probe.id] }
+  live.reach = { gateway: true, gateway6: true, failing: [probe.id] }
   assert.equal(hop('192.168.5.0/24'), 7)
   assert.equal(hop('192.168.6.0/24'), 'tun')
   assert.equal(routes.standings().filter(({ entry }) => entry.via.kind === 'attachment').length, 2)

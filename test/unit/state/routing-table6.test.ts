@@ -1,8 +1,8 @@
-// IPv6 prefixes behind clients, from records to the derived table.
+// Routes of IPv6 prefixes, from records to the derived table.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { formatCidr6 } from '../../../state/address6.ts'
-import { type RouteValue, routeId, valueProblem } from '../../../state/kinds.ts'
+import { type ControllerId, type RouteValue, routeId, valueProblem } from '../../../state/kinds.ts'
 import { Views } from '../../../state/views.ts'
 import {
   clientId,
@@ -28,7 +28,8 @@ test('prefixes of clients that may connect, sorted, the same in every replica', 
     const address = `10.77.0.${20 + index}`
     await replica.write([clientOp(index, { address, subnets: each }), leaseOp(address, index)])
   }
-  const list = () => views.subnets6().map(({ cidr, client }) => `${formatCidr6(cidr)} ${client}`)
+  const list = () =>
+    views.routes6().map(({ cidr, via }) => `${formatCidr6(cidr)} ${'id' in via ? via.id : via.kind}`)
   const [first, second, third] = [0, 1, 2].map(clientId)
   assert.deepEqual(list(), [
     `2001:db8:4::/48 ${third}`,
@@ -67,23 +68,31 @@ test('a route that was added is a way beside them, in the order of metrics', asy
     return { kind: 'route' as const, id: routeId(value), value }
   }
   await replica.write([route(1, 5), route(1, 0, { cidr: '192.168.5.0/24' })])
-  const [own, added] = views.subnets6()
-  assert.partialDeepStrictEqual(own, { client: clientId(0), metric: 0, source: 'subnet' })
+  const [own, added] = views.routes6()
+  assert.partialDeepStrictEqual(own, { via: { id: clientId(0) }, metric: 0, source: 'subnet' })
   assert.partialDeepStrictEqual(added, {
-    client: clientId(1),
+    via: { id: clientId(1) },
     metric: 5,
     source: 'route',
     id: route(1, 5).id,
   })
   assert.equal(views.prefixes().filter(({ source }) => source === 'route').length, 1)
   const problem = ({ id, value }: ReturnType<typeof route>) => valueProblem('route', id, value)
-  assert.equal(problem(route(1, 5, { cidr: '2001:db8:1111:2222:3333:4444:5555:6666/128' })), undefined)
+  const controller = '0123456789abcdef0123' as ControllerId
+  for (const good of [
+    { cidr: '2001:db8:1111:2222:3333:4444:5555:6666/128' },
+    { cidr: '::/0', via: { kind: 'internet' } as const },
+    { cidr: '2000::/3', via: { kind: 'internet' } as const, probe: '2001:db8::1' },
+    { via: { kind: 'controller', id: controller } as const, nat: true, exit: false, probe: '2001:db8:5::1' },
+  ])
+    assert.equal(problem(route(1, 5, good)), undefined, JSON.stringify(good))
   for (const bad of [
     { cidr: '2001:db8:5::1/48' },
-    { cidr: '::/0' },
-    { via: { kind: 'internet' } as const },
-    { nat: true },
+    { cidr: '::/1' },
+    { cidr: 'fc00::/8' },
+    { via: { kind: 'attachment', id: '0123456789abcdef' } as const },
     { probe: '192.168.5.1' },
+    { probe: '2001:DB8::1' },
   ])
     assert.notEqual(problem(route(1, 5, bad)), undefined, JSON.stringify(bad))
 })
