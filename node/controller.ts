@@ -21,8 +21,9 @@ import { EventLog } from './events.ts'
 import { ForeignWatch } from './foreign-watch.ts'
 import { Home } from './home.ts'
 import { Invites } from './invites.ts'
-import { type Carriage, startCarriage } from './ipsec/carriage.ts'
+import type { Carriage } from './ipsec/carriage.ts'
 import { readQuestion, writeReport } from './ipsec/report.ts'
+import { startCarriage } from './ipsec/start.ts'
 import { LocalService } from './local-service.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
 import { MeshWatch } from './mesh-watch.ts'
@@ -491,6 +492,8 @@ export class Controller {
       },
       network.tun?.name ?? null,
     )
+    // Who is told of it sends packets here at once.
+    carriage.onTakeover = () => this.#setRoutes()
     carriage.onChange = () => {
       this.#mesh?.tell()
       this.#gatheredRoutes.ask()

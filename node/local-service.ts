@@ -117,6 +117,7 @@ export class LocalService implements ControllerService {
   removeController: Operations['removeController'] = name => this.#membership.removeController(name)
   leave: Operations['leave'] = () => this.#membership.leave()
 
+  ikeDaemon: Operations['ikeDaemon'] = () => this.#attachments.ikeDaemon()
   attachments: Operations['attachments'] = () => this.#attachments.attachments()
   attachment: Operations['attachment'] = name => this.#attachments.attachment(name)
   addAttachment: Operations['addAttachment'] = request => this.#attachments.addAttachment(request)

@@ -78,16 +78,19 @@ export const AttachmentEntry = Type.Object({
 })
 export type AttachmentEntry = Static<typeof AttachmentEntry>
 
+export const IkeDaemon = Type.Object(
+  {
+    state: Text('off, idle, starting, running or failed; idle: nothing may be carried here'),
+    problem: Nullable(Text('why it does not run', 1024), 'null when it runs'),
+    esp: Nullable(Text('kernel or user'), 'who does ESP'),
+  },
+  { description: 'the IKE daemon of this controller' },
+)
+export type IkeDaemon = Static<typeof IkeDaemon>
+
 export const AttachmentDetail = Type.Object({
   ...AttachmentEntry.properties,
-  engine: Type.Object(
-    {
-      state: Text('off, starting, running or failed'),
-      problem: Nullable(Text('why it does not run', 1024), 'null when it runs'),
-      esp: Nullable(Text('kernel or user'), 'who does ESP'),
-    },
-    { description: 'the IKE daemon of this controller' },
-  ),
+  engine: IkeDaemon,
   sas: Type.Array(IkeSaEntry, { description: 'of the controller that carries it, as far as it answers' }),
   storedOn: Type.Optional(StoredOn),
   notes: Type.Optional(Type.Array(Text('what comes of it', 1024))),
@@ -130,6 +133,8 @@ export const AttachmentExport = Type.Object({ fileName: Text('name'), content: T
 export type AttachmentExport = Static<typeof AttachmentExport>
 
 export interface AttachmentService {
+  /** Of the controller that is asked. */
+  ikeDaemon(): Promise<IkeDaemon>
   attachments(): Promise<AttachmentEntry[]>
   attachment(name: string): Promise<AttachmentDetail>
   addAttachment(request: AddAttachment): Promise<AttachmentDetail>

@@ -8,6 +8,7 @@ import {
   AttachmentExport,
   ChangeAttachment,
   ExportFormat,
+  IkeDaemon,
 } from '../service-ipsec.ts'
 import { type Api, responses } from './schemas.ts'
 
@@ -20,6 +21,14 @@ const Removed = Type.Object({
 
 export function ipsecRoutes(app: Api, service: ControllerService): void {
   const detail = (summary: string) => ({ tags, summary, params, response: responses(AttachmentDetail) })
+  app.get(
+    '/v1/ike-daemon',
+    {
+      config: { scope: 'read' },
+      schema: { tags, summary: 'The IKE daemon of this controller', response: responses(IkeDaemon) },
+    },
+    () => service.ikeDaemon(),
+  )
   app.get(
     '/v1/attachments',
     {

@@ -35,6 +35,7 @@ import type {
   AttachmentExport,
   ChangeAttachment,
   ExportFormat,
+  IkeDaemon,
 } from '../service-ipsec.ts'
 import type { ControllerEntry, Invitation, Removal } from '../service-membership.ts'
 import type { Health, MetricsListenState, MetricsRequest } from '../service-observation.ts'
@@ -106,6 +107,7 @@ export class RemoteController implements ControllerService {
     this.#post<{ storedOn: StoredOn }>('/v1/routes/refresh', request)
   dns = () => this.#get<DnsState>('/v1/dns')
   changeDns = (change: ChangeDns) => this.#post<DnsState>('/v1/dns', change)
+  ikeDaemon = () => this.#get<IkeDaemon>('/v1/ike-daemon')
   attachments = () => this.#get<AttachmentEntry[]>('/v1/attachments')
   attachment = (name: string) => this.#get<AttachmentDetail>(attachmentPath(name))
   addAttachment = (request: AddAttachment) => this.#post<AttachmentDetail>('/v1/attachments', request)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { hasCapability } from '../capabilities.ts'
 import { type ForeignChain, passRules, readChains } from '../gateway/chains.ts'
 import { IP_FORWARD, IP6_FORWARD, switchOnWords } from '../gateway/forwarding.ts'
+import type { IkeDaemon } from '../service-ipsec.ts'
 import { ipsecChecks } from './ipsec-checks.ts'
 import type { Machine } from './machine.ts'
 
@@ -23,6 +24,8 @@ export interface CheckInit {
   dataDir: string
   /** A controller runs on the data directory: its ports are in use, as they should be. */
   running: boolean
+  /** Of that controller, where it says. */
+  daemon?: IkeDaemon
 }
 
 /** UDP_SEGMENT came with Linux 4.18, UDP_GRO with 5.0. */
@@ -50,7 +53,7 @@ export async function checkMachine(init: CheckInit): Promise<Check[]> {
     forwarding(machine, 'IPv4', IP_FORWARD, 'net.ipv4.ip_forward'),
     forwarding(machine, 'IPv6', IP6_FORWARD, 'net.ipv6.conf.all.forwarding'),
     ...(await firewalls(machine)),
-    ...(await ipsecChecks(machine, init.running)),
+    ...(await ipsecChecks(init)),
     program(machine, 'swanctl', 'strongswan-swanctl', 'looking into IPsec attachments by hand'),
   ]
 }

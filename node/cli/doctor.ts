@@ -19,8 +19,12 @@ export function doctorCommand(program: Command): void {
     .addHelpText('after', example('overmesh doctor'))
     .action(async (_options: unknown, command: Command) => {
       const context = Context.of(command)
-      const running = (await context.running()) !== undefined
-      const checks = await checkMachine({ machine: thisMachine, dataDir: context.dataDir, running })
+      const controller = await context.running()
+      // One that does not answer, or is of an older version, does not say.
+      const daemon = await controller?.ikeDaemon().catch(() => undefined)
+      const { dataDir } = context
+      const running = controller !== undefined
+      const checks = await checkMachine({ machine: thisMachine, dataDir, running, daemon })
       const lacking = checks.filter(check => check.essential && check.state === 'missing')
       const { output } = context
       output.result({ ok: lacking.length === 0, checks }, () => printChecks(output, checks))

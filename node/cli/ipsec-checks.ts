@@ -4,14 +4,19 @@ import type { Esp } from '../ipsec/strongswan/configuration.ts'
 import { detectEsp } from '../ipsec/strongswan/esp.ts'
 import { findInstallation } from '../ipsec/strongswan/packages.ts'
 import { IKE_PORTS } from '../ipsec/strongswan/run.ts'
-import type { Check } from './checks.ts'
+import type { IkeDaemon } from '../service-ipsec.ts'
+import type { Check, CheckInit } from './checks.ts'
 import type { Machine } from './machine.ts'
 
 const NEEDED_FOR = 'IPsec attachments'
 
-export async function ipsecChecks(machine: Machine, running: boolean): Promise<Check[]> {
+export async function ipsecChecks({ machine, running, daemon }: CheckInit): Promise<Check[]> {
   const esp = await detectEsp(async args => (await machine.run('ip', ...args)) !== undefined)
-  return [strongswan(machine, esp), espCheck(machine, esp), await ports(machine, running)]
+  return [
+    strongswan(machine, esp),
+    espCheck(machine, esp),
+    running ? daemonCheck(daemon) : await ports(machine),
+  ]
 }
 
 function check(name: string, state: Check['state'], found: string, fix: string): Check {
@@ -36,9 +41,25 @@ function espCheck(machine: Machine, esp: Esp): Check {
   return check('ESP', 'ok', 'done by strongSwan itself (kernel-libipsec): this kernel has none', '')
 }
 
-async function ports({ bindUdp }: Machine, running: boolean): Promise<Check> {
+/** Of a controller that runs. */
+function daemonCheck(daemon: IkeDaemon | undefined): Check {
+  const name = 'IKE daemon'
+  if (daemon === undefined)
+    return check('IKE ports', 'ok', 'UDP 500 and 4500 are for the running controller', '')
+  const { state, problem } = daemon
+  if (state === 'running' || state === 'starting')
+    return check(name, 'ok', `${state}, on UDP 500 and 4500`, '')
+  if (state === 'idle') return check(name, 'ok', `does not run: ${problem}`, '')
+  return check(
+    name,
+    'warning',
+    `does not run: ${problem ?? 'it is not told why'}`,
+    'see `overmesh ipsec list`',
+  )
+}
+
+async function ports({ bindUdp }: Machine): Promise<Check> {
   const name = 'IKE ports'
-  if (running) return check(name, 'ok', 'UDP 500 and 4500 are for the running controller', '')
   for (const port of IKE_PORTS) {
     const reason = await bindUdp('0.0.0.0', port)
     if (reason === 'EADDRINUSE') {

@@ -177,14 +177,20 @@ function listCommand(ipsec: Command): void {
     .addHelpText('after', example('overmesh ipsec list'))
     .action(async (_options: unknown, command: Command) => {
       const context = Context.of(command)
-      const attachments = await context.withService(service => service.attachments())
-      context.output.result(attachments, () =>
+      const [attachments, daemon] = await context.withService(service =>
+        // A running controller of an older version does not say.
+        Promise.all([service.attachments(), service.ikeDaemon().catch(() => undefined)]),
+      )
+      context.output.result(attachments, () => {
         context.output.table(
           ATTACHMENT_COLUMNS,
           attachments,
           'no attachments; `overmesh ipsec add` makes one',
-        ),
-      )
+        )
+        const problem = daemon?.problem ?? null
+        if (attachments.length > 0 && problem !== null)
+          context.output.line(`no IKE daemon here: ${oneLine(problem)}`)
+      })
     })
 }
 

@@ -11,6 +11,7 @@ import type {
   AttachmentExport,
   ChangeAttachment,
   ExportFormat,
+  IkeDaemon,
 } from '../service-ipsec.ts'
 import {
   checkVersion1,
@@ -84,6 +85,11 @@ export class Attachments {
     })
   }
 
+  daemon(): IkeDaemon {
+    const { state = 'off', problem = 'no controller is running here', esp } = this.#live()?.engine ?? {}
+    return { state, problem: state === 'running' ? null : (problem ?? null), esp: esp ?? null }
+  }
+
   async list(): Promise<AttachmentEntry[]> {
     const all = this.all()
     const reports = all.length === 0 ? [] : await this.#reports()
@@ -93,7 +99,6 @@ export class Attachments {
   async show(name: string): Promise<AttachmentDetail> {
     const attachment = this.get(name)
     const live = this.#live()
-    const { state = 'off', problem = 'no controller is running here', esp } = live?.engine ?? {}
     const reports = await this.#reports(attachment.id)
     const carrier = live?.carrier(attachment.id)?.controller ?? this.#home.id
     const sas = reports.find(({ controller }) => controller === carrier)?.report.sas ?? []
@@ -103,7 +108,7 @@ export class Attachments {
         ...overlapNotes(this.#home, attachment.id, attachment.value),
         ...narrowedNotes(attachment.value, sas),
       ],
-      engine: { state, problem: state === 'running' ? null : (problem ?? null), esp: esp ?? null },
+      engine: this.daemon(),
       sas: sas.map(sa => ({
         ...sa,
         children: [...sa.children].map(child => ({ ...child, ...copied(child) })),

@@ -1,5 +1,6 @@
 // Attachments on a running controller: which of them the IKE daemon is told of and dials, what is up here and elsewhere, and what
 // is ended here because another controller carries it.
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { PresentAttachment, PresentFacts } from '../../mesh/presence-types.ts'
 import type { AttachmentValue, ControllerId } from '../../state/kinds.ts'
@@ -11,16 +12,18 @@ import {
   Dialling,
   type Elective,
   Listening,
+  mayCarry,
   Restarts,
   Surpluses,
   type Terminator,
 } from './election.ts'
 import { type IkeSa, type IpsecEngine, IpsecError, type Tunnel } from './engine.ts'
-import type { AttachmentProblem, AttachmentState, AttachmentsLive } from './live.ts'
+import type { AttachmentState, AttachmentsLive } from './live.ts'
 import { attachmentNames } from './names.ts'
 import { NoEngine } from './no-engine.ts'
-import { type Report, readReport, reportQuestion } from './report.ts'
-import { StrongSwan } from './strongswan/strongswan.ts'
+import type { Report } from './report.ts'
+import { Reporting } from './reporting.ts'
+import { Telling } from './telling.ts'
 import { type IkeCredentials, tunnelOf } from './tunnel.ts'
 
 export type Terminating = Pick<PresentFacts, 'ipsec' | 'attachments'>
@@ -53,37 +56,28 @@ export interface CarriageInit {
 
 /** ms between two looks at what follows from time alone. */
 const LOOK_MS = 1000
-/** Problems and SAs in one report. */
-const MAX_PROBLEMS = 256
-const MAX_SAS = 16
 const COMES_UP_LOOK_MS = 50
 /** ms between two questions to the others why it is not. */
 const QUESTION_MS = 1000
 const SILENT = /no answer/
 /** ms that an operator waits for a tunnel to come up. */
 const DIAL_MS = 20_000
-/** A word about a site that keeps several controllers connected comes this often at most, ms. */
-const STANDBY_WORD_MS = 3_600_000
+/** Attachments that are named in one line at most. */
+const MAX_NAMED = 3
+/** ms after which a device that dialled has the SA too, far away as it may be: the answer that completes it is under way. */
+const DIALLED_MS = 300
 
-interface Known {
+export interface Known {
   readonly value: AttachmentValue
   /** As the mesh sees it: where it is up. */
   carrier: ControllerId | undefined
 }
 
-/** strongSwan where this machine can have it, behind the overlay's interface. @param tun the interface's name; null without one */
-export function startCarriage(init: Omit<CarriageInit, 'engine'>, tun: string | null): Carriage {
-  const { home, logger } = init
-  const engine =
-    tun === null
-      ? new NoEngine('attachments need a TUN interface, and so root; see `overmesh doctor`')
-      : new StrongSwan({ directory: home.directory.ipsec, logger, ignoreInterfaces: [tun] })
-  return new Carriage({ ...init, engine })
-}
-
 export class Carriage implements AttachmentsLive {
   /** What this controller tells the others of attachments, or who carries one, is another than before. */
   onChange: () => void = () => {}
+  /** What another controller carried is carried here from now on; `onChange` tells the others of it after this. */
+  onTakeover: () => void = () => {}
   readonly #init: CarriageInit
   readonly #dialling: Dialling
   readonly #surpluses = new Surpluses()
@@ -93,12 +87,16 @@ export class Carriage implements AttachmentsLive {
   /** Up here, since when: ms since 1970. */
   readonly #up = new Map<string, number>()
   readonly #known = new Map<string, Known>()
-  readonly #problems = new Map<string, AttachmentProblem>()
+  readonly #reporting: Reporting
+  readonly #telling: Telling
   readonly #ending = new Set<string>()
-  readonly #standbyTold = new Map<string, number>()
   /** What the daemon was told last, without secrets, to see changes. */
   #told = ''
-  #started = false
+  /** What was asked of the daemon last: to run or not. */
+  #isNeeded = false
+  /** Nothing is left for the daemon to do. */
+  #isIdle = true
+  #engineTurn: Promise<void> = Promise.resolve()
   readonly #listening: Listening
   #stopped = false
   #timer: NodeJS.Timeout | undefined
@@ -107,7 +105,15 @@ export class Carriage implements AttachmentsLive {
     this.#init = init
     this.#dialling = new Dialling(init.home.id)
     this.#listening = new Listening(this.#now())
-    const { engine } = init
+    const { engine, home } = init
+    this.#telling = new Telling(init)
+    this.#reporting = new Reporting({
+      ...{ home, engine, ask: init.ask, known: this.#known },
+      present: () => this.#present(),
+      candidates: (id, value) => this.#candidates(id, value),
+      preferred: (id, value) => this.#electiveOf(id, value).controllers,
+      wallClock: () => this.#wallClock(),
+    })
     engine.onState = () => this.#engineChanged()
     engine.onUp = id => this.#cameUp(id)
     engine.onDown = id => this.#wentDown(id)
@@ -150,7 +156,8 @@ export class Carriage implements AttachmentsLive {
 
   get engine(): AttachmentsLive['engine'] {
     const { state, problem, esp } = this.#init.engine
-    return { state, problem, esp }
+    const idle = problem === undefined && !this.#isNeeded ? this.#whyIdle() : undefined
+    return idle === undefined ? { state, problem, esp } : { state: 'idle', problem: idle, esp: undefined }
   }
 
   state(id: string): AttachmentState {
@@ -170,43 +177,23 @@ export class Carriage implements AttachmentsLive {
     )
   }
 
+  /** See IpsecEngine. */
+  get refusedPackets(): number | undefined {
+    return this.#init.engine.refusedPackets
+  }
+
   /** All SAs of this controller; none when the daemon does not tell. */
   sas(): Promise<IkeSa[]> {
     const { engine } = this.#init
     return engine.state === 'running' ? engine.sas().catch(() => []) : Promise.resolve([])
   }
 
-  /** What this controller answers to others, and to its own operator. */
-  async report(id: string | undefined): Promise<Report> {
-    const sas = id === undefined ? [] : await this.#init.engine.sas().catch(() => [])
-    const problems = Object.fromEntries([...this.#problems].slice(0, MAX_PROBLEMS))
-    const nobodyCan = !this.#present().some(({ ipsec }) => ipsec)
-    if (nobodyCan && this.engine.problem !== undefined) {
-      const text = `no controller in reach can carry it; here: ${this.engine.problem}`
-      for (const each of this.#known.keys()) problems[each] ??= { at: this.#wallClock(), text }
-    }
-    for (const [each, { value, carrier }] of nobodyCan ? [] : this.#known) {
-      const { controllers } = this.#electiveOf(each, value)
-      if (!value.enabled || !value.initiate || carrier !== undefined || controllers.length === 0) continue
-      if (this.#candidates(each, value).length > 0) continue
-      const names = controllers.map(controller => this.#nameOf(controller)).join(', ')
-      const text = `no controller that may dial it (${names}) is in reach and able to; \`overmesh ipsec set\` names others`
-      problems[each] = { at: this.#wallClock(), text }
-    }
-    return { problems, sas: sas.filter(({ tunnel }) => tunnel === id).slice(0, MAX_SAS) }
+  report(id: string | undefined): Promise<Report> {
+    return this.#reporting.report(id)
   }
 
-  async reports(id?: string): Promise<{ controller: ControllerId; report: Report }[]> {
-    const { home, ask } = this.#init
-    const others = this.#present().filter(each => each.ipsec && each.id !== home.id)
-    const told = await Promise.all(
-      others.map(async ({ id: controller }) => {
-        const text = await ask(controller, reportQuestion(id))
-        const report = text === undefined ? undefined : readReport(text)
-        return report ? [{ controller, report }] : []
-      }),
-    )
-    return [{ controller: home.id, report: await this.report(id) }, ...told.flat()]
+  reports(id?: string): Promise<{ controller: ControllerId; report: Report }[]> {
+    return this.#reporting.reports(id)
   }
 
   async comesUp(id: string): Promise<void> {
@@ -215,12 +202,12 @@ export class Carriage implements AttachmentsLive {
     let nextQuestion = this.#now() + QUESTION_MS
     this.review()
     while (this.carrierOf(id) === undefined) {
-      const { state, problem: missing } = this.engine
+      const { state, problem: missing } = this.#init.engine
       if (state === 'off' && missing !== undefined && !this.#hasOthers()) throw new IpsecError(missing)
       const now = this.#now()
       if (now >= nextQuestion) {
         nextQuestion = now + QUESTION_MS
-        const problem = await this.#latestProblem(id)
+        const problem = await this.#reporting.latest(id)
         // A device that is silent may answer yet; whatever else is wrong stays wrong.
         if (problem && problem.at >= begun && !SILENT.test(problem.text)) throw new IpsecError(problem.text)
         if (now >= until) throw new IpsecError(problem?.text ?? `nobody has it up after ${DIAL_MS / 1000} s`)
@@ -229,17 +216,12 @@ export class Carriage implements AttachmentsLive {
     }
   }
 
-  async #latestProblem(id: string): Promise<AttachmentProblem | undefined> {
-    const told = (await this.reports()).flatMap(({ report }) => report.problems[id] ?? [])
-    return told.sort((a, b) => b.at - a.at).at(0)
-  }
-
   /** For `status`: why this controller, which could, carries nothing. */
   warnings(): string[] {
     const { engine } = this.#init
     const { state, problem } = engine
-    const isAsked = [...this.#known.values()].some(({ value }) => value.enabled)
-    if (!isAsked || engine instanceof NoEngine || state === 'running' || problem === undefined) return []
+    if (!this.#isNeeded || engine instanceof NoEngine || state === 'running' || problem === undefined)
+      return []
     return [`this controller carries no attachments: ${problem}`]
   }
 
@@ -252,6 +234,7 @@ export class Carriage implements AttachmentsLive {
     const present = this.#present()
     const ids = new Set<string>()
     let isChanged = false
+    let isTakenOver = false
     const now = this.#now()
     for (const { id: controller, attachments, ipsec } of present) {
       this.#restarts.note(controller, ipsec, now)
@@ -266,15 +249,18 @@ export class Carriage implements AttachmentsLive {
       const before = this.#known.get(id)
       if (before?.carrier !== carrier) {
         isChanged = true
-        this.#tellMove(id, value, before?.carrier, carrier)
+        isTakenOver ||= carrier === home.id && before?.carrier !== undefined
+        const reason = this.#reporting.problem(id)?.text
+        const isThere = present.some(each => each.id === before?.carrier)
+        this.#telling.moved(value, before?.carrier, carrier, { reason, isThere })
       }
       this.#known.set(id, { value, carrier })
     }
     for (const id of this.#known.keys()) {
       if (ids.has(id)) continue
       this.#known.delete(id)
-      this.#problems.delete(id)
-      this.#standbyTold.delete(id)
+      this.#reporting.solved(id)
+      this.#telling.forget(id)
       isChanged = true
     }
     this.#dialling.keep(ids)
@@ -283,6 +269,7 @@ export class Carriage implements AttachmentsLive {
     void this.#apply()
     this.#endSurpluses()
     this.#schedule()
+    if (isTakenOver) this.onTakeover()
     if (isChanged) this.onChange()
   }
 
@@ -290,7 +277,8 @@ export class Carriage implements AttachmentsLive {
     if (this.#stopped) return
     this.#stopped = true
     clearTimeout(this.#timer)
-    if (this.#started) await this.#init.engine.stop()
+    this.#run(false)
+    await this.#engineTurn
   }
 
   #now(): number {
@@ -327,28 +315,22 @@ export class Carriage implements AttachmentsLive {
   /** Tells the daemon what there is, and which of it to dial. */
   async #apply(): Promise<void> {
     const { home, engine, credentials, isDraining, others } = this.#init
-    // Whoever was removed carries nothing any more.
-    const isMember = home.views.isAdmitted(home.id)
-    const enabled = [...this.#known].filter(([, { value }]) => isMember && value.enabled)
-    if (!this.#started) {
-      if (enabled.length === 0) return
-      this.#started = true
-      void engine.start()
-    }
+    const wanted = [...this.#known].filter(([id, { value }]) => this.#isWantedHere(id, value))
+    if (wanted.length > 0) this.#run(true)
+    else if (!this.#isNeeded) return
     const present = this.#present()
     const now = this.#now()
     const own = credentials()
     const isSettled = this.#listening.isOver([...others()].length, home.views.controllers().length - 1, now)
+    this.#isIdle = wanted.length === 0
     const tunnels: Tunnel[] = []
-    for (const [id, { value }] of enabled) {
+    for (const [id, { value }] of wanted) {
       // A controller that drains takes nobody new.
       if (isDraining() && !this.#up.has(id)) continue
-      const { dial: isElected } = this.#dialling.decide(
-        this.#electiveOf(id, value),
-        this.#terminators(id, present),
-        now,
-      )
-      const tunnel = tunnelOf(home, own, id, value, isElected && isSettled)
+      const { dial } = this.#dialling.decide(this.#electiveOf(id, value), this.#terminators(id, present), now)
+      const initiate = dial && isSettled
+      const takesOver = initiate && this.#isElsewhere(id)
+      const tunnel = tunnelOf(home, own, id, value, { initiate, takesOver })
       if (tunnel) tunnels.push(tunnel)
       else
         this.#wentWrong(id, 'its secret cannot be opened here: it was sealed by another mesh; give it again')
@@ -356,9 +338,34 @@ export class Carriage implements AttachmentsLive {
     const isWelcoming = !isDraining()
     const told =
       JSON.stringify([isWelcoming, tunnels], (key, value) => (key === 'secret' ? '' : value)) + this.#sealed()
-    if (told === this.#told) return
-    this.#told = told
-    await engine.set(tunnels, isWelcoming)
+    if (told !== this.#told) {
+      this.#told = told
+      await engine.set(tunnels, isWelcoming)
+    }
+    if (this.#isIdle) this.#run(false)
+  }
+
+  /** Starts the daemon, or stops it, after what was asked of it before. */
+  #run(isNeeded: boolean): void {
+    if (isNeeded === this.#isNeeded) return
+    this.#isNeeded = isNeeded
+    const { engine } = this.#init
+    this.#engineTurn = this.#engineTurn.then(() => (isNeeded ? engine.start() : engine.stop()))
+  }
+
+  /** It may be carried here; or is, until another controller has it. Whoever was removed carries nothing any more. */
+  #isWantedHere(id: string, value: AttachmentValue): boolean {
+    const { home } = this.#init
+    if (!value.enabled || !home.views.isAdmitted(home.id)) return false
+    return this.#installed.has(id) || mayCarry(this.#electiveOf(id, value), home.id)
+  }
+
+  #whyIdle(): string {
+    const enabled = [...this.#known.values()].filter(({ value }) => value.enabled)
+    if (enabled.length === 0) return 'it is not needed: no attachment is enabled'
+    const names = enabled.slice(0, MAX_NAMED).map(({ value }) => value.name)
+    const more = enabled.length > MAX_NAMED ? ' and more' : ''
+    return `it is not needed: other controllers are to dial ${names.join(', ')}${more} (--controllers)`
   }
 
   /** Changes of secrets are seen by how they are sealed. */
@@ -379,13 +386,19 @@ export class Carriage implements AttachmentsLive {
       // While this controller drains, a site that dials by itself finds another when it is sent away.
       const isSentAway = isHere && isDraining() && !value.initiate && this.#hasOthers()
       if (verdict === 'end' || isSentAway) this.#end(id)
-      else if (isSurplus && verdict === 'keep') this.#tellStandby(id, value, carrier)
+      else if (isSurplus && verdict === 'keep') this.#telling.standby(id, value, carrier, now)
     }
   }
 
   #hasOthers(): boolean {
     const { home } = this.#init
     return this.#present().some(({ id, ipsec, draining }) => id !== home.id && ipsec && !draining)
+  }
+
+  /** Another controller carries it. */
+  #isElsewhere(id: string): boolean {
+    const carrier = this.carrierOf(id)
+    return carrier !== undefined && carrier !== this.#init.home.id
   }
 
   /** Controllers that were removed prefer nothing: where no other is preferred, all may dial. */
@@ -404,49 +417,6 @@ export class Carriage implements AttachmentsLive {
     void this.#init.engine.terminate(id).finally(() => this.#ending.delete(id))
   }
 
-  #tellMove(
-    id: string,
-    { name, remoteSubnets }: AttachmentValue,
-    from: ControllerId | undefined,
-    to: ControllerId | undefined,
-  ): void {
-    const { events, logger } = this.#init
-    const facts = { attachment: name, subnets: remoteSubnets }
-    if (to === undefined) {
-      if (from === undefined) return
-      const reason = this.#problems.get(id)?.text
-      const isThere = this.#present().some(each => each.id === from)
-      const { teller = () => this.#nameOf(this.#init.home.id) } = this.#init
-      events.append({
-        type: 'attachment-down',
-        ...facts,
-        controller: this.#nameOf(from),
-        teller: isThere ? this.#nameOf(from) : teller(),
-        ...(reason ? { reason } : {}),
-      })
-      logger.info({ attachment: name, controller: this.#nameOf(from), reason }, 'attachment down')
-    } else {
-      const type = from === undefined ? 'attachment-up' : 'attachment-moved'
-      const moved = from === undefined ? {} : { from: this.#nameOf(from) }
-      events.append({ type, ...facts, controller: this.#nameOf(to), ...moved, teller: this.#nameOf(to) })
-      logger.info({ attachment: name, controller: this.#nameOf(to), ...moved }, type.replace('-', ' '))
-    }
-  }
-
-  #tellStandby(id: string, { name }: AttachmentValue, carrier: ControllerId): void {
-    const now = this.#now()
-    const told = this.#standbyTold.get(id)
-    if (told !== undefined && now - told < STANDBY_WORD_MS) return
-    this.#standbyTold.set(id, now)
-    const message = `the site keeps several controllers connected; packets go by ${this.#nameOf(carrier)}, this one stands by`
-    this.#init.events.append({ type: 'attachment-standby', attachment: name, message })
-    this.#init.logger.info({ attachment: name }, message)
-  }
-
-  #nameOf(controller: ControllerId): string {
-    return this.#init.home.replica.get('controller', controller)?.name ?? controller
-  }
-
   #engineChanged(): void {
     if (this.#init.engine.state !== 'running') {
       this.#installed.clear()
@@ -455,16 +425,17 @@ export class Carriage implements AttachmentsLive {
     this.#changedHere()
   }
 
-  #cameUp(id: string): void {
+  async #cameUp(id: string): Promise<void> {
     this.#installed.add(id)
     // Nobody sends packets here before the kernel knows where they go.
-    void this.#init.ready().then(() => {
-      if (!this.#installed.has(id) || this.#up.has(id)) return
-      this.#up.set(id, this.#wallClock())
-      this.#surpluses.cameUp(id, this.#now())
-      this.#problems.delete(id)
-      this.#changedHere()
-    })
+    await this.#init.ready()
+    const isDialled = this.#known.get(id)?.value.initiate === true
+    if (!isDialled && this.#isElsewhere(id)) await sleep(DIALLED_MS)
+    if (!this.#installed.has(id) || this.#up.has(id)) return
+    this.#up.set(id, this.#wallClock())
+    this.#surpluses.cameUp(id, this.#now())
+    this.#reporting.solved(id)
+    this.#changedHere()
   }
 
   #wentDown(id: string): void {
@@ -474,11 +445,8 @@ export class Carriage implements AttachmentsLive {
 
   #wentWrong(id: string, text: string): void {
     const value = this.#known.get(id)?.value ?? this.#init.home.replica.get('attachment', id)
-    const before = this.#problems.get(id)
-    this.#problems.set(id, { at: this.#wallClock(), text })
-    if (value === undefined || before?.text === text) return
-    this.#init.events.append({ type: 'attachment-problem', attachment: value.name, reason: text })
-    this.#init.logger.warn({ attachment: value.name, reason: text }, 'an attachment cannot be set up')
+    const isNew = this.#reporting.wentWrong(id, text)
+    if (value !== undefined && isNew) this.#telling.problem(value, text)
   }
 
   #changedHere(): void {

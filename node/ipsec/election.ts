@@ -22,6 +22,11 @@ export interface Terminator {
   readonly since: number | undefined
 }
 
+/** Of one that is dialled, those that are named for it, if any are; of one that dials, everybody. */
+export function mayCarry({ initiate, controllers }: Elective, controller: ControllerId): boolean {
+  return !initiate || controllers.length === 0 || controllers.includes(controller)
+}
+
 /** Those that may dial, the best first: the preferred ones, or all of them spread over attachments (rendezvous hashing). */
 export function candidates(attachment: Elective, present: readonly Terminator[]): ControllerId[] {
   const able = present.filter(({ draining }) => !draining).map(({ id }) => id)

@@ -38,6 +38,8 @@ export interface Tunnel {
   readonly encapsulate: boolean
   /** Whether this controller dials, now; it answers in any case. */
   readonly initiate: boolean
+  /** Another controller has it up: the device sends all the time, and nothing is to be lost while it moves here. */
+  readonly takesOver: boolean
 }
 
 /** Inbound and outbound security parameter index, 8 hex digits. */
@@ -89,10 +91,15 @@ export interface IpsecEngine {
   readonly esp: 'kernel' | 'user' | undefined
   /** The interface that user ESP comes out of, and goes into; undefined where the kernel does ESP, or none runs. */
   readonly device: string | undefined
+  /** Packets that devices sent from or to addresses that are not agreed; undefined where the kernel does ESP, or none runs. */
+  readonly refusedPackets: number | undefined
   /** `state`, `problem` or `esp` is another than before. */
   onState: () => void
-  /** The tunnel carries packets from now on: a child SA was installed where none was. Again after a restart of the daemon. */
-  onUp: (tunnel: string) => void
+  /**
+   * The tunnel carries packets from now on: a child SA was installed where none was. Again after a restart of the daemon. Resolves when
+   * this machine takes what comes by it.
+   */
+  onUp: (tunnel: string) => void | Promise<void>
   /** No child SA of the tunnel is left. */
   onDown: (tunnel: string) => void
   /** What went wrong with a tunnel, in plain words; never a secret. */

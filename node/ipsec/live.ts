@@ -22,7 +22,8 @@ export interface AttachmentProblem {
 export interface AttachmentsLive {
   /** The IKE daemon here, and why it does not run. */
   readonly engine: {
-    readonly state: EngineState
+    /** `idle`: it does not run since nothing may be carried here; `problem` says so. */
+    readonly state: EngineState | 'idle'
     readonly problem: string | undefined
     readonly esp: string | undefined
   }

@@ -9,6 +9,7 @@ import type {
   AttachmentService,
   ChangeAttachment,
   ExportFormat,
+  IkeDaemon,
 } from '../service-ipsec.ts'
 import { Attachments, type Written } from './attachments.ts'
 
@@ -24,6 +25,10 @@ export class LocalAttachments implements AttachmentService {
   /** For `status`: nobody else is asked. */
   standings(): Pick<AttachmentEntry, 'name' | 'controller' | 'state' | 'since'>[] {
     return this.#all.standings()
+  }
+
+  async ikeDaemon(): Promise<IkeDaemon> {
+    return this.#all.daemon()
   }
 
   async attachments(): Promise<AttachmentEntry[]> {

@@ -6,6 +6,7 @@ export class NoEngine implements IpsecEngine {
   readonly problem: string
   readonly esp = undefined
   readonly device = undefined
+  readonly refusedPackets = undefined
   onState: () => void = () => {}
   onUp: () => void = () => {}
   onDown: () => void = () => {}

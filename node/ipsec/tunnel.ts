@@ -32,7 +32,7 @@ export function tunnelOf(
   own: IkeCredentials,
   id: string,
   value: AttachmentValue,
-  initiate: boolean,
+  { initiate, takesOver }: Pick<Tunnel, 'initiate' | 'takesOver'>,
 ): Tunnel | undefined {
   const { authentication } = value
   const secret =
@@ -40,7 +40,18 @@ export function tunnelOf(
   if (authentication.method === 'psk' && secret === undefined) return undefined
   const { name, remote, ikeVersion, ikeProposals, espProposals, localSubnets, remoteSubnets } = value
   return {
-    ...{ id, name, remote, ikeVersion, ikeProposals, espProposals, localSubnets, remoteSubnets, initiate },
+    ...{
+      id,
+      name,
+      remote,
+      ikeVersion,
+      ikeProposals,
+      espProposals,
+      localSubnets,
+      remoteSubnets,
+      initiate,
+      takesOver,
+    },
     ...identitiesOf(mesh.value.name, value),
     dpdSeconds: value.dpdSeconds,
     ikeLifetimeSeconds: value.ikeLifetimeSeconds,

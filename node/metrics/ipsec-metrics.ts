@@ -49,22 +49,34 @@ export class IpsecTraffic {
 }
 
 export interface IpsecSources {
-  /** The IKE daemon of this controller runs. */
-  running: boolean
+  /** The IKE daemon of this controller runs; undefined where nothing may be carried. */
+  running: boolean | undefined
+  /** Undefined where the kernel keeps the account. */
+  refusedPackets?: number | undefined
   /** Those that are enabled. */
   attachments: readonly AttachmentStanding[]
   sas: readonly IkeSa[]
   traffic: IpsecTraffic
 }
 
-export function addIpsecMetrics(out: Exposition, { running, attachments, sas, traffic }: IpsecSources): void {
+export function addIpsecMetrics(out: Exposition, sources: IpsecSources): void {
+  const { running, refusedPackets, attachments, sas, traffic } = sources
   const each = (value: (one: AttachmentStanding) => number | undefined): Sample[] =>
     attachments.flatMap((one): Sample[] => {
       const labels: Labels = { attachment: one.name }
       const figure = value(one)
       return figure === undefined ? [] : [[labels, figure]]
     })
-  out.gauge('overmesh_ipsec_daemon_up', '1 while the IKE daemon of this controller runs.', Number(running))
+  out.gauge(
+    'overmesh_ipsec_daemon_up',
+    '1 while the IKE daemon of this controller runs, else 0; none where no attachment may be carried.',
+    running === undefined ? [] : Number(running),
+  )
+  out.counter(
+    'overmesh_ipsec_refused_packets_total',
+    'Packets that sites sent from or to addresses that are not theirs; none where the kernel does ESP (/proc/net/xfrm_stat).',
+    refusedPackets ?? [],
+  )
   out.gauge(
     'overmesh_attachment_up',
     '1 while an attachment is up on any controller in reach, else 0; those that are enabled.',

@@ -152,7 +152,8 @@ export class Metrics {
     if (sas !== undefined) this.#traffic.look(sas)
     this.#traffic.keep(new Set(home.replica.ids('attachment')))
     addIpsecMetrics(out, {
-      running: carriage.engine.state === 'running',
+      running: carriage.engine.state === 'idle' ? undefined : carriage.engine.state === 'running',
+      refusedPackets: carriage.refusedPackets,
       attachments: enabled,
       sas: sas ?? [],
       traffic: this.#traffic,

@@ -101,6 +101,7 @@ secrets {
       childLifetimeSeconds: 1200,
       encapsulate: false,
       initiate: false,
+      takesOver: false,
       ...changes,
     }
   }

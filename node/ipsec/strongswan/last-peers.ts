@@ -1,13 +1,13 @@
 // Where devices that dial in were last seen. When the daemon dies alone, they do not know of it for as long as their dead peer
-// detection takes: the new one dials them there, and its INITIAL_CONTACT (RFC 7296 section 2.4) ends what they still keep. One whose
+// detection takes: the next one dials them there, and its INITIAL_CONTACT (RFC 7296 section 2.4) ends what they still keep. One whose
 // tunnel was taken down was refused since, and may not call again by itself.
 import { textOf } from '../vici/message.ts'
 import type { NamedSa } from './carrying.ts'
 import type { Peer } from './connection.ts'
 import { tunnelOfName } from './sas.ts'
 
-/** Devices whose tunnels were taken down. */
-const MAX_AWAY = 256
+/** Devices whose tunnels were taken down, or whose daemon died. */
+const MAX_AWAY = 4096
 
 export class LastPeers {
   readonly #peers = new Map<string, Peer>()
@@ -28,8 +28,15 @@ export class LastPeers {
   sendAway(tunnel: string): void {
     const peer = this.#peers.get(tunnel)
     if (peer === undefined) return
+    this.#away.delete(tunnel)
     if (this.#away.size >= MAX_AWAY) this.#away.delete(this.#away.keys().next().value!)
     this.#away.set(tunnel, peer)
+  }
+
+  /** The daemon that they were connected to is gone. */
+  sendAllAway(): void {
+    for (const tunnel of this.#peers.keys()) this.sendAway(tunnel)
+    this.#peers.clear()
   }
 
   /** Where a device is whose tunnel was taken down, and is wanted again; once. */
@@ -37,12 +44,5 @@ export class LastPeers {
     const peer = this.#away.get(tunnel)
     this.#away.delete(tunnel)
     return peer
-  }
-
-  /** Empties it of those whose tunnels are up. */
-  take(): Map<string, Peer> {
-    const peers = new Map(this.#peers)
-    this.#peers.clear()
-    return peers
   }
 }

@@ -76,7 +76,7 @@ export class Loader {
     return stale
   }
 
-  #digest({ initiate: _, name: __, ...settings }: Tunnel): string {
+  #digest({ initiate: _, takesOver: __, name: ___, ...settings }: Tunnel): string {
     const text = JSON.stringify(settings, (_, value) =>
       value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value,
     )

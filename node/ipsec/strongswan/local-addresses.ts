@@ -2,6 +2,7 @@
 // send from. Where there is none, the subnet's own address stands in, which no host has: on the daemon's interface, and gone with it.
 import { networkInterfaces } from 'node:os'
 import { type Cidr, cidrContains, formatIpv4, parseCidr, parseIpv4 } from '../../../state/address.ts'
+import { type Kernel, thisKernel } from '../../gateway/kernel.ts'
 
 /** Of more hosts than one: a prefix of 31 or 32 bits has no address that is nobody's (RFC 3021). */
 const LONGEST = 30
@@ -25,6 +26,20 @@ export function localAddresses(subnets: Iterable<string>, present = addressesHer
     else wanted.add(`${formatIpv4(cidr.address)}/32`)
   }
   return { wanted: [...wanted], impossible }
+}
+
+/** @param device the daemon's interface @returns the subnets that no address can be had for */
+export async function lendAddresses(
+  device: string,
+  subnets: Iterable<string>,
+  kernel: Pick<Kernel, 'run'> = thisKernel,
+): Promise<string[]> {
+  const { wanted, impossible } = localAddresses(subnets)
+  for (const address of wanted) {
+    const { code } = await kernel.run('ip', ['address', 'replace', address, 'dev', device])
+    if (code !== 0) impossible.push(address)
+  }
+  return impossible
 }
 
 /** Then the daemon leaves the choice to the kernel. */

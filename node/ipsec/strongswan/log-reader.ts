@@ -6,6 +6,11 @@ const LINE = /^(\d+)\[([A-Z0-9]{3})\] (?:<(?:([^|>]*)\|)?(\d+)> )?(.*)$/
 /** IKE SAs and threads that are remembered. */
 const MAX_REMEMBERED = 256
 
+/** Of the group ESP there may be a line for each packet: it is not taken apart, and goes into no log. */
+const ESP_LINE = /^\d+\[ESP\] /
+/** A packet whose addresses are not those of the association that it came by (libipsec's ipsec_processor.c). */
+const REFUSED = 'discarding inbound IP packet'
+
 export interface Problem extends Words {
   /** Undefined while the daemon does not know which connection it is. */
   readonly connection: string | undefined
@@ -25,9 +30,18 @@ export class LogReader {
   onProblem: (problem: Problem) => void = () => {}
   /** Name of the interface that user ESP comes out of. */
   onDevice: (name: string) => void = () => {}
+  /** Packets that came by an association that they do not belong to. */
+  refusedPackets = 0
   readonly #exchanges = new Map<string, Exchange & { remote?: string }>()
   /** Remote address of the packet that a thread works on. */
   readonly #threads = new Map<string, string>()
+
+  /** @returns whether it is a line of a packet, which has been counted */
+  countPacket(line: string): boolean {
+    if (!ESP_LINE.test(line)) return false
+    if (line.includes(REFUSED)) this.refusedPackets++
+    return true
+  }
 
   /** Undefined for a line that is none of the log's. */
   read(line: string): LogLine | undefined {

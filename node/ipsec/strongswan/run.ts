@@ -8,7 +8,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { thisKernel } from '../../gateway/kernel.ts'
 import { IpsecError } from '../engine.ts'
 import { ViciClient } from '../vici/client.ts'
-import type { ViciSection } from '../vici/message.ts'
+import { ViciError } from '../vici/error.ts'
+import { sectionsOf, type ViciSection } from '../vici/message.ts'
+import type { NamedSa } from './carrying.ts'
 import { type Esp, ROUTING_TABLE, strongswanConf } from './configuration.ts'
 import { Daemon, endOrphan } from './daemon.ts'
 import type { Door } from './door.ts'
@@ -89,6 +91,22 @@ export class Run {
     client.onClose = () => daemon.kill()
     started = true
     return new Run(client, daemon, socket)
+  }
+
+  /** @throws ViciError when the daemon is gone */
+  async list(): Promise<NamedSa[]> {
+    return (await this.client.stream('list-sas', 'list-sa')).flatMap(sectionsOf)
+  }
+
+  /** Has a connection dialled, with these child SAs; its log tells what comes of it. @throws ViciError when the daemon is gone */
+  async initiate(connection: string, children: readonly string[]): Promise<void> {
+    for (const child of children) {
+      const request = { ike: connection, child, timeout: '-1', loglevel: '0' }
+      // What is refused at once, as a name that is not resolved, its log tells too.
+      await this.client.request('initiate', request).catch(error => {
+        if (!(error instanceof ViciError) || error.code !== 'refused') throw error
+      })
+    }
   }
 
   /** Ends the IKE SAs of a connection, and waits for the remote end to have heard of it. */

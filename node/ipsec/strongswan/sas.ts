@@ -22,6 +22,14 @@ export function childrenOf(ike: ViciSection): ViciSection[] {
     : []
 }
 
+/** Of the child SAs in the section of an IKE SA, or of those that came by a rekey. */
+export function inboundSpis(ike: ViciSection): string[] {
+  return childrenOf(ike).flatMap(child => {
+    const { new: come } = child as Record<string, ViciSection | undefined>
+    return textOf(child, 'spi-in') ?? textOf(come, 'spi-in') ?? []
+  })
+}
+
 /** @param connection its name @param ike the section under that name */
 export function readIkeSa(connection: string, ike: ViciSection): IkeSa {
   const text = (name: string): string => textOf(ike, name) ?? ''

@@ -1,24 +1,25 @@
 // strongSwan as the IKE daemon of a controller: kept running, told what tunnels there are, and heard.
 import type { Logger } from 'pino'
-import { thisKernel } from '../../gateway/kernel.ts'
 import { type EngineState, type IkeSa, type IpsecEngine, IpsecError, type Tunnel } from '../engine.ts'
 import { ViciError } from '../vici/error.ts'
 import { sectionsOf, textOf, type ViciSection } from '../vici/message.ts'
+import { callBack } from './call-back.ts'
 import { Carrying, type NamedSa } from './carrying.ts'
 import type { Esp } from './configuration.ts'
-import { childNames, connectionMessage, indistinct, isAddress, type Peer } from './connection.ts'
+import { childNames, indistinct, isAddress } from './connection.ts'
 import { Dialer } from './dialer.ts'
 import { Door } from './door.ts'
+import { EarlyEsp } from './early-esp.ts'
 import { detectEsp } from './esp.ts'
 import { HostNames } from './host-names.ts'
 import { LastPeers } from './last-peers.ts'
 import { Loader } from './loader.ts'
-import { localAddresses } from './local-addresses.ts'
+import { lendAddresses } from './local-addresses.ts'
 import { LogReader } from './log-reader.ts'
 import { Outcomes } from './outcomes.ts'
 import { Problems } from './problems.ts'
 import type { Run } from './run.ts'
-import { isUnderWay, readIkeSa, returnName, tunnelOfName } from './sas.ts'
+import { inboundSpis, isUnderWay, readIkeSa, returnName, tunnelOfName } from './sas.ts'
 import { Supervisor } from './supervisor.ts'
 
 /** ms between two looks at tunnels that are to be dialled. */
@@ -27,8 +28,6 @@ const DIAL_LOOK_MS = 1000
 const LOOK_MS = 10_000
 /** ms between two look-ups of host names. */
 const RESOLVE_MS = 60_000
-/** How long the daemon dials a device where it was last seen, ms. */
-const RETURN_MS = 15_000
 /** ms in which a tunnel is not dialled twice. */
 const SETTLE_MS = 100
 /** ms after which nothing is read in the daemon's log any more of the time before it knew its tunnels. */
@@ -48,20 +47,21 @@ export interface StrongSwanInit {
 
 export class StrongSwan implements IpsecEngine {
   onState: () => void = () => {}
-  onUp: (tunnel: string) => void = () => {}
+  onUp: (tunnel: string) => void | Promise<void> = () => {}
   onDown: (tunnel: string) => void = () => {}
   onProblem: (tunnel: string, problem: string) => void = () => {}
   readonly #logger: Logger
   readonly #supervisor: Supervisor
   readonly #door = new Door()
+  readonly #early = new EarlyEsp()
   readonly #carrying = new Carrying()
+  /** Resolved when this machine takes what comes by a tunnel that is up. */
+  readonly #taking = new Map<string, Promise<void>>()
   readonly #dialer = new Dialer(Math.random)
   readonly #names = new HostNames()
   readonly #log = new LogReader()
   readonly #problems: Problems
   readonly #lastPeers = new LastPeers()
-  /** Devices that were connected when the daemon died. */
-  readonly #returning = new Map<string, Peer>()
   readonly #outcomes = new Outcomes()
   readonly #dialledAt = new Map<string, number>()
   #tunnels = new Map<string, Tunnel>()
@@ -110,11 +110,12 @@ export class StrongSwan implements IpsecEngine {
       this.#dialer.up(tunnel, performance.now())
       this.#problems.forget(tunnel)
       this.#outcomes.up(tunnel)
-      if (this.#tunnels.has(tunnel)) this.onUp(tunnel)
+      if (this.#tunnels.has(tunnel)) this.#taking.set(tunnel, Promise.resolve(this.onUp(tunnel)))
     }
     this.#carrying.onDown = tunnel => {
       this.#dialer.down(tunnel, performance.now())
       this.#lastPeers.forget(tunnel)
+      this.#taking.delete(tunnel)
       this.onDown(tunnel)
       void this.#dialDue()
     }
@@ -134,6 +135,10 @@ export class StrongSwan implements IpsecEngine {
     return this.#run && this.esp === 'user' ? this.#device : undefined
   }
 
+  get refusedPackets(): number | undefined {
+    return this.esp === 'user' ? this.#log.refusedPackets : undefined
+  }
+
   async start(): Promise<void> {
     if (this.#timers.length === 0)
       this.#timers = [
@@ -148,6 +153,7 @@ export class StrongSwan implements IpsecEngine {
     for (const timer of this.#timers.splice(0)) clearInterval(timer)
     this.#run = undefined
     await this.#supervisor.stop()
+    await this.#early.stop()
     this.#carrying.replace([])
     this.#outcomes.giveUp('the IKE daemon was stopped')
   }
@@ -166,6 +172,7 @@ export class StrongSwan implements IpsecEngine {
       this.#lastPeers.sendAway(id)
       this.#problems.forget(id)
       this.#dialledAt.delete(id)
+      void this.#early.release(id)
     }
     const taken = indistinct(tunnels)
     for (const { id } of tunnels) {
@@ -184,10 +191,7 @@ export class StrongSwan implements IpsecEngine {
     await this.#endAttempts(ended)
     void this.#resolve()
     void this.#dialDue()
-    for (const tunnel of this.#tunnels.values()) {
-      const peer = this.#lastPeers.callBack(tunnel.id)
-      if (peer && !tunnel.initiate && this.#run !== undefined) void this.#dialBack(this.#run, tunnel, peer)
-    }
+    this.#callBack()
   }
 
   async initiate(tunnel: string, timeoutMs: number): Promise<void> {
@@ -227,11 +231,7 @@ export class StrongSwan implements IpsecEngine {
     if (this.#isWelcoming) await this.#door.open()
     for (const id of this.#dialledNow()) this.#dialer.hurry(id, performance.now())
     void this.#dialDue()
-    for (const [id, peer] of this.#returning) {
-      const tunnel = this.#tunnels.get(id)
-      if (tunnel && !tunnel.initiate) void this.#dialBack(run, tunnel, peer)
-    }
-    this.#returning.clear()
+    this.#callBack()
   }
 
   #lost(): void {
@@ -239,7 +239,7 @@ export class StrongSwan implements IpsecEngine {
     this.#loader = undefined
     this.#informedAt = Number.POSITIVE_INFINITY
     this.#dialledAt.clear()
-    for (const [tunnel, peer] of this.#lastPeers.take()) this.#returning.set(tunnel, peer)
+    this.#lastPeers.sendAllAway()
     this.#carrying.replace([])
     this.#outcomes.giveUp('the IKE daemon ended')
   }
@@ -263,11 +263,7 @@ export class StrongSwan implements IpsecEngine {
     const device = this.device
     if (device === undefined) return
     for (const tunnel of this.#tunnels.values()) {
-      const { wanted, impossible } = localAddresses(tunnel.localSubnets)
-      for (const address of wanted) {
-        const { code } = await thisKernel.run('ip', ['address', 'replace', address, 'dev', device])
-        if (code !== 0) impossible.push(address)
-      }
+      const impossible = await lendAddresses(device, tunnel.localSubnets)
       if (impossible.length > 0)
         this.#problems.tell(tunnel.id, {
           kind: 'lost',
@@ -299,17 +295,16 @@ export class StrongSwan implements IpsecEngine {
     const now = performance.now()
     if (now - (this.#dialledAt.get(tunnel) ?? Number.NEGATIVE_INFINITY) < SETTLE_MS) return
     this.#dialledAt.set(tunnel, now)
-    await this.#initiate(this.#run, tunnel, wanted)
+    if (wanted.takesOver && this.esp === 'user') await this.#holdEarly(wanted)
+    await this.#run?.initiate(tunnel, childNames(wanted))
   }
 
-  async #initiate(run: Run, ike: string, tunnel: Tunnel): Promise<void> {
-    for (const child of childNames(tunnel)) {
-      const asked = run.client.request('initiate', { ike, child, timeout: '-1', loglevel: '0' })
-      // What is refused at once, as a name that is not resolved, its log tells.
-      await asked.catch(error => {
-        if (!(error instanceof ViciError) || error.code !== 'refused') throw error
-      })
-    }
+  /** See early-esp.ts. */
+  async #holdEarly(tunnel: Tunnel): Promise<void> {
+    const { id, remote } = tunnel
+    const known = (await this.#list()).flatMap(([, ike]) => inboundSpis(ike))
+    const addresses = isAddress(remote) ? [remote] : this.#names.addresses(remote)
+    await this.#early.hold(id, addresses, known, childNames(tunnel).length)
   }
 
   async #dialDue(): Promise<void> {
@@ -327,19 +322,15 @@ export class StrongSwan implements IpsecEngine {
     return new Set(sas.flatMap(([name, ike]) => (isUnderWay(ike) ? [tunnelOfName(name)] : [])))
   }
 
-  /** Dials a device that is to dial itself, where it was connected from. */
-  async #dialBack(run: Run, tunnel: Tunnel, peer: Peer): Promise<void> {
-    const name = returnName(tunnel.id)
-    const over = this.#outcomes.of(tunnel.id, RETURN_MS)
-    await this.#inTurn(async () => {
-      await run.client.request('load-conn', connectionMessage(tunnel, name, [], peer))
-      await this.#initiate(run, name, tunnel)
-    })
-    const failure = await over
-    await this.#inTurn(async () => {
-      if (this.#run === run) await run.client.request('unload-conn', { name })
-    })
-    if (failure !== undefined && this.#run === run) await run.terminate(name).catch(() => undefined)
+  /** A daemon that is not there yet does it once it is. */
+  #callBack(): void {
+    const run = this.#run
+    if (run === undefined) return
+    for (const tunnel of this.#tunnels.values()) {
+      const peer = this.#lastPeers.callBack(tunnel.id)
+      if (peer && !tunnel.initiate)
+        void callBack(run, tunnel, peer, this.#outcomes, action => this.#inTurn(action))
+    }
   }
 
   async #end(tunnels: readonly string[]): Promise<void> {
@@ -357,8 +348,7 @@ export class StrongSwan implements IpsecEngine {
   }
 
   async #list(): Promise<NamedSa[]> {
-    const messages = (await this.#run?.client.stream('list-sas', 'list-sa')) ?? []
-    return messages.flatMap(sectionsOf)
+    return (await this.#run?.list()) ?? []
   }
 
   async #look(): Promise<void> {
@@ -377,6 +367,7 @@ export class StrongSwan implements IpsecEngine {
   }
 
   #readLog(line: string): void {
+    if (this.#log.countPacket(line)) return
     const entry = this.#log.read(line)
     if (entry === undefined) this.#logger.debug(`charon: ${line}`)
     else this.#logger.debug({ group: entry.group, connection: entry.connection }, `charon: ${entry.text}`)
@@ -389,11 +380,20 @@ export class StrongSwan implements IpsecEngine {
         const up = textOf(message, 'up') === 'yes'
         if (up) this.#lastPeers.note(sa)
         this.#carrying.updown(sa, up)
+        if (up) void this.#installed(sa)
       } else if (name === 'child-rekey') {
         this.#changes++
         this.#lastPeers.note(sa)
         this.#carrying.rekeyed(sa)
+        void this.#installed(sa)
       }
     }
+  }
+
+  async #installed([connection, ike]: NamedSa): Promise<void> {
+    const tunnel = tunnelOfName(connection)
+    const end = textOf(ike, 'local-host')
+    await this.#taking.get(tunnel)
+    for (const spi of end ? inboundSpis(ike) : []) this.#early.installed(tunnel, spi, end!)
   }
 }

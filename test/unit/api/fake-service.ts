@@ -232,6 +232,11 @@ export class FakeService implements ControllerService {
     return { ...(await this.dns()), ...change, storedOn: { controllers: 2, of: 3 } }
   }
   readonly sites = new Map<string, AttachmentDetail>()
+  ikeDaemon = async () => ({
+    state: 'idle',
+    problem: 'it is not needed: no attachment is enabled',
+    esp: null,
+  })
   attachments = async () => [...this.sites.values()].map(({ sas, engine, storedOn, ...entry }) => entry)
   attachment = async (name: string) => {
     const site = this.sites.get(name)

@@ -3,6 +3,7 @@ import { statSync } from 'node:fs'
 import { test } from 'node:test'
 import { checkMachine } from '../../../node/cli/checks.ts'
 import type { Machine } from '../../../node/cli/machine.ts'
+import type { IkeDaemon } from '../../../node/service-ipsec.ts'
 
 const directory = statSync('/')
 
@@ -41,8 +42,8 @@ function machine(changes: Partial<Machine> = {}): Machine {
   }
 }
 
-async function states(changes: Partial<Machine>, running = false) {
-  const checks = await checkMachine({ machine: machine(changes), dataDir: '/data', running })
+async function states(changes: Partial<Machine>, running = false, daemon?: IkeDaemon) {
+  const checks = await checkMachine({ machine: machine(changes), dataDir: '/data', running, daemon })
   for (const check of checks) {
     assert.equal(
       check.fix === null,
@@ -169,6 +170,21 @@ test('says who does ESP, and needs the plugin for it only where strongSwan does'
   const user = await states(withoutEsp)
   assert.equal(user.ESP.state, 'ok')
   assert.match(user.ESP.found, /kernel-libipsec/)
+})
+
+test('a running controller says how its IKE daemon stands, and whether that is as it should be', async () => {
+  const idle = { state: 'idle', problem: 'it is not needed: no attachment is enabled', esp: null }
+  const failed = { state: 'failed', problem: 'UDP port 500 is in use', esp: null }
+  const found = async (daemon: IkeDaemon) => {
+    const check = (await states({}, true, daemon))['IKE daemon']
+    return [check.state, check.found]
+  }
+  assert.deepEqual(await found({ state: 'running', problem: null, esp: 'user' }), [
+    'ok',
+    'running, on UDP 500 and 4500',
+  ])
+  assert.deepEqual(await found(idle), ['ok', `does not run: ${idle.problem}`])
+  assert.deepEqual(await found(failed), ['warning', `does not run: ${failed.problem}`])
 })
 
 test('the ports of a running controller are in use as they should be', async () => {

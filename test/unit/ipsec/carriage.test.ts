@@ -1,6 +1,7 @@
 // Attachments on a running controller, with an IKE daemon that only notes what it is told.
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import pino from 'pino'
 import { Certificates } from '../../../node/certificates.ts'
 import { EventLog } from '../../../node/events.ts'
@@ -10,6 +11,7 @@ import { candidates, RESTART_MS } from '../../../node/ipsec/election.ts'
 import type { EngineState, IkeSa, IpsecEngine, Tunnel } from '../../../node/ipsec/engine.ts'
 import { LocalService } from '../../../node/local-service.ts'
 import type { AddAttachment } from '../../../node/service-ipsec.ts'
+import type { ControllerId } from '../../../state/kinds.ts'
 import { newMesh } from '../controller/home.ts'
 import { identity } from '../state/samples.ts'
 
@@ -21,6 +23,7 @@ class FakeEngine implements IpsecEngine {
   problem: string | undefined
   esp = 'user' as const
   device = 'ipsec0'
+  refusedPackets = undefined
   onState = () => {}
   onUp: (id: string) => void = () => {}
   onDown: (id: string) => void = () => {}
@@ -28,8 +31,9 @@ class FakeEngine implements IpsecEngine {
   tunnels: readonly Tunnel[] = []
   readonly ended: string[] = []
   started = 0
+  stopped = 0
   start = async () => void this.started++
-  stop = async () => {}
+  stop = async () => void this.stopped++
   isWelcoming = true
   set = async (tunnels: readonly Tunnel[], isWelcoming = true): Promise<void> => {
     this.tunnels = tunnels
@@ -101,6 +105,69 @@ test('the daemon is started once there is something for it to do', async t => {
     remoteId: 'paris',
     initiate: false,
   })
+})
+
+test('the daemon runs only where something may be carried, and for as long as that is so', async t => {
+  const { home, service, engine, carriage, add, review, up } = await bench(t)
+  await add({ initiate: true })
+  assert.deepEqual([engine.started, engine.stopped], [1, 0])
+  // Others are to dial it from now on: a record as it is where this controller is not named.
+  const [[id, value]] = [...home.replica.all('attachment')].map(each => [each.id, each.value] as const)
+  const named = async (...controllers: ControllerId[]) => {
+    await home.replica.write(() => [{ kind: 'attachment', id, value: { ...value, controllers } }])
+    await review()
+  }
+  t.mock.method(home.views, 'isAdmitted', () => true)
+  await up(id)
+  await named(OTHER)
+  // What is up stays until the other has it.
+  assert.deepEqual([engine.tunnels.length, engine.stopped], [1, 0])
+  engine.onDown(id)
+  await review()
+  assert.deepEqual([engine.tunnels.length, engine.started, engine.stopped], [0, 1, 1])
+  engine.state = 'off'
+  assert.deepEqual(carriage.engine, {
+    ...{ state: 'idle', esp: undefined },
+    problem: 'it is not needed: other controllers are to dial paris (--controllers)',
+  })
+  assert.deepEqual(carriage.warnings(), [])
+  await named()
+  assert.deepEqual([engine.tunnels.length, engine.started, engine.stopped], [1, 2, 1])
+  await service.attachmentDown('paris')
+  await review()
+  assert.deepEqual([engine.tunnels, engine.started, engine.stopped], [[], 2, 2])
+  assert.equal(carriage.engine.problem, 'it is not needed: no attachment is enabled')
+  // One that dials in may come to anybody.
+  await add({ name: 'rome', remote: 'any', remoteSubnets: ['192.168.40.0/24'] })
+  assert.equal(engine.started, 3)
+})
+
+test('what another controller carries is routed here before the others are told, and at the engine until then', async t => {
+  const { home, engine, live, carriage, add, review, up, other } = await bench(t)
+  const id = await add({ initiate: true })
+  live.others = [other({ attachments: [{ id, since: 5, several: false }] })]
+  await review()
+  const order: string[] = []
+  carriage.onTakeover = () => order.push('routes')
+  carriage.onChange = () => order.push('told')
+  live.others = [other({ draining: true, attachments: [{ id, since: 5, several: false }] })]
+  await review()
+  assert.partialDeepStrictEqual(engine.tunnels[0], { initiate: true, takesOver: true })
+  await up(id)
+  assert.equal(carriage.carrierOf(id), home.id)
+  assert.deepEqual(order.slice(0, 2), ['routes', 'told'])
+  assert.equal(engine.tunnels[0].takesOver, false)
+})
+
+test('a site that dials while another controller carries it is taken once it has the answer', async t => {
+  const { home, live, carriage, add, review, up, other } = await bench(t)
+  const id = await add()
+  live.others = [other({ attachments: [{ id, since: 5, several: false }] })]
+  await review()
+  await up(id)
+  assert.equal(carriage.carrierOf(id), OTHER)
+  await sleep(400)
+  assert.equal(carriage.carrierOf(id), home.id)
 })
 
 test('what is up is told, carried, and shown; what goes down is not', async t => {

@@ -12,6 +12,19 @@ function problemsOf(...lines: string[]): Problem[] {
   return problems
 }
 
+test('packets that a site may not send are counted, and their lines go no further', () => {
+  const reader = new LogReader()
+  const foreign = '08[ESP] discarding inbound IP packet 10.9.9.9 == 10.77.0.5 [1] due to policy'
+  for (const line of [
+    foreign,
+    foreign,
+    '08[ESP] no matching outbound IPsec policy for fe80::1 == ff02::2 [58]',
+  ])
+    assert.equal(reader.countPacket(line), true)
+  assert.equal(reader.countPacket('08[IKE] <branch|1> 08[ESP] discarding inbound IP packet'), false)
+  assert.equal(reader.refusedPackets, 2)
+})
+
 const CASES: [line: string, kind: string, words: RegExp][] = [
   ['received NO_PROPOSAL_CHOSEN notify error', 'proposal', /^no proposal chosen/],
   ['received NO_PROPOSAL_CHOSEN error notify', 'proposal', /^no proposal chosen/],

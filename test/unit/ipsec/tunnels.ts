@@ -20,6 +20,7 @@ export const tunnel = (changes: Partial<Tunnel> = {}): Tunnel => ({
   childLifetimeSeconds: 1000,
   encapsulate: false,
   initiate: false,
+  takesOver: false,
   ...changes,
 })
 
