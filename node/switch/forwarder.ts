@@ -1,5 +1,6 @@
 // The way of a packet: from a datagram or the TUN, through decryption and the checks of a router, to the next hop.
 
+import { randomFillSync } from 'node:crypto'
 import { OCC_EXIT, OCC_MAGIC, PING } from '../vpn/in-tunnel.ts'
 import { Answers, REFUSAL, type Refusal } from './answers.ts'
 import { Coalescer } from './coalescer.ts'
@@ -7,6 +8,7 @@ import { COUNTER } from './counters.ts'
 import { OPEN } from './data-limits.ts'
 import { isDnsQuery } from './dns-query.ts'
 import { planFragments, writeFragment } from './fragment.ts'
+import { planFragments6, writeFragment6 } from './fragment6.ts'
 import type { ErrorOrigin } from './icmp.ts'
 import { isIpv6, packetLength, spendHop } from './ip-packet.ts'
 import { destination, IPV4, PROTOCOL, protocol, source, totalLength, validate } from './ipv4.ts'
@@ -98,6 +100,8 @@ export class Forwarder {
   /** What is made from it: an ICMP message or a fragment. */
   readonly #answer = new Arena(MAX_PACKET + 1)
   readonly #ping = new Arena(PING.length)
+  /** Of the IPv6 packet that was fragmented last; a cell, since a number of 32 bits in a field is an object of its own. */
+  readonly #fragmentId = randomFillSync(new Int32Array(1))
 
   constructor(parts: ForwarderParts) {
     const { ports, keys, sender, links, sessions, echoes, counters, taps, tun, notices, origin, overlay6 } =
@@ -359,12 +363,13 @@ export class Forwarder {
 
   /** Sends the packet of `length` bytes at `at`, in fragments where need be; false when it may have none. */
   #toPort(from: number, port: number, length: number, at = 0): boolean {
-    const mtu = this.#longest(port, this.#packet, at)
+    const mtu = this.#ports.mtu[port]
     if (length <= mtu) {
       this.#sender.send(port, this.#packet, length, at)
       return true
     }
-    const fragments = isIpv6(this.#packet, at) ? 0 : planFragments(this.#packet, at, mtu)
+    if (isIpv6(this.#packet, at)) return this.#toNarrowPort6(from, port, length, at)
+    const fragments = planFragments(this.#packet, at, mtu)
     if (fragments === 0) {
       this.#refuse(from, REFUSAL.tooBig, mtu)
       return false
@@ -376,11 +381,24 @@ export class Forwarder {
     return true
   }
 
-  /** Bytes that a packet of its version may have towards a port, whole. */
-  #longest(port: number, packet: Arena, at: number): number {
+  /** The same of an IPv6 packet that is longer than the port's MTU: 1,280 bytes pass everywhere. */
+  #toNarrowPort6(from: number, port: number, length: number, at: number): boolean {
     const mtu = this.#ports.mtu[port]
-    // IPv6 has 1,280 bytes everywhere; where the underlay has less, its own fragments do the rest.
-    return isIpv6(packet, at) ? Math.max(mtu, IPV6_MIN_MTU) : mtu
+    if (length <= IPV6_MIN_MTU && this.#inFragments6(port, this.#packet, at, this.#answer)) return true
+    this.#refuse(from, REFUSAL.tooBig, Math.max(mtu, IPV6_MIN_MTU))
+    return false
+  }
+
+  /** Sends an IPv6 packet in fragments, each made in `target`; false when it cannot have any. */
+  #inFragments6(port: number, packet: Arena, at: number, target: Arena): boolean {
+    const mtu = this.#ports.mtu[port]
+    const fragments = planFragments6(packet, at, mtu)
+    if (fragments === 0) return false
+    this.#counters[COUNTER.fragmented]++
+    const id = ++this.#fragmentId[0]
+    for (let i = 0; i < fragments; i++)
+      this.#sender.send(port, target, writeFragment6(packet, at, mtu, i, id, target, 0))
+    return true
   }
 
   /** Sends the in-tunnel ping to a port. */
@@ -458,8 +476,9 @@ export class Forwarder {
   /** Sends the answer made here back to where the packet came from, cut to that port's MTU where need be. */
   #answerTo(from: number, length: number): void {
     if (from === NO_PORT) this.#writeTun(this.#answer, length)
-    else if (length <= this.#longest(from, this.#answer, 0)) this.#sender.send(from, this.#answer, length)
-    else {
+    else if (length <= this.#ports.mtu[from]) this.#sender.send(from, this.#answer, length)
+    // The packet that is answered is needed no more.
+    else if (!isIpv6(this.#answer, 0) || !this.#inFragments6(from, this.#answer, 0, this.#packet)) {
       this.#counters[COUNTER.tooBig]++
       if (this.#tapped[0] !== 0)
         this.#taps.dropped(COUNTER.tooBig, from, DIRECTION.out, this.#answer, 0, length)

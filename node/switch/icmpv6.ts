@@ -7,7 +7,6 @@ import {
   copyAddress6,
   DESTINATION6,
   IPV6_HEADER,
-  IPV6_MIN_MTU,
   icmpOffset,
   isFragment6,
   isUnicast6,
@@ -15,6 +14,7 @@ import {
   SOURCE6,
   totalLength6,
 } from './ipv6.ts'
+import { BASE_MTU } from './path-mtu.ts'
 
 export const ICMP6_ERROR = {
   noRoute: { type: 1, code: 0 },
@@ -29,8 +29,8 @@ export const ICMP6_ERROR = {
   unknownNextHeader: { type: 4, code: 1 },
 } as const satisfies Record<string, IcmpError>
 
-/** An error is never longer: RFC 4443 section 2.4 (c). */
-export const MAX_ERROR6_LENGTH = IPV6_MIN_MTU
+/** An error is never longer: within 1,280 bytes (RFC 4443 section 2.4 (c)), and whole on every way of the overlay. */
+export const MAX_ERROR6_LENGTH = BASE_MTU
 
 export const ICMP6_HEADER = 8
 export const ECHO6_REQUEST = 128

@@ -4,9 +4,9 @@
 // IP packet.
 import { BASE_SIZE, PathMtu } from './path-mtu.ts'
 
-/** How often the full size is tried, and milliseconds between two attempts. */
-const ATTEMPTS = 5
-const ATTEMPT_INTERVAL = 400
+/** How often the full size is tried, alone, until the client answers anything, and milliseconds between two attempts. */
+const ATTEMPTS = 8
+const ATTEMPT_INTERVAL = 200
 /** Milliseconds from one look at a narrow path to the next: it may have become wider, or narrower still. */
 const LOOK_INTERVAL = 10_000
 
@@ -22,8 +22,9 @@ export class SessionPath {
   #sentAt = 0
   #rtt = 0
   #heardAt = Number.NEGATIVE_INFINITY
-  /** Once the full size is known not to pass. */
+  /** Once the client has answered a small probe and not the full one: looks for both, and for all between. */
   #narrow: PathMtu | undefined
+  #known = false
 
   /** @param full the size of the longest packet that is to pass */
   constructor(full: number, now: number) {
@@ -33,12 +34,12 @@ export class SessionPath {
 
   /** Whether `size` has been found out. */
   get known(): boolean {
-    return this.done || this.#narrow !== undefined
+    return this.done || this.#known
   }
 
   /** The largest size that passes; the full one as long as nothing is known. */
   get size(): number {
-    return this.#narrow?.size ?? this.#full
+    return this.#known && this.#narrow !== undefined ? this.#narrow.size : this.#full
   }
 
   /** Names the probes of now; only the latest answers count. */
@@ -51,23 +52,24 @@ export class SessionPath {
     if (now < this.#nextAt) return -1
     const path = this.#narrow
     if (path !== undefined) return this.#search(path, now)
-    this.#nextAt = now + ATTEMPT_INTERVAL
-    if (this.#attempts++ < ATTEMPTS) {
-      this.#sentAt = now
-      this.sizes[0] = this.#full
-      return 1
+    if (this.#heardAt !== Number.NEGATIVE_INFINITY && this.#full > BASE_SIZE) {
+      this.#narrow = new PathMtu()
+      this.#narrow.fit(this.#full)
+      return this.#search(this.#narrow, now)
     }
-    if (this.#heardAt === Number.NEGATIVE_INFINITY || this.#full <= BASE_SIZE) {
+    this.#nextAt = now + ATTEMPT_INTERVAL
+    if (this.#attempts++ === ATTEMPTS) {
       this.done = true
       return -1
     }
-    this.#narrow = new PathMtu()
-    this.#narrow.fit(this.#full)
-    return this.#search(this.#narrow, now)
+    this.#sentAt = now
+    this.sizes[0] = this.#full
+    return 1
   }
 
   #search(path: PathMtu, now: number): number {
     const count = path.tick(now, this.#rtt, this.#heardAt)
+    if (!path.searching) this.#known = true
     this.#nextAt = path.searching ? now : now + LOOK_INTERVAL
     this.#sentAt = now
     for (let i = 0; i < count; i++) this.sizes[i] = path.sizes[i]
@@ -79,6 +81,8 @@ export class SessionPath {
     this.#heardAt = now
     if (size === 0) this.#rtt = Math.max(0, now - this.#sentAt)
     else if (this.#narrow !== undefined) this.#narrow.answered(size, sequence)
-    if (size === this.#full && sequence === this.sequence) this.done = true
+    // The first answer may come after the second question.
+    const isLatest = sequence === this.sequence || (sequence === 0 && !this.#known)
+    if (size === this.#full && isLatest) this.done = true
   }
 }

@@ -16,7 +16,7 @@ import type { Arena } from './sys/arena.ts'
 import { RouteMtu } from './sys/route-mtu.ts'
 
 /** Milliseconds from the opening or moving of a port to the first probes: the client sets up its interface first. */
-const FIRST_LOOK = 500
+const FIRST_LOOK = 200
 /** Milliseconds from one look at a port that sends long packets to the next, by the kernel and by probes. */
 const KERNEL_INTERVAL = 1000
 const PROBE_INTERVAL = 10_000

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { readEchoAnswer6 } from '../../node/cli/echo6.ts'
 import { formatHostPort, formatIpv6, HostPortError, parseHostPort, parseIpv6 } from '../../node/net/ip.ts'
 import { planFragments, writeFragment } from '../../node/switch/fragment.ts'
+import { planFragments6, writeFragment6 } from '../../node/switch/fragment6.ts'
 import { ICMP_ERROR, MAX_ERROR_LENGTH, writeEchoReply, writeError } from '../../node/switch/icmp.ts'
 import { ICMP6_ERROR, MAX_ERROR6_LENGTH, writeEchoReply6, writeError6 } from '../../node/switch/icmpv6.ts'
 import {
@@ -149,7 +150,7 @@ function route6(input: Uint8Array): void {
   assert.ok(total <= input.length && total >= 40)
   assert.ok([-1, 1, 2].includes(table6.lookup(packet.view, GUARD + 24)))
   if (overlay6.has(packet.view, GUARD + 8)) assert.notEqual(table6.lookup(packet.view, GUARD + 8), -1)
-  const sound = (room: number, write: () => number): void => {
+  const writing = (room: number, write: () => number): number => {
     out.bytes.fill(0xa5, 0, GUARD)
     out.bytes.fill(0xa5, GUARD + room, room + 2 * GUARD)
     const length = write()
@@ -158,15 +159,25 @@ function route6(input: Uint8Array): void {
       assert.equal(out.bytes[i], 0xa5)
       assert.equal(out.bytes[GUARD + room + i], 0xa5)
     }
+    if (length > 0) assert.equal(validate6(out.view, GUARD, length), IPV6.ok)
+    return length
+  }
+  const sound = (room: number, write: () => number): void => {
+    const length = writing(room, write)
     if (length === 0) return
     const written = out.bytes.slice(GUARD, GUARD + length)
-    assert.equal(validate6(out.view, GUARD, length), IPV6.ok)
     assert.equal(sum6(written, written.subarray(40), 58), 0)
   }
   sound(MAX_ERROR6_LENGTH, () =>
     writeError6(ICMP6_ERROR.packetTooBig, ORIGIN6, GUARD, packet, GUARD, out, GUARD, 1280),
   )
   sound(total, () => writeEchoReply6(packet, GUARD, out, GUARD))
+  for (const mtu of [60, 576, 1228]) {
+    const count = planFragments6(packet, GUARD, mtu)
+    if (count > 1)
+      for (let index = 0; index < count; index++)
+        assert.ok(writing(mtu, () => writeFragment6(packet, GUARD, mtu, index, 1, out, GUARD)) > 48)
+  }
   assert.deepEqual(packet.bytes.subarray(GUARD), input)
   clampMss(packet, GUARD, 1280)
   decrementHopLimit(packet.view, GUARD)

@@ -7,6 +7,8 @@ export interface IperfReport {
   bytes: number
   seconds: number
   bitsPerSecond: number
+  /** The longest time in which nothing at all passed, in steps of half a second. */
+  stalledSeconds: number
   /** UDP: datagrams sent and those that arrived. */
   packets: number
   delivered: number
@@ -36,8 +38,11 @@ export async function iperfServer(host: Host, port = 5201): Promise<LabProcess> 
   return server
 }
 
+const INTERVAL_SECONDS = 0.5
+
 interface IperfJson {
   error?: string
+  intervals: { sum: { bytes: number } }[]
   end: {
     sum: { packets: number; lost_packets: number; seconds: number; bytes: number }
     sum_sent: { bytes: number; packets?: number }
@@ -55,19 +60,31 @@ interface IperfJson {
 export async function iperf(from: Host, address: string, options: IperfOptions = {}): Promise<IperfReport> {
   const { seconds = 1, udp, reverse = false, port = 5201 } = options
   const argv = ['iperf3', '--json', '--client', address, '--port', String(port), '--time', String(seconds)]
-  argv.push('--connect-timeout', '5000')
+  argv.push('--connect-timeout', '5000', '--interval', String(INTERVAL_SECONDS))
   if (reverse) argv.push('--reverse')
   if (udp) argv.push('--udp', '--bitrate', String(udp.bitsPerSecond), '--length', String(udp.bytes))
   const { stdout } = await from.attempt(argv, { timeout: (seconds + 30) * 1000 })
   const result = JSON.parse(stdout || '{"error":"iperf3 was killed: it hung"}') as IperfJson
   if (result.error !== undefined) throw new Error(`${argv.join(' ')}: ${result.error}`)
   const { sum_received: received, sum } = result.end
+  const stalledSeconds = longestStall(result.intervals)
   if (udp) {
     const packets = sum.packets
     const delivered = sum.packets - sum.lost_packets
     const bytes = delivered * udp.bytes
-    return { bytes, seconds: sum.seconds, bitsPerSecond: (bytes * 8) / sum.seconds, packets, delivered }
+    const bitsPerSecond = (bytes * 8) / sum.seconds
+    return { bytes, seconds: sum.seconds, bitsPerSecond, stalledSeconds, packets, delivered }
   }
   const { bytes, bits_per_second: bitsPerSecond } = received
-  return { bytes, seconds: received.seconds, bitsPerSecond, packets: 0, delivered: 0 }
+  return { bytes, seconds: received.seconds, bitsPerSecond, stalledSeconds, packets: 0, delivered: 0 }
+}
+
+function longestStall(intervals: IperfJson['intervals']): number {
+  let longest = 0
+  let run = 0
+  for (const { sum } of intervals) {
+    run = sum.bytes === 0 ? run + 1 : 0
+    longest = Math.max(longest, run)
+  }
+  return longest * INTERVAL_SECONDS
 }

@@ -5,6 +5,7 @@ import { Controller, OVERMESH, WITHOUT_ROOT } from './controller.ts'
 import { iperf, iperfServer } from './iperf.ts'
 import { sleep, until } from './lab.ts'
 import { Mesh, type MeshClient } from './mesh.ts'
+import { NarrowRouter } from './narrow-router.ts'
 import { Ping } from './ping.ts'
 import { useLab } from './suite.ts'
 
@@ -211,6 +212,25 @@ describe('two controllers with IPv6 in the overlay, and clients on each', () => 
     assert.ok(bitsPerSecond > 20e6, `TCP ${bitsPerSecond / 1e6} Mbit/s`)
     await server.stop()
     for (const host of hosts) await host.setMtu(1500)
+  })
+
+  test('1,280 bytes pass everywhere, also where a path takes less and nobody says so', async () => {
+    const ping = (...options: string[]) => [
+      ...['ping', '-W', '1', '-M', 'do', '-s', String(1280 - 48), ...options],
+      six(there),
+    ]
+    const pass = async (where: string) => {
+      await until(`they pass ${where}`, async () => (await here.host.attempt(ping('-c', '1'))).code === 0, 20)
+      assert.match(await here.host.exec(...ping('-c', '20', '-i', '0.05')), / 0% packet loss/)
+    }
+    await there.host.setMtu(1280)
+    await pass('to a client')
+    await there.host.setMtu(1500)
+    const [alpha, beta] = mesh.controllers
+    const router = await NarrowRouter.make(mesh.lab)
+    await router.between([alpha.host, beta.host], 1280, true)
+    await pass('between controllers')
+    await router.remove([alpha.host, beta.host])
   })
 
   test('a client that goes to the other controller keeps its address', async () => {

@@ -73,12 +73,12 @@ test('an error comes from the router, goes to the sender and quotes the packet',
   assert.deepEqual(error.subarray(48), packet)
 })
 
-test('an error is never longer than 1280 bytes and quotes as much as that allows', () => {
+test('an error is never longer than what every path takes, and quotes as much as that allows', () => {
   for (const [payload, length] of [
     [8, 96],
-    [1192, 1280],
-    [1193, 1280],
-    [65_535, 1280],
+    [1112, 1200],
+    [1113, 1200],
+    [65_535, 1200],
   ])
     assert.equal(errorAbout(makePacket6({ payload: new Uint8Array(payload) }))!.length, length)
 })

@@ -36,7 +36,7 @@ test('a path that takes the full size is known with the first answer', () => {
   assert.deepEqual([look.done, look.size], [true, FULL])
 })
 
-test('a narrow path is known within four seconds, on slow ways too, and stays under observation', () => {
+test('a narrow path is known within a second and a half, on slow ways later, and stays under observation', () => {
   for (const [mtu, size] of [
     [1471, 1460],
     [1400, 1400],
@@ -46,7 +46,8 @@ test('a narrow path is known within four seconds, on slow ways too, and stays un
   ]) {
     for (const rtt of [1, 600]) {
       const look = new SessionPath(FULL, 0)
-      live(look, { mtu, rtt }, 0, rtt === 1 ? 4000 : 8000)
+      live(look, { mtu, rtt }, 0, rtt === 1 ? 1500 : 5000)
+      assert.equal(look.known, true)
       assert.deepEqual([look.done, look.size], [false, size], `${mtu} ${rtt}`)
       live(look, { mtu, rtt }, 8000, 60_000)
       assert.deepEqual([look.done, look.size], [false, size], `${mtu} ${rtt}, later`)
@@ -64,6 +65,21 @@ test('a loss of one packet in four does not make a path narrow', () => {
   let count = 0
   const look = new SessionPath(FULL, 0)
   live(look, { mtu: 1500, lost: () => count++ % 4 !== 3 }, 0, 60_000)
+  assert.deepEqual([look.done, look.size], [true, FULL])
+})
+
+test('before it is known how narrow a path is, nothing is said of it', () => {
+  const look = new SessionPath(FULL, 0)
+  live(look, { mtu: 1400 }, 0, 1000)
+  assert.deepEqual([look.known, look.size], [false, FULL])
+})
+
+test('an answer to the full size that is late is one', () => {
+  const look = new SessionPath(FULL, 0)
+  look.tick(0)
+  look.answered(0, 0, 200)
+  assert.ok(look.tick(TICK) > 1)
+  look.answered(FULL, 0, 300)
   assert.deepEqual([look.done, look.size], [true, FULL])
 })
 

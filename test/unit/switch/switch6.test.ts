@@ -133,17 +133,28 @@ test('too long for the next hop: "packet too big" with the MTU, and never a frag
   await net.a.send(packet(A, B, { payload: new Uint8Array(1311) }))
   const answer = await net.a.receive()
   assert.deepEqual({ ...icmp(answer), from: '' }, { kind: [2, 0], from: '', word: 1350 })
-  assert.equal(answer.length, 1280)
+  assert.equal(answer.length, 1200)
   await net.a.send(packet(A, B, { payload: new Uint8Array(1310) }))
   assert.equal((await net.b.receive()).length, 1350)
   const { tooBig, fragmented } = net.running.counters()
   assert.deepEqual({ tooBig, fragmented }, { tooBig: 1, fragmented: 0 })
 })
 
-test('1,280 bytes pass whole, whatever the path', async () => {
-  await using net = await start({}, { mtu: 1200 })
-  await net.a.send(packet(A, B, { payload: new Uint8Array(1240) }))
-  assert.equal((await net.b.receive()).length, 1280)
+test('1,280 bytes pass, whatever the path: in two fragments where it takes less', async () => {
+  await using net = await start({}, { mtu: 1228 })
+  const sent = Buffer.from(packet(A, B, { payload: randomBytes(1240) }))
+  await net.a.send(sent)
+  const parts = [await net.b.receive(), await net.b.receive()]
+  assert.deepEqual(
+    parts.map(each => [each.length, each[6], each[40], each.readUInt16BE(42)]),
+    [
+      [1224, 44, sent[6], 1],
+      [112, 44, sent[6], 1176],
+    ],
+  )
+  assert.deepEqual(parts[0].subarray(44, 48), parts[1].subarray(44, 48))
+  assert.deepEqual(Buffer.concat(parts.map(each => each.subarray(48))), sent.subarray(40))
+  assert.equal(net.running.counters().fragmented, 1)
   await net.a.send(packet(A, B, { payload: new Uint8Array(1241) }))
   assert.equal(icmp(await net.a.receive()).word, 1280)
 })
