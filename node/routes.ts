@@ -143,17 +143,24 @@ export class Routes {
         .filter(({ value }) => value.cidr === plain)
         .filter(({ value }) => viaText === undefined || this.#names(value).includes(viaText))
         .map(({ id }) => id)
-      if (ids.length === 0) {
-        const through = viaText === undefined ? '' : ` via ${viaText}`
-        throw new ServiceError(
-          'not-found',
-          `no route to ${plain}${through} was added; see \`overmesh routes\``,
-        )
-      }
+      if (ids.length === 0) throw new ServiceError('not-found', this.#notAdded(plain, viaText))
       count = ids.length
       return ids.map(id => ({ kind: 'route' as const, id, value: null }))
     })
     return { cidr: plain, count }
+  }
+
+  /** Why there is nothing to remove: a route that follows from something else goes with that. */
+  #notAdded(cidr: string, viaText?: string): string {
+    const there = this.list(undefined, undefined).filter(each => each.cidr === cidr)
+    const found = there.find(({ via }) => viaText === undefined || via === viaText)
+    const [, kind, name] = VIA.exec(found?.via ?? '') ?? []
+    if (kind === 'attachment')
+      return `${cidr} is a network of the site ${name}; \`overmesh ipsec set ${name} --remote-ts\` changes those`
+    if (kind === 'client' && this.#home.views.clientByName(name)?.value.subnets.includes(cidr))
+      return `${cidr} is a subnet of client ${name}; \`overmesh export\` and \`import\` change those`
+    const through = viaText === undefined ? '' : ` via ${viaText}`
+    return `no route to ${cidr}${through} was added; see \`overmesh routes\``
   }
 
   /** All vias of all prefixes. @param standings undefined when no controller runs @param standings6 the same of IPv6 */

@@ -299,6 +299,26 @@ test('host bits are refused where a route is removed as where it is added', asyn
   })
 })
 
+test('what was not added cannot be removed, and what it follows from is said', async t => {
+  const dataDir = await newMesh(t, { subnet6: 'fd00:77::/64' })
+  await withService(dataDir, async service => {
+    await service.addClient({ name: 'site', subnets: ['192.168.8.0/24', '2001:db8:8::/48'] })
+    for (const cidr of ['192.168.8.0/24', '2001:db8:8::/48']) {
+      const said = {
+        code: 'not-found',
+        message: /is a subnet of client site; `overmesh export` and `import`/,
+      }
+      await assert.rejects(service.removeRoute(cidr), said)
+      await assert.rejects(service.removeRoute(cidr, 'client:site'), said)
+      await assert.rejects(service.removeRoute(cidr, 'client:other'), {
+        message: /via client:other was added/,
+      })
+    }
+    const { address } = (await service.status()).controller
+    await assert.rejects(service.removeRoute(`${address}/32`), { message: /no route to .* was added/ })
+  })
+})
+
 test('the route of a revoked client is shown as dead, and can be removed', async t => {
   const dataDir = await newMesh(t)
   await withService(dataDir, async service => {
