@@ -2,7 +2,6 @@
 // and off where the operator wants none.
 import type { Logger } from 'pino'
 import { cidrContains, formatIpv4, type OverlayAddress, parseIpv4 } from '../../state/address.ts'
-import { formatAddress6, overlayAddress6 } from '../../state/address6.ts'
 import { gatewayOf } from '../../state/allocator.ts'
 import type { Home } from '../home.ts'
 import { IcmpLimiter as SourceLimiter } from '../switch/icmp-limiter.ts'
@@ -52,9 +51,8 @@ export class Dns {
     const { mesh, replica, views, controller } = home
     const domain = meshDomain(mesh.value.name)
     const { subnet, subnet6 } = mesh
-    const address6 = (address: OverlayAddress) => subnet6 && formatAddress6(overlayAddress6(subnet6, address))
     if (domain !== undefined)
-      this.#names = new OverlayNames({ records: replica, views, domain, subnet, address6 })
+      this.#names = new OverlayNames({ records: replica, views, domain, subnet, subnet6 })
     this.#addresses = [gatewayOf(mesh.subnet), parseIpv4(controller.address)!]
     this.#upstream = new Upstream({ servers: () => dnsSettings(home).forwarders })
     const limiter = new SourceLimiter(LIMITS)

@@ -1,5 +1,6 @@
 // The names of the overlay as the records have them: controllers, and clients whose credential is good now.
 import { type Cidr, formatIpv4, type OverlayAddress, parseIpv4 } from '../../state/address.ts'
+import type { Cidr6 } from '../../state/address6.ts'
 import { gatewayOf } from '../../state/allocator.ts'
 import type { ClientValue, ControllerValue } from '../../state/kinds.ts'
 import type { Records, Views } from '../../state/views.ts'
@@ -11,8 +12,7 @@ export interface OverlayNamesInit {
   views: Views
   domain: string
   subnet: Cidr
-  /** See {@link NameView.address6}. */
-  address6?: (address: OverlayAddress) => string | undefined
+  subnet6?: Cidr6
 }
 
 /** A controller's name wins over a client's: nobody who may only add clients can take what is sent to a controller. */
@@ -20,7 +20,7 @@ export class OverlayNames implements NameView {
   readonly domain: string
   readonly subnet: Cidr
   readonly gateway: OverlayAddress
-  readonly address6: NameView['address6']
+  readonly subnet6: Cidr6 | undefined
   readonly #records: OverlayNamesInit['records']
   readonly #views: Views
   /** Addresses by name, of the records' `#version`: controllers are few. */
@@ -30,11 +30,11 @@ export class OverlayNames implements NameView {
   readonly #below = new Map<string, number>()
   readonly #stop: () => void
 
-  constructor({ records, views, domain, subnet, address6 }: OverlayNamesInit) {
+  constructor({ records, views, domain, subnet, subnet6 }: OverlayNamesInit) {
     this.domain = domain
     this.subnet = subnet
     this.gateway = gatewayOf(subnet)
-    this.address6 = address6
+    this.subnet6 = subnet6
     this.#records = records
     this.#views = views
     for (const kind of ['client', 'controller'] as const)

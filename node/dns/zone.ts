@@ -1,7 +1,15 @@
-// What the overlay's own part of DNS holds: names under the mesh's domain, and the reverse of its subnet. Pure: a question and
+// What the overlay's own part of DNS holds: names under the mesh's domain, and the reverse of its subnets. Pure: a question and
 // a view of the names make an answer (RFC 1034 section 4.3.2; what is not there by RFC 2308 and RFC 8020; ANY by RFC 8482).
 import type { Answer } from 'dns-packet'
 import { type Cidr, cidrContains, formatIpv4, type OverlayAddress } from '../../state/address.ts'
+import {
+  type Address6,
+  type Cidr6,
+  cidr6Contains,
+  formatAddress6,
+  isSameAddress,
+  overlayAddress6,
+} from '../../state/address6.ts'
 
 /** The names that there are now. Names are in lower case and relative to the domain; addresses IPv4. */
 export interface NameView {
@@ -15,8 +23,8 @@ export interface NameView {
   hasNamesBelow(name: string): boolean
   /** A name that `find` gives this address for. */
   nameOf(address: OverlayAddress): string | undefined
-  /** The IPv6 address that goes with an IPv4 address of the overlay; absent where the overlay has no IPv6. */
-  address6?(address: OverlayAddress): string | undefined
+  /** Undefined where the overlay has no IPv6. */
+  readonly subnet6?: Cidr6
 }
 
 export interface ZoneAnswer {
@@ -30,6 +38,8 @@ export interface ZoneAnswer {
 /** Seconds. Clients are added and revoked, and that is to count at once. */
 export const TTL = 5
 const REVERSE = '.in-addr.arpa'
+const REVERSE6 = '.ip6.arpa'
+const NIBBLE = /^[0-9a-f]$/
 const OCTET = /^(?:0|[1-9][0-9]?|1[0-9][0-9]|2[0-4][0-9]|25[0-5])$/
 
 /**
@@ -47,6 +57,7 @@ export function answerFromZone(name: string, type: string, view: NameView): Zone
     if (address !== undefined) return found(name, type, view, address)
     return nothing(view, view.domain, !view.hasNamesBelow(relative))
   }
+  if (lower.endsWith(REVERSE6)) return reverse6(name, lower, type, view)
   return lower.endsWith(REVERSE) ? reverse(name, lower, type, view) : undefined
 }
 
@@ -59,8 +70,9 @@ function found(
 ): ZoneAnswer {
   const answers = isApex ? ofApex(name, type, view) : []
   if (asks(type, 'A')) answers.push({ name, type: 'A', ttl: TTL, data: formatIpv4(address) })
-  const address6 = asks(type, 'AAAA') ? view.address6?.(address) : undefined
-  if (address6 !== undefined) answers.push({ name, type: 'AAAA', ttl: TTL, data: address6 })
+  const { subnet6 } = view
+  if (subnet6 !== undefined && asks(type, 'AAAA'))
+    answers.push({ name, type: 'AAAA', ttl: TTL, data: formatAddress6(overlayAddress6(subnet6, address)) })
   return answers.length > 0 ? { missing: false, answers, authorities: [] } : nothing(view, view.domain, false)
 }
 
@@ -70,20 +82,68 @@ function found(
  */
 function reverse(name: string, lower: string, type: string, view: NameView): ZoneAnswer | undefined {
   const labels = lower.slice(0, -REVERSE.length).split('.')
-  const octets: number[] = []
-  for (let i = labels.length - 1; i >= 0 && octets.length < 4 && OCTET.test(labels[i]); i--)
-    octets.push(Number(labels[i]))
-  const address = octets.reduce((sum, octet, i) => sum + octet * 2 ** (24 - 8 * i), 0) as OverlayAddress
+  const octets = leading(labels, OCTET, 4)
+  const address = octets.reduce(
+    (sum, octet, i) => sum + Number(octet) * 2 ** (24 - 8 * i),
+    0,
+  ) as OverlayAddress
   if (octets.length * 8 < view.subnet.length || !cidrContains(view.subnet, address)) return undefined
   const cut = Math.max(1, Math.ceil(view.subnet.length / 8))
   const apex = `${octets.slice(0, cut).reverse().join('.')}${REVERSE}`
   if (octets.length < labels.length) return nothing(view, apex, true)
-  const isApex = octets.length === cut
-  const answers = isApex ? ofApex(name, type, view) : []
   const target = octets.length === 4 ? pointer(view, address) : undefined
+  return pointing(name, type, view, {
+    apex,
+    isApex: octets.length === cut,
+    isWhole: octets.length === 4,
+    target,
+  })
+}
+
+/** The same of IPv6 (RFC 3596 section 2.5), with zones cut at the half octets. */
+function reverse6(name: string, lower: string, type: string, view: NameView): ZoneAnswer | undefined {
+  const { subnet, subnet6 } = view
+  if (subnet6 === undefined) return undefined
+  const labels = lower.slice(0, -REVERSE6.length).split('.')
+  const nibbles = leading(labels, NIBBLE, 32)
+  const digits = nibbles.join('').padEnd(32, '0')
+  const word = (i: number): number => Number.parseInt(digits.slice(8 * i, 8 * i + 8), 16)
+  const address6: Address6 = [word(0), word(1), word(2), word(3)]
+  if (nibbles.length * 4 < subnet6.length || !cidr6Contains(subnet6, address6)) return undefined
+  const cut = Math.ceil(subnet6.length / 4)
+  const apex = `${nibbles.slice(0, cut).reverse().join('.')}${REVERSE6}`
+  if (nibbles.length < labels.length) return nothing(view, apex, true)
+  const isWhole = nibbles.length === 32
+  const address = word(3) as OverlayAddress
+  // Between the prefix and the IPv4 address there is nothing.
+  const isOne = isWhole && cidrContains(subnet, address)
+  const isOwn = isOne && isSameAddress(overlayAddress6(subnet6, address), address6)
+  const target = isOwn ? pointer(view, address) : undefined
+  return pointing(name, type, view, { apex, isApex: nibbles.length === cut, isWhole, target })
+}
+
+/** The most significant parts of an address, the first of them first, as far as they are parts. */
+function leading(labels: readonly string[], part: RegExp, most: number): string[] {
+  const parts: string[] = []
+  for (let i = labels.length - 1; i >= 0 && parts.length < most && part.test(labels[i]); i--)
+    parts.push(labels[i])
+  return parts
+}
+
+interface Reversed {
+  readonly apex: string
+  readonly isApex: boolean
+  /** It is of one address, whose name is `target`. */
+  readonly isWhole: boolean
+  readonly target: string | undefined
+}
+
+function pointing(name: string, type: string, view: NameView, of: Reversed): ZoneAnswer {
+  const { apex, isApex, isWhole, target } = of
+  const answers = isApex ? ofApex(name, type, view) : []
   if (target !== undefined && asks(type, 'PTR')) answers.push({ name, type: 'PTR', ttl: TTL, data: target })
   if (answers.length > 0) return { missing: false, answers, authorities: [] }
-  return nothing(view, apex, octets.length === 4 && target === undefined && !isApex)
+  return nothing(view, apex, isWhole && target === undefined && !isApex)
 }
 
 function pointer(view: NameView, address: OverlayAddress): string | undefined {

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { answerFromZone, type NameView } from '../../../node/dns/zone.ts'
+import { parseCidr6 } from '../../../state/address6.ts'
 import { ip, names } from './ask.ts'
 
 const TABLE = { web: '10.77.0.5', 'db.eu': '10.77.0.6', alpha: '10.77.255.1' }
 const view = names(TABLE)
+const both: NameView = { ...view, subnet6: parseCidr6('fd00:77::/64') }
 
 /** `NXDOMAIN`, `NODATA`, `outside`, or the data of the answers with their types. */
 function ask(name: string, type: string, of: NameView = view): string {
@@ -59,10 +61,39 @@ test('other names are not the overlay’s', () => {
 })
 
 test('with IPv6 in the overlay every name has both addresses', () => {
-  const both: NameView = { ...view, address6: address => `fd00::${(address & 0xffff).toString(16)}` }
-  assert.equal(ask('web.prod.internal', 'AAAA', both), 'AAAA fd00::5')
-  assert.equal(ask('web.prod.internal', 'ANY', both), 'A 10.77.0.5,AAAA fd00::5')
-  assert.equal(ask('prod.internal', 'AAAA', both), 'AAAA fd00::1')
+  assert.equal(ask('web.prod.internal', 'AAAA', both), 'AAAA fd00:77::a4d:5')
+  assert.equal(ask('web.prod.internal', 'ANY', both), 'A 10.77.0.5,AAAA fd00:77::a4d:5')
+  assert.equal(ask('prod.internal', 'AAAA', both), 'AAAA fd00:77::a4d:1')
+})
+
+/** `ip6.arpa` of the first so many half octets of an address in whole words. */
+function reverse6(words: string, count = 32): string {
+  const nibbles = words.split(':').map(each => each.padStart(4, '0'))
+  return `${[...nibbles.join('').slice(0, count)].reverse().join('.')}.ip6.arpa`
+}
+
+test('IPv6 addresses have names, too', () => {
+  const apex = reverse6('fd00:77:0:0', 16)
+  const web = reverse6('fd00:77:0:0:0:0:a4d:5')
+  assert.equal(ask(web, 'PTR', both), 'PTR web.prod.internal')
+  assert.equal(ask(web.toUpperCase(), 'PTR', both), 'PTR web.prod.internal')
+  assert.equal(ask(reverse6('fd00:77:0:0:0:0:a4d:1'), 'PTR', both), 'PTR prod.internal')
+  assert.equal(ask(reverse6('fd00:77:0:0:0:0:a4d:ff01'), 'PTR', both), 'PTR alpha.prod.internal')
+  for (const nobody of ['0:0:a4d:7', '0:0:a4e:5', '0:1:a4d:5'])
+    assert.equal(ask(reverse6(`fd00:77:0:0:${nobody}`), 'PTR', both), `NXDOMAIN of ${apex}`, nobody)
+  assert.equal(ask(web, 'AAAA', both), `NODATA of ${apex}`)
+  assert.equal(ask(`x.${web}`, 'PTR', both), `NXDOMAIN of ${apex}`)
+  assert.equal(ask(reverse6('fd00:77:0:0:0:0', 24), 'PTR', both), `NODATA of ${apex}`)
+  assert.deepEqual([ask(apex, 'SOA', both), ask(apex, 'NS', both)], ['SOA -', 'NS prod.internal'])
+  assert.equal(ask(apex, 'PTR', both), `NODATA of ${apex}`)
+  for (const other of [reverse6('fd00:78:0:0:0:0:a4d:5'), reverse6('fd00:77', 8), 'ip6.arpa', 'x.ip6.arpa'])
+    assert.equal(ask(other, 'PTR', both), 'outside', other)
+  assert.equal(ask(web, 'PTR'), 'outside')
+  const narrow: NameView = { ...view, subnet6: parseCidr6('fd00:77::/66') }
+  const first = reverse6('fd00:77:0:0:0', 17)
+  assert.equal(ask(web, 'PTR', narrow), 'PTR web.prod.internal')
+  assert.equal(ask(reverse6('fd00:77:0:0:0:0:a4d:7'), 'PTR', narrow), `NXDOMAIN of ${first}`)
+  assert.equal(ask(reverse6('fd00:77:0:0:4000:0:a4d:5'), 'PTR', narrow), 'outside')
 })
 
 test('addresses have names', () => {
