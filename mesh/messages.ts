@@ -66,6 +66,7 @@ export interface PresenceUpdate {
     attachments: readonly (readonly [id: string, since: number, several: boolean])[],
     /** Absent from versions that carry no IPv6. */
     gateway6?: boolean,
+    exit6?: boolean,
   ]
   /** Null: as they were at `base`. */
   readonly links: readonly (readonly [peer: ControllerId, up: boolean, rtt: number, loss: number])[] | null
@@ -232,6 +233,7 @@ function areFacts(value: unknown): value is Facts {
     ipsec,
     attachments,
     gateway6,
+    exit6,
   ] = value
   return (
     isShortText(version) &&
@@ -244,7 +246,8 @@ function areFacts(value: unknown): value is Facts {
     isList(failing, MAX_FAILING, isShortText) &&
     isFlag(ipsec) &&
     isList(attachments, MAX_ATTACHMENTS, isAttachment) &&
-    (gateway6 === undefined || isFlag(gateway6))
+    (gateway6 === undefined || isFlag(gateway6)) &&
+    (exit6 === undefined || isFlag(exit6))
   )
 }
 

@@ -52,9 +52,22 @@ export function factsOf({ facts }: PresenceUpdate): PresentFacts {
     ipsec,
     attachments,
     gateway6 = false,
+    exit6 = false,
   ] = facts
   return {
-    ...{ version, startedAt, draining, holdsRootKey, stateHash, records, gateway, gateway6, failing, ipsec },
+    ...{
+      version,
+      startedAt,
+      draining,
+      holdsRootKey,
+      stateHash,
+      records,
+      gateway,
+      gateway6,
+      exit6,
+      failing,
+      ipsec,
+    },
     attachments: attachments.map(([id, since, several]) => ({ id, since, several })),
   }
 }
@@ -69,6 +82,7 @@ export function sameReach(a: PresentFacts, b: PresentFacts): boolean {
   return (
     a.gateway === b.gateway &&
     a.gateway6 === b.gateway6 &&
+    a.exit6 === b.exit6 &&
     a.failing.join() === b.failing.join() &&
     a.ipsec === b.ipsec &&
     a.draining === b.draining &&

@@ -211,6 +211,7 @@ export class Presence {
           .slice(0, MAX_ATTACHMENTS)
           .map(({ id, since, several }) => [id, since, several] as const),
         facts.gateway6,
+        facts.exit6,
       ],
       links: links?.map(({ peer, up, rtt, loss }) => [peer, up, rtt, loss]) ?? null,
       up: [],

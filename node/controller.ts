@@ -450,7 +450,7 @@ export class Controller {
       boot: await nextBoot(this.#home.directory, this.#startedAt),
       isDraining: () => this.#draining,
       reach: () => ({
-        ...(this.#beyond?.reach ?? { gateway: false, gateway6: false, failing: [] }),
+        ...(this.#beyond?.reach ?? { gateway: false, gateway6: false, exit6: false, failing: [] }),
         ...(this.#carriage?.facts ?? { ipsec: false, attachments: [] }),
       }),
       joins: openDoor({

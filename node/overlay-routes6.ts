@@ -10,7 +10,7 @@ import type { RouteProbe } from './overlay-routes.ts'
 import { publicAddresses } from './public-addresses.ts'
 import type { SwitchRoute6 } from './switch/switch.ts'
 import { told6 } from './told6.ts'
-import { type Way, Ways, type Whereabouts } from './ways.ts'
+import { reach6Of, type Way, Ways, type Whereabouts } from './ways.ts'
 
 /** One via of a prefix, and how it stands here. */
 export interface RouteStanding6 {
@@ -33,7 +33,13 @@ export class OverlayRoutes6 {
   constructor(home: Home, where: Whereabouts) {
     this.#home = home
     this.#where = where
-    this.#ways = new Ways(home.id, home.views, { ...where, reach: id => reach6(where, id) })
+    this.#ways = new Ways(home.id, home.views, {
+      ...where,
+      reach: id => {
+        const reach = where.reach(id)
+        return reach && reach6Of(reach)
+      },
+    })
   }
 
   /** Prefixes that are reached through the overlay beside its own, each once. */
@@ -157,13 +163,4 @@ export class OverlayRoutes6 {
     this.#beyond = beyond
     this.#behind = behind
   }
-}
-
-/** What a controller says of what it reaches by IPv6, in the place of what it reaches by IPv4. */
-function reach6(
-  where: Whereabouts,
-  id: Parameters<Whereabouts['reach']>[0],
-): ReturnType<Whereabouts['reach']> {
-  const reach = where.reach(id)
-  return reach && { ...reach, gateway: reach.gateway6 }
 }

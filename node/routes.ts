@@ -297,6 +297,7 @@ const PROBLEMS: Record<WayProblem, (entry: Described, fate: string) => string> =
   'no-gateway': ({ via, isIpv6 }) =>
     (via.kind === 'internet' ? 'no controller in reach forwards' : 'the controller does not forward') +
     (isIpv6 ? ' IPv6' : ''),
+  'no-exit': () => 'no controller in reach has a way to the IPv6 Internet itself',
   'probe-fails': ({ probe }) =>
     probe === undefined ? 'the client is silent' : `${probe} does not answer, or the client is silent`,
   'attachment-down': () => 'the attachment is not up',

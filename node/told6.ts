@@ -1,16 +1,8 @@
 // IPv6 prefixes as clients are told them. Stock clients take no route beside the tunnel (openvpn(8), --route-ipv6), so that what has to
 // stay beside it is left out of what leads into it. Pure.
-import {
-  type Address6,
-  type Cidr6,
-  cidr6Contains,
-  cidr6Covers,
-  cidr6Without,
-  parseCidr6,
-} from '../state/address6.ts'
-import { INTERNET_LENGTH6 } from './gateway/reach6.ts'
+import { type Address6, type Cidr6, cidr6Contains, cidr6Covers, cidr6Without } from '../state/address6.ts'
+import { GLOBAL_UNICAST, INTERNET_LENGTH6 } from './gateway/reach6.ts'
 
-const INTERNET: Cidr6 = parseCidr6('2000::/3')!
 /** Of the Internet a whole link is left out: a host alone makes twice as many routes, which some systems take seconds to set. */
 const LINK_LENGTH = 64
 const HOST_LENGTH = 128
@@ -20,7 +12,7 @@ const HOST_LENGTH = 128
  * @param outside addresses that controllers are dialled at
  */
 export function told6(cidr: Cidr6, outside: readonly Address6[]): Cidr6[] {
-  const whole = cidr.length < INTERNET.length ? halvesOf(INTERNET) : [cidr]
+  const whole = cidr.length < GLOBAL_UNICAST.length ? halvesOf(GLOBAL_UNICAST) : [cidr]
   const hole = cidr.length < INTERNET_LENGTH6 ? LINK_LENGTH : HOST_LENGTH
   return outside
     .filter(address => cidr6Contains(cidr, address))

@@ -31,7 +31,9 @@ export interface Whereabouts {
   /** Undefined when another controller is out of reach. */
   wayTo(controller: ControllerId): WayTo | undefined
   /** What a controller, also this one, says of what it reaches beyond the overlay. */
-  reach(controller: ControllerId): Pick<PresentFacts, 'gateway' | 'gateway6' | 'failing'> | undefined
+  reach(
+    controller: ControllerId,
+  ): Pick<PresentFacts, 'gateway' | 'gateway6' | 'exit6' | 'failing'> | undefined
   /** Where an attachment is up, as everyone in reach sees it. */
   carrier(attachment: string): ControllerId | undefined
   /** Whether it is up on this controller, whoever carries it. */
@@ -40,7 +42,24 @@ export interface Whereabouts {
 
 /** What the records say of vias. */
 export type WayRecords = Pick<Views, 'client' | 'standing' | 'controllers' | 'isAdmitted'>
-export type WayWhere = Omit<Whereabouts, 'clients' | 'isUpHere'>
+export type WayWhere = Omit<Whereabouts, 'clients' | 'isUpHere' | 'reach'> & {
+  reach(controller: ControllerId): WayReach | undefined
+}
+
+/** What a controller says of what it reaches beyond the overlay by one version of IP. */
+export interface WayReach extends Pick<PresentFacts, 'gateway' | 'failing'> {
+  /** False where it knows that it has no way to the Internet. */
+  readonly exit?: boolean
+}
+
+/** What it says of IPv6. */
+export function reach6Of({
+  gateway6,
+  exit6,
+  failing,
+}: Pick<PresentFacts, 'gateway6' | 'exit6' | 'failing'>): WayReach {
+  return { gateway: gateway6, exit: exit6, failing }
+}
 
 export type Hop = number | 'tun'
 
@@ -51,10 +70,14 @@ export type WayProblem =
   | 'not-connected'
   | 'out-of-reach'
   | 'no-gateway'
+  | 'no-exit'
   | 'probe-fails'
   | 'attachment-down'
 
 export type Way = { readonly hop: Hop; readonly at: ControllerId } | { readonly problem: WayProblem }
+
+/** Of several controllers that are no way to the Internet, the problem of the one that is closest to being one is told. */
+const CLOSER: readonly WayProblem[] = ['no-gateway', 'no-exit', 'probe-fails']
 
 /** Steps of cost by which another gateway is nearer that takes over from the one in use: flows through it end. */
 const NEARER = 4
@@ -124,7 +147,7 @@ export class Ways {
 
   /** Its own way out, or the one at the nearest controller that has one. */
   #internet(id: string): Way {
-    const own = this.#network(this.#self, id)
+    const own = this.#exit(this.#self, id)
     if (!('problem' in own)) return own
     let problem: WayProblem = own.problem
     let best: { at: ControllerId; way: WayTo } | undefined
@@ -132,9 +155,9 @@ export class Ways {
     for (const { id: at } of this.#views.controllers()) {
       const way = at === this.#self ? undefined : this.#where.wayTo(at)
       if (!way) continue
-      const network = this.#network(at, id)
+      const network = this.#exit(at, id)
       if ('problem' in network) {
-        if (network.problem === 'probe-fails') problem = network.problem
+        if (CLOSER.indexOf(network.problem) > CLOSER.indexOf(problem)) problem = network.problem
         continue
       }
       if (best === undefined || isNearer(way, best.way, at === inUse, best.at === inUse)) best = { at, way }
@@ -145,6 +168,11 @@ export class Ways {
     }
     this.#gateways.set(id, best.at)
     return { hop: best.way.port, at: best.at }
+  }
+
+  #exit(controller: ControllerId, id: string): Way {
+    const way = this.#network(controller, id)
+    return !('problem' in way) && this.#where.reach(controller)?.exit === false ? { problem: 'no-exit' } : way
   }
 
   #isFailing(controller: ControllerId, id: string | undefined): boolean {

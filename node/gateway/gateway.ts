@@ -10,6 +10,7 @@ import { type CommandResult, type Kernel, reasonOf, thisKernel } from './kernel.
 import {
   changeRoutes,
   changeRoutes6,
+  hasExit6,
   ROUTE_PROTOCOL,
   type RouteChanges,
   readKernelRoutes,
@@ -73,6 +74,7 @@ export class Gateway implements GatewayHandle {
   #made = false
   #up = false
   #up6 = false
+  #exit6 = false
   #problems: string[] = []
   #timer: NodeJS.Timeout | undefined
   /** The change that is being made. */
@@ -114,6 +116,10 @@ export class Gateway implements GatewayHandle {
 
   get isUp6(): boolean {
     return this.#up6
+  }
+
+  get hasExit6(): boolean {
+    return this.#exit6
   }
 
   problems(): string[] {
@@ -307,8 +313,9 @@ export class Gateway implements GatewayHandle {
 
   async #routeChanges(description: GatewayDescription): Promise<RouteChanges> {
     const four = changeRoutes(description, readKernelRoutes(await this.#routes('-4')))
-    if (description.six === undefined) return four
-    const six = changeRoutes6(description, readKernelRoutes6(await this.#routes('-6')))
+    const present = description.six ? readKernelRoutes6(await this.#routes('-6')) : []
+    this.#exit6 = hasExit6(description.tunName, present)
+    const six = changeRoutes6(description, present)
     return { batch: [...four.batch, ...six.batch], problems: [...four.problems, ...six.problems] }
   }
 

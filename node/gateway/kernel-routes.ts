@@ -3,7 +3,7 @@ import { type Cidr, cidrCovers, compareCidr, formatCidr, parseCidr } from '../..
 import { type Cidr6, cidr6Covers, compareCidr6, formatCidr6, parseCidr6 } from '../../state/address6.ts'
 import type { GatewayDescription } from './description.ts'
 import { INTERNET_LENGTH } from './reach.ts'
-import { INTERNET_LENGTH6 } from './reach6.ts'
+import { GLOBAL_UNICAST, INTERNET_LENGTH6 } from './reach6.ts'
 
 /** Marks routes as ours (rtnetlink(7), `rtm_protocol`); no routing daemon of iproute2's list has it. */
 export const ROUTE_PROTOCOL = 172
@@ -80,6 +80,14 @@ export function readKernelRoutes(json: string): KernelRoute[] {
 /** The same of `ip -6`. @throws SyntaxError */
 export function readKernelRoutes6(json: string): KernelRoute<Cidr6>[] {
   return read(json, IPV6)
+}
+
+/** Whether the machine itself has a way to the Internet: a default route, or one to all global addresses, that is not ours. */
+export function hasExit6(tunName: string, present: readonly KernelRoute<Cidr6>[]): boolean {
+  // `lo` is where routes lead that refuse.
+  return present.some(
+    ({ cidr, device }) => ![tunName, 'lo'].includes(device) && cidr6Covers(cidr, GLOBAL_UNICAST),
+  )
 }
 
 /** What to change so that the described prefixes, and no others, are routed into the TUN interface by us. */

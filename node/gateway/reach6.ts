@@ -18,7 +18,7 @@ export interface Reach6 {
 export const INTERNET_LENGTH6 = SHORTEST_SITE6
 
 /** All that is the Internet (RFC 4291 section 2.4): no unique local, link-local, multicast and reserved addresses. */
-const INTERNET: Cidr6 = parseCidr6('2000::/3')!
+export const GLOBAL_UNICAST: Cidr6 = parseCidr6('2000::/3')!
 
 const CLOSED = 0
 const FORWARDED = 1
@@ -55,6 +55,6 @@ export function reach6Of(
 
 /** What a prefix means; undefined for a short one that is not of the Internet. */
 function withinInternet(cidr: Cidr6): Cidr6 | undefined {
-  if (cidr.length >= INTERNET_LENGTH6 || cidr6Covers(INTERNET, cidr)) return cidr
-  return cidr6Covers(cidr, INTERNET) ? INTERNET : undefined
+  if (cidr.length >= INTERNET_LENGTH6 || cidr6Covers(GLOBAL_UNICAST, cidr)) return cidr
+  return cidr6Covers(cidr, GLOBAL_UNICAST) ? GLOBAL_UNICAST : undefined
 }

@@ -40,7 +40,7 @@ describe('IPv6 networks behind two controllers, one behind both and a client, an
     web = await lab.host('web')
     await web.ip('address', 'add', `${WEB}/128`, 'dev', 'lo')
     await web.exec('sysctl', '-qw', 'net.ipv6.conf.all.forwarding=1', 'net.ipv4.ip_forward=1')
-    for (const { host } of [one, two]) await host.ip('route', 'add', WEB, 'via', web.ip6)
+    for (const { host } of [one, two]) await host.ip('-6', 'route', 'add', 'default', 'via', web.ip6)
     open = await remoteNetwork(lab, 'open', '192.168.11', [one.host], '2001:db8:11')
     hidden = await remoteNetwork(lab, 'hidden', '192.168.12', [two.host], '2001:db8:12')
     const siteHost = await lab.host('site')
@@ -220,6 +220,15 @@ describe('IPv6 networks behind two controllers, one behind both and a client, an
     // Controllers stay reachable beside the tunnel, all of them.
     for (const { host } of mesh.controllers)
       assert.match(await road.host.exec('ip', 'route', 'get', host.ip6), /dev eth0/)
+    // The nearest that has a way out itself.
+    await beta.host.ip('-6', 'route', 'delete', 'default')
+    await until(
+      'the other is the way out',
+      async () => (await seenAs(road.host, web, WEB)) === alpha.host.ip6,
+      15,
+    )
+    await beta.host.ip('-6', 'route', 'add', 'default', 'via', web.ip6)
+    await until('the nearest is again', async () => (await seenAs(road.host, web, WEB)) === beta.host.ip6, 15)
     await add('::/0', '--via', 'internet:alpha', '--metric', '0')
     await alpha.cli('route', 'remove', '::/0', '--via', 'internet')
     await until('the named exit is in use', async () => (await active('::/0')) === 'internet:alpha')

@@ -25,7 +25,8 @@ export async function remoteNetwork(
 ): Promise<RemoteNetwork> {
   const server = await lab.host(name)
   const address = `${prefix}.10`
-  await server.ip('link', 'add', 'lan', 'type', 'bridge')
+  // With an address of its own, or it takes that of another port when a cable is pulled, and neighbours go on to use the old one.
+  await server.ip('link', 'add', 'lan', 'address', '02:00:00:00:00:10', 'type', 'bridge')
   await server.ip('address', 'add', `${address}/24`, 'dev', 'lan')
   await server.ip('link', 'set', 'lan', 'up')
   const address6 = `${prefix6}::10`

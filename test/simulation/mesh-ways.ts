@@ -1,6 +1,6 @@
 // Packets that follow what controllers believe of each other while links are cut: each comes to where it is to go, by others
 // where need be, and passes nobody twice.
-import { type Hop, Ways } from '../../node/ways.ts'
+import { type Hop, reach6Of, Ways } from '../../node/ways.ts'
 import type { ControllerId } from '../../state/kinds.ts'
 import type { MeshWorld } from './mesh-world.ts'
 import type { SimController } from './sim-controller.ts'
@@ -13,6 +13,9 @@ const WATCH = 2000
 
 /** Every third controller carries packets to the Internet. */
 export const isGateway = (index: number): boolean => index % 3 === 0
+
+/** Of those every second has a way to the IPv6 Internet. */
+export const hasExit6 = (index: number): boolean => index % 6 === 0
 
 /** Cuts links so that everyone still reaches everyone in three, and follows packets from everyone to everywhere. */
 export async function checkWays(world: MeshWorld): Promise<void> {
@@ -47,13 +50,21 @@ function cutLinks({ members, clockwork, network }: MeshWorld): void {
 
 /** The first packet that goes astray, in words. */
 function wayProblem(members: readonly SimController[]): string | undefined {
-  const ways = new Map(members.map(each => [each.id, waysOf(each, members)]))
+  const problem = wayProblemOf(members, 4)
+  return problem ?? wayProblemOf(members, 6)
+}
+
+function wayProblemOf(members: readonly SimController[], version: 4 | 6): string | undefined {
+  const ways = new Map(members.map(each => [each.id, waysOf(each, members, version)]))
   const targets = members.map(({ id, index }) => ({
     name: `c${index}`,
     via: { kind: 'controller' as const, id },
   }))
-  const hasGateway = members.some(({ index }) => isGateway(index))
-  const internet = hasGateway ? [{ name: 'the Internet', via: { kind: 'internet' as const } }] : []
+  const isExit = version === 4 ? isGateway : hasExit6
+  const hasGateway = members.some(({ index }) => isExit(index))
+  const internet = hasGateway
+    ? [{ name: `the Internet of IPv${version}`, via: { kind: 'internet' as const } }]
+    : []
   for (const from of members) {
     for (const { name, via } of [...targets, ...internet]) {
       const passed = [from.index]
@@ -61,6 +72,8 @@ function wayProblem(members: readonly SimController[]): string | undefined {
         const source = via.kind === 'controller' ? 'address' : 'route'
         const way = ways.get(at.id)!.of({ via, source, id: undefined })
         if ('problem' in way) return `from c${passed.join(' over c')} to ${name}: ${way.problem}`
+        if (way.hop === 'tun' && via.kind === 'internet' && !isExit(at.index))
+          return `from c${passed.join(' over c')} to ${name}: c${at.index} has no way there`
         if (way.hop === 'tun') break
         const next = members.find(({ index }) => index === way.hop)
         if (next === undefined || passed.includes(next.index))
@@ -74,13 +87,16 @@ function wayProblem(members: readonly SimController[]): string | undefined {
 }
 
 /** What a controller decides; links are named by the controller at their other end. */
-function waysOf({ id, process }: SimController, members: readonly SimController[]): Ways {
+function waysOf({ id, process }: SimController, members: readonly SimController[], version: 4 | 6): Ways {
   const { core, views } = process!
   const hopTo = (peer: ControllerId): Hop => members.find(each => each.id === peer)?.index ?? -1
   return new Ways(id, views, {
     session: () => undefined,
     controllerOf: () => undefined,
-    reach: peer => core.presence.of(peer)?.facts,
+    reach: peer => {
+      const facts = core.presence.of(peer)?.facts
+      return version === 6 && facts ? reach6Of(facts) : facts
+    },
     carrier: () => undefined,
     wayTo: peer => {
       const way = process!.wayTo(peer)

@@ -122,7 +122,6 @@ class Node {
       },
       reach: controller => ({
         gateway: this.facts.gateways[indexOf(controller)],
-        gateway6: false,
         failing: this.facts.failing[indexOf(controller)].map(index => `r${index}`),
       }),
       carrier: site => {

@@ -7,7 +7,7 @@ import { DataDirectory } from '../../../node/data-directory.ts'
 import type { GatewayDescription6 } from '../../../node/gateway/description.ts'
 import { Gateway } from '../../../node/gateway/gateway.ts'
 import { parseCidr6 } from '../../../state/address6.ts'
-import { description, FakeKernel, IP_FORWARD, start, until } from './fake-kernel.ts'
+import { description, FakeKernel, IP_FORWARD, ok, start, until } from './fake-kernel.ts'
 
 const CONF = '/proc/sys/net/ipv6/conf'
 const FORWARD = `${CONF}/all/forwarding`
@@ -162,6 +162,31 @@ test('where it cannot be switched on IPv4 goes on, and that is said with what to
   ])
   assert.deepEqual(kernel.conf(), before)
   assert.ok(![...kernel.tables.values()].some(text => text.includes('was-off')))
+})
+
+test('whether the machine has a way of its own to the IPv6 Internet is seen in its routes', async t => {
+  const kernel = new RouterKernel()
+  const [gateway] = await start(t, kernel)
+  let routes: object[] = []
+  let count = 0
+  kernel.answer = (_program, args) =>
+    args.includes('-6') && args.includes('show') ? ok(JSON.stringify(routes)) : undefined
+  for (const [has, ...present] of [
+    [false, { dst: '2001:db8:1::/64', dev: 'eth0' }],
+    [true, { dst: 'default', gateway: 'fe80::1', dev: 'eth0', protocol: '9' }],
+    [true, { dst: '2000::/3', dev: 'wan0' }],
+    [false, { type: 'unreachable', dst: 'default', dev: 'lo' }],
+    [true, { dst: 'default', nexthops: [{ gateway: 'fe80::1', dev: 'eth0' }] }],
+    [false, { dst: 'default', dev: 'overmesh0' }],
+  ] as const) {
+    routes = [...present]
+    gateway.update(open({ forwarded: [parseCidr6(`2001:db8:${++count}::/64`)!] }))
+    await gateway.settled()
+    assert.equal(gateway.hasExit6, has, JSON.stringify(routes))
+  }
+  gateway.update(description())
+  await gateway.settled()
+  assert.equal(gateway.hasExit6, false)
 })
 
 test('rules open what is described, of IPv6 as of IPv4, and nothing where there is no IPv6', async t => {

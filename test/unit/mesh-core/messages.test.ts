@@ -96,6 +96,7 @@ const updates: fc.Arbitrary<PresenceUpdate> = record({
     flag,
     fc.array(fc.tuple(client, count, flag), { maxLength: 5 }),
     flag,
+    flag,
   ),
   links: fc.array(fc.tuple(controller, flag, time, fc.nat({ max: 100 })), { maxLength: 5 }),
   up: fc.array(fc.tuple(client, count, shortText), { maxLength: 5 }),
@@ -179,7 +180,7 @@ test('what newer versions add to what is said is passed over', () => {
   const id = 'ab'.repeat(10)
   const told = update({
     more: 1,
-    facts: [...FACTS.slice(0, 9), [['ab'.repeat(8), 1, true, 'more']], true, { more: true }],
+    facts: [...FACTS.slice(0, 9), [['ab'.repeat(8), 1, true, 'more']], true, false, { more: true }],
     links: [[id, true, 1, 0, 'more']],
     up: [['cd'.repeat(8), 1, '192.0.2.1:1', 'more']],
   })

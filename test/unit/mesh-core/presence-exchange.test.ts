@@ -22,7 +22,14 @@ function seat(id: ControllerId) {
     facts: () => ({
       version: 'here',
       startedAt: START,
-      ...{ draining: false, holdsRootKey: false, gateway: false, gateway6: false, ipsec: false },
+      ...{
+        draining: false,
+        holdsRootKey: false,
+        gateway: false,
+        gateway6: false,
+        exit6: false,
+        ipsec: false,
+      },
       ...{ failing: [], attachments: [], stateHash: '00'.repeat(32), records: 0 },
     }),
     isAdmitted: () => true,
