@@ -365,10 +365,8 @@ function addressProblem(text: string): string | undefined {
 
 function address6Problem(text: string): string | undefined {
   const address = parseAddress6(text)
-  if (address === undefined) return `"${text}" is no IPv6 address`
-  return formatAddress6(address) === text
-    ? undefined
-    : `"${text}" is not as ${formatAddress6(address)} is written`
+  const isPlain = address !== undefined && formatAddress6(address) === text
+  return isPlain ? undefined : `"${text}" is no IPv6 address as RFC 5952 writes it`
 }
 
 /** One prefix has one text: records that mean the same must be the same bytes. */
