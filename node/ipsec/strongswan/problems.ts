@@ -1,7 +1,7 @@
 // What goes wrong with which tunnel: from charon's log to plain words, each told once in a while.
 import type { Tunnel } from '../engine.ts'
 import type { HostNames } from './host-names.ts'
-import type { LogReader } from './log-reader.ts'
+import type { LogReader, Problem } from './log-reader.ts'
 import { tunnelsOf } from './suspects.ts'
 import type { Words } from './words.ts'
 
@@ -24,6 +24,8 @@ export class Problems {
   /** Not again within 5 s. */
   onProblem: (tunnel: string, problem: string) => void = () => {}
   readonly #now: () => number
+  /** Where the device of a tunnel was when it had a problem that was its own for sure. */
+  readonly #seenAt = new Map<string, string>()
   readonly #told = new Map<string, { text: string; at: number }>()
 
   constructor({ log, names, tunnels, isUp, isInformed, now }: ProblemsInit) {
@@ -35,8 +37,22 @@ export class Problems {
         addresses: names.addresses(tunnel.remote),
         isUp: isUp(tunnel.id),
       }))
-      for (const id of tunnelsOf(problem, suspects)) this.tell(id, problem)
+      const { ids, isGuess } = tunnelsOf(problem, suspects)
+      for (const id of ids) this.#accuse(id, problem, isGuess)
     }
+  }
+
+  /** One whose device is known to have a problem elsewhere has none of what nobody can be told by. */
+  #accuse(tunnel: string, { kind, text, remote }: Problem, isGuess: boolean): void {
+    if (!isGuess) {
+      if (remote !== undefined) this.#seenAt.set(tunnel, remote)
+      this.tell(tunnel, { kind, text })
+      return
+    }
+    const seenAt = this.#seenAt.get(tunnel)
+    if (seenAt !== undefined && seenAt !== remote) return
+    const of = remote === undefined || seenAt === remote ? '' : ` (a device at ${remote}, maybe another's)`
+    this.tell(tunnel, { kind, text: text + of })
   }
 
   tell(tunnel: string, words: Words): void {
@@ -51,5 +67,6 @@ export class Problems {
   /** What comes next is told, whatever was told before. */
   forget(tunnel: string): void {
     this.#told.delete(tunnel)
+    this.#seenAt.delete(tunnel)
   }
 }

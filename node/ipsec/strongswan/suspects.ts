@@ -11,19 +11,31 @@ export interface Suspect {
   readonly isUp: boolean
 }
 
-/** Ids of the tunnels that a problem belongs to: the one that is named; else those that could be meant, by name or address. */
-export function tunnelsOf({ connection, remote, remoteId }: Problem, suspects: readonly Suspect[]): string[] {
+export interface Accused {
+  /** Of tunnels. */
+  readonly ids: string[]
+  /** Nothing tells which of those that dial in from anywhere it is, or whether it is a stranger. */
+  readonly isGuess: boolean
+}
+
+/** Whose a problem is: the one's that is named; else of those that could be meant, by name or address. */
+export function tunnelsOf({ connection, remote, remoteId }: Problem, suspects: readonly Suspect[]): Accused {
   if (connection !== undefined) {
     const named = tunnelOfName(connection)
-    return suspects.some(({ tunnel }) => tunnel.id === named) ? [named] : []
+    return sure(suspects.filter(({ tunnel }) => tunnel.id === named))
   }
   const down = suspects.filter(({ isUp }) => !isUp)
-  const ids = (found: readonly Suspect[]): string[] => found.map(({ tunnel }) => tunnel.id)
   const byName = down.filter(({ tunnel }) => remoteId !== undefined && tunnel.remoteId === remoteId)
-  if (byName.length > 0) return ids(byName)
+  if (byName.length > 0) return sure(byName)
   const byAddress = down.filter(
     ({ tunnel, addresses }) => remote !== undefined && [tunnel.remote, ...addresses].includes(remote),
   )
-  if (byAddress.length > 0) return ids(byAddress)
-  return ids(down.filter(({ tunnel }) => tunnel.remote === '%any'))
+  if (byAddress.length > 0) return sure(byAddress)
+  const { ids } = sure(down.filter(({ tunnel }) => tunnel.remote === '%any'))
+  return { ids, isGuess: true }
 }
+
+const sure = (found: readonly Suspect[]): Accused => ({
+  ids: found.map(({ tunnel }) => tunnel.id),
+  isGuess: false,
+})

@@ -153,12 +153,12 @@ test('a problem belongs to the tunnel that is named; else to those that could be
     remote: undefined,
     remoteId: undefined,
   } as const
-  assert.deepEqual(tunnelsOf({ ...problem, connection: 'up' }, suspects), ['up'])
-  assert.deepEqual(tunnelsOf({ ...problem, connection: 'any.back' }, suspects), ['any'])
-  assert.deepEqual(tunnelsOf({ ...problem, connection: 'gone' }, suspects), [])
-  assert.deepEqual(tunnelsOf({ ...problem, remote: '192.0.2.2' }, suspects), ['fixed'])
-  assert.deepEqual(tunnelsOf({ ...problem, remote: '192.0.2.7' }, suspects), ['named'])
-  assert.deepEqual(tunnelsOf({ ...problem, remote: '198.51.100.1' }, suspects), ['any'])
-  assert.deepEqual(tunnelsOf({ ...problem, remote: '192.0.2.2', remoteId: 'm' }, suspects), ['any'])
-  assert.deepEqual(tunnelsOf({ ...problem, remoteId: 'u' }, suspects), ['any'])
+  assert.deepEqual(tunnelsOf({ ...problem, connection: 'up' }, suspects).ids, ['up'])
+  assert.deepEqual(tunnelsOf({ ...problem, connection: 'any.back' }, suspects).ids, ['any'])
+  assert.deepEqual(tunnelsOf({ ...problem, connection: 'gone' }, suspects).ids, [])
+  assert.deepEqual(tunnelsOf({ ...problem, remote: '192.0.2.2' }, suspects).ids, ['fixed'])
+  assert.deepEqual(tunnelsOf({ ...problem, remote: '192.0.2.7' }, suspects).ids, ['named'])
+  assert.deepEqual(tunnelsOf({ ...problem, remote: '198.51.100.1' }, suspects).ids, ['any'])
+  assert.deepEqual(tunnelsOf({ ...problem, remote: '192.0.2.2', remoteId: 'm' }, suspects).ids, ['any'])
+  assert.deepEqual(tunnelsOf({ ...problem, remoteId: 'u' }, suspects).ids, ['any'])
 })

@@ -1,18 +1,19 @@
 // What is told of a tunnel's problems, and when.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { Tunnel } from '../../../node/ipsec/engine.ts'
 import { HostNames } from '../../../node/ipsec/strongswan/host-names.ts'
 import { LogReader } from '../../../node/ipsec/strongswan/log-reader.ts'
 import { Problems } from '../../../node/ipsec/strongswan/problems.ts'
 import { ID, tunnel } from './tunnels.ts'
 
-function bench() {
+function bench(...tunnels: Tunnel[]) {
   const state = { now: 0, informed: true }
   const log = new LogReader()
   const problems = new Problems({
     log,
     names: new HostNames(),
-    tunnels: () => [tunnel()],
+    tunnels: () => (tunnels.length > 0 ? tunnels : [tunnel()]),
     isUp: () => false,
     isInformed: () => state.informed,
     now: () => state.now,
@@ -50,4 +51,29 @@ test('the same is told again after a while only', () => {
   state.now += 1
   log.read(NAMED)
   assert.equal(told.length, 2)
+})
+
+test('what nobody can be told by is not laid at the door of a site that has another problem elsewhere, and says whence it comes', () => {
+  const other = 'ffffffffffffffff'
+  const { log, told } = bench(
+    tunnel({ remote: '%any' }),
+    tunnel({ id: other, remote: '%any', remoteId: 'other' }),
+  )
+  const arriveFrom = (address: string) => {
+    log.read(`05[NET] received packet: from ${address}[500] to 192.0.2.1[500] (336 bytes)`)
+    log.read(UNKNOWN.replace('192.0.2.2', address))
+  }
+  log.read('05[NET] received packet: from 192.0.2.2[500] to 192.0.2.1[500] (336 bytes)')
+  log.read(NAMED)
+  assert.match(told.splice(0).join(), new RegExp(`^${ID} authentication failed`))
+  arriveFrom('192.0.2.9')
+  assert.match(
+    told.splice(0).join(),
+    new RegExp(`^${other} no proposal chosen: .* \\(a device at 192.0.2.9, maybe another's\\)$`),
+  )
+  arriveFrom('192.0.2.2')
+  assert.match(
+    told.join('\n'),
+    new RegExp(`^${ID} no proposal chosen: .* version than this attachment$`, 'm'),
+  )
 })
