@@ -41,12 +41,14 @@ import type { ControllerService, Session } from './service.ts'
 import { listSessions } from './session-list.ts'
 import { SwitchError } from './switch/errors.ts'
 import type { Switch } from './switch/switch.ts'
+import { ControlKeys } from './switch/sys/control-keys.ts'
 import { Tokens } from './tokens.ts'
 import { Gathered, Turns } from './turns.ts'
 import { DATA_CIPHERS } from './vpn/data-keys.ts'
 import { VpnEndpoint } from './vpn/endpoint.ts'
 import type { ServerSession, SessionEnd } from './vpn/session.ts'
-import { TlsServer } from './vpn/tls.ts'
+import type { TlsServer } from './vpn/tls.ts'
+import { newTlsServer } from './vpn/tls-server.ts'
 import { Webhooks } from './webhooks/webhooks.ts'
 
 export interface ControllerOptions {
@@ -297,7 +299,7 @@ export class Controller {
    */
   async start(): Promise<void> {
     await this.#keeper.check()
-    this.#tls = new TlsServer(this.#certificates.tls())
+    this.#tls = newTlsServer(this.#certificates.tls())
     const network = await startNetwork(this.#home, this.#tun, warning => {
       this.#warn('tun', warning)
       this.#logger.warn(warning)
@@ -405,6 +407,7 @@ export class Controller {
     return new VpnEndpoint({
       serverKey: this.#home.tlsCryptKey,
       tls,
+      wrapKeys: (cipher, hmac) => new ControlKeys(cipher, hmac),
       plane: network,
       settings: {
         ciphers: DATA_CIPHERS,

@@ -29,7 +29,7 @@ import type { PrfInput } from './prf.ts'
 import { applyUpdate } from './push-update.ts'
 import { type Pushed, readPushed } from './pushed-options.ts'
 import type { TlsCryptV2ClientKey } from './static-key.ts'
-import { connectTls, type TlsClientOptions } from './tls.ts'
+import { connectTls, type TlsClientOptions } from './stream-tls.ts'
 import { dynamicTlsCryptKey, TlsCrypt } from './tls-crypt.ts'
 
 /** What stock 2.6 announces: all bits up to 9 but 0 and 5. */

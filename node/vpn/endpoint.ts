@@ -16,6 +16,7 @@ import type {
   Verdict,
 } from './session-host.ts'
 import type { TlsServer } from './tls.ts'
+import { type MakeWrapKeys, wrapKeys } from './wrap-keys.ts'
 
 export type EndpointCounter =
   | SessionCounter
@@ -31,6 +32,8 @@ export interface EndpointInit {
   /** tls-crypt-v2 server key, 128 bytes, the same on every controller of the mesh. */
   serverKey: Uint8Array
   tls: TlsServer
+  /** @default by node:crypto */
+  wrapKeys?: MakeWrapKeys
   plane: DataPlane
   settings: SessionSettings
   /** Asked with a certificate that chains to the mesh root, at the start and at every renegotiation. */
@@ -105,6 +108,7 @@ export class VpnEndpoint {
     this.#init = init
     this.#first = new FirstExchange({
       serverKey: init.serverKey,
+      wrapKeys: init.wrapKeys ?? wrapKeys,
       handshakeMs: init.settings.handshakeMs,
       resetsPerSecond: init.resetsPerSecond ?? 2000,
       acceptClientKey: init.acceptClientKey && (metadata => init.acceptClientKey?.(metadata) ?? true),
@@ -120,6 +124,7 @@ export class VpnEndpoint {
       now: init.now,
       random: init.random,
       tls: handlers => init.tls.accept(handlers),
+      wrapKeys: init.wrapKeys ?? wrapKeys,
       admit: applicant => init.admit(applicant),
       push: session => init.push(session),
       opening: session => this.#opening(session),

@@ -9,6 +9,7 @@ import { RememberedKeys } from './remembered-keys.ts'
 import { TlsCrypt } from './tls-crypt.ts'
 import { splitWkc, TlsCryptV2Server } from './tls-crypt-v2.ts'
 import { TokenBucket } from './token-bucket.ts'
+import type { MakeWrapKeys } from './wrap-keys.ts'
 
 /** What the first packets of strangers may come to, beside an answer. */
 export type FirstExchangeCounter =
@@ -25,6 +26,7 @@ export type FirstExchangeCounter =
 export interface FirstExchangeInit {
   /** tls-crypt-v2 server key, 128 bytes. */
   serverKey: Uint8Array
+  wrapKeys: MakeWrapKeys
   /** ms for which a cookie is good, at the least. */
   handshakeMs: number
   resetsPerSecond: number
@@ -68,7 +70,7 @@ export class FirstExchange {
 
   constructor(init: FirstExchangeInit) {
     this.#init = init
-    this.#keys = new TlsCryptV2Server(init.serverKey)
+    this.#keys = new TlsCryptV2Server(init.serverKey, init.wrapKeys)
     this.#cookie = new SessionCookie(init.random(32), init.handshakeMs / 1000)
     this.#remembered = new RememberedKeys(init.handshakeMs)
     const now = init.now()
@@ -85,7 +87,7 @@ export class FirstExchange {
     const split = splitWkc(packet)
     const clientKey = this.#clientKey(split?.wkc)
     if (!split || !clientKey) return undefined
-    const crypt = new TlsCrypt(clientKey, 'server')
+    const crypt = new TlsCrypt(clientKey, 'server', this.#init.wrapKeys)
     const reset = unwrapAlone(crypt, split.packet)
     if (reset?.keyId !== 0 || reset.body.messageId !== 0) return this.#drop('controlForged')
     // A client that starts anew takes a new session id. An answer to an old packet that somebody sends again would make a
@@ -118,7 +120,7 @@ export class FirstExchange {
       if (!resent) this.#drop(this.#init.isKnown(sid) ? 'controlForged' : 'controlUnexpected')
       return undefined
     }
-    const wrap = new ControlWrap(new TlsCrypt(clientKey, 'server'), now, ANSWER_ID + 1)
+    const wrap = new ControlWrap(new TlsCrypt(clientKey, 'server', this.#init.wrapKeys), now, ANSWER_ID + 1)
     const third = wrap.unwrap(split.packet)
     if (!third || third === 'replay') return this.#drop('controlForged')
     const { remoteSid } = third.body

@@ -7,6 +7,7 @@ import type { DataCipher } from './data-keys.ts'
 import type { DataPlane } from './data-plane.ts'
 import type { ServerSession } from './session.ts'
 import type { TlsChannel, TlsHandlers } from './tls.ts'
+import type { MakeWrapKeys } from './wrap-keys.ts'
 
 export interface Applicant {
   /** Lower-case hexadecimal. */
@@ -65,6 +66,7 @@ export interface SessionHost {
   now(): number
   random(size: number): Uint8Array
   tls(handlers: TlsHandlers): TlsChannel
+  wrapKeys: MakeWrapKeys
   admit(applicant: Applicant): Verdict
   /** The options about the network; those about the session itself are added here. */
   push(session: ServerSession): string[]

@@ -398,7 +398,7 @@ export class ServerSession {
     if (info.mtu !== undefined) this.#clientMtu = info.mtu
     if (terms.dynamicTlsCrypt) {
       const key = dynamicTlsCryptKey(exportDynamicTlsCrypt(tls), this.#clientKey)
-      this.#dynamicWrap = new ControlWrap(new TlsCrypt(key, 'server'), this.#host.now())
+      this.#dynamicWrap = new ControlWrap(new TlsCrypt(key, 'server', this.#host.wrapKeys), this.#host.now())
     }
     this.state = 'open'
     this.openedAt = this.#host.now()

@@ -1,7 +1,7 @@
 // tls-crypt-v2: each client has a tls-crypt key of its own and carries it along, wrapped for the server.
 // Source: OpenVPN doc/tls-crypt-v2.txt, src/openvpn/tls_crypt.c.
 // WKc = tag(32) | AES-256-CTR(Ke, IV = tag[0..15], Kc | metadata) | length(2), tag over length | Kc | metadata.
-import { createCipheriv, createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto'
+import { timingSafeEqual } from 'node:crypto'
 import { HEADER_LENGTH } from './packet.ts'
 import {
   MAX_WKC_LENGTH,
@@ -11,6 +11,7 @@ import {
   type TlsCryptV2ClientKey,
 } from './static-key.ts'
 import { TLS_CRYPT_OVERHEAD } from './tls-crypt.ts'
+import { type MakeWrapKeys, type WrapKeys, wrapKeys } from './wrap-keys.ts'
 
 const TAG_LENGTH = 32
 const LENGTH_LENGTH = 2
@@ -22,14 +23,12 @@ export const METADATA_TIME = 1
 export const MAX_METADATA = MAX_WKC_LENGTH - MIN_WKC_LENGTH - 1
 
 export class TlsCryptV2Server {
-  readonly #cipher: KeyObject
-  readonly #hmac: KeyObject
+  readonly #keys: WrapKeys
 
   /** @param key 128 bytes: encryption key in the first half, authentication key in the second */
-  constructor(key: Uint8Array) {
+  constructor(key: Uint8Array, make: MakeWrapKeys = wrapKeys) {
     if (key.length !== SERVER_KEY_LENGTH) throw new RangeError(`server key of ${key.length} bytes`)
-    this.#cipher = createSecretKey(key.subarray(0, 32))
-    this.#hmac = createSecretKey(key.subarray(64, 96))
+    this.#keys = make(key.subarray(0, 32), key.subarray(64, 96))
   }
 
   /** @param metadata type byte and content @throws RangeError when a length is out of bounds */
@@ -40,8 +39,8 @@ export class TlsCryptV2Server {
     }
     const lengthField = Uint8Array.of(length >> 8, length & 0xff)
     const plain = Buffer.concat([kc, metadata])
-    const tag = this.#tag(lengthField, plain)
-    return Uint8Array.from(Buffer.concat([tag, this.#ctr(tag, plain), lengthField]))
+    const tag = this.#keys.tag(lengthField, plain)
+    return Uint8Array.from(Buffer.concat([tag, this.#keys.ctr(tag, plain), lengthField]))
   }
 
   /** Undefined when malformed or wrapped with another key; metadata begins with its type byte. */
@@ -50,17 +49,9 @@ export class TlsCryptV2Server {
     const lengthField = wkc.subarray(wkc.length - LENGTH_LENGTH)
     if (((lengthField[0] << 8) | lengthField[1]) !== wkc.length) return undefined
     const tag = wkc.subarray(0, TAG_LENGTH)
-    const plain = this.#ctr(tag, wkc.subarray(TAG_LENGTH, wkc.length - LENGTH_LENGTH))
-    if (!timingSafeEqual(this.#tag(lengthField, plain), tag)) return undefined
+    const plain = this.#keys.ctr(tag, wkc.subarray(TAG_LENGTH, wkc.length - LENGTH_LENGTH))
+    if (!timingSafeEqual(this.#keys.tag(lengthField, plain), tag)) return undefined
     return { kc: plain.subarray(0, STATIC_KEY_LENGTH), metadata: plain.subarray(STATIC_KEY_LENGTH) }
-  }
-
-  #tag(lengthField: Uint8Array, plain: Uint8Array): Buffer {
-    return createHmac('sha256', this.#hmac).update(lengthField).update(plain).digest()
-  }
-
-  #ctr(tag: Uint8Array, text: Uint8Array): Buffer {
-    return createCipheriv('aes-256-ctr', this.#cipher, tag.subarray(0, 16)).update(text)
   }
 }
 

@@ -1,9 +1,10 @@
 // tls-crypt: control packets encrypted and authenticated with a pre-shared key.
 // Source: OpenVPN src/openvpn/tls_crypt.c; tag = HMAC-SHA256(Ka, header | packet id | plaintext), IV = first half of the
 // tag, AES-256-CTR.
-import { createCipheriv, createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto'
+import { timingSafeEqual } from 'node:crypto'
 import { HEADER_LENGTH, keyIdOf, opcodeOf } from './packet.ts'
 import { STATIC_KEY_LENGTH } from './static-key.ts'
+import { type MakeWrapKeys, type WrapKeys, wrapKeys } from './wrap-keys.ts'
 
 const PACKET_ID_AT = HEADER_LENGTH
 const TAG_AT = PACKET_ID_AT + 8
@@ -24,26 +25,19 @@ export interface Unwrapped {
   plaintext: Uint8Array
 }
 
-interface Direction {
-  cipher: KeyObject
-  hmac: KeyObject
-}
-
 export class TlsCrypt {
-  readonly #send: Direction
-  readonly #receive: Direction
+  readonly #send: WrapKeys
+  readonly #receive: WrapKeys
 
   /**
    * @param key 256 bytes: cipher and HMAC key of direction 0, the same of direction 1
    * @param role the server sends with direction 0, the client with direction 1
    * @throws RangeError for a key of another length
    */
-  constructor(key: Uint8Array, role: 'server' | 'client') {
+  constructor(key: Uint8Array, role: 'server' | 'client', make: MakeWrapKeys = wrapKeys) {
     if (key.length !== STATIC_KEY_LENGTH) throw new RangeError(`tls-crypt key of ${key.length} bytes`)
-    const direction = (at: number): Direction => ({
-      cipher: createSecretKey(key.subarray(at, at + 32)),
-      hmac: createSecretKey(key.subarray(at + 64, at + 96)),
-    })
+    const direction = (at: number): WrapKeys =>
+      make(key.subarray(at, at + 32), key.subarray(at + 64, at + 96))
     const [zero, one] = [direction(0), direction(128)]
     this.#send = role === 'server' ? zero : one
     this.#receive = role === 'server' ? one : zero
@@ -55,9 +49,9 @@ export class TlsCrypt {
     const packet = new Uint8Array(tagAt + TAG_LENGTH + plaintext.length)
     packet.set(header)
     packet.set(packetId, header.length)
-    const tag = tagOf(this.#send, packet.subarray(0, tagAt), plaintext)
+    const tag = this.#send.tag(packet.subarray(0, tagAt), plaintext)
     packet.set(tag, tagAt)
-    packet.set(ctr(this.#send, tag, plaintext), tagAt + TAG_LENGTH)
+    packet.set(this.#send.ctr(tag, plaintext), tagAt + TAG_LENGTH)
     return packet
   }
 
@@ -65,8 +59,8 @@ export class TlsCrypt {
   unwrap(packet: Uint8Array): Unwrapped | undefined {
     if (packet.length <= TEXT_AT) return undefined
     const tag = packet.subarray(TAG_AT, TEXT_AT)
-    const plaintext = ctr(this.#receive, tag, packet.subarray(TEXT_AT))
-    if (!timingSafeEqual(tagOf(this.#receive, packet.subarray(0, TAG_AT), plaintext), tag)) return undefined
+    const plaintext = this.#receive.ctr(tag, packet.subarray(TEXT_AT))
+    if (!timingSafeEqual(this.#receive.tag(packet.subarray(0, TAG_AT), plaintext), tag)) return undefined
     const view = new DataView(packet.buffer, packet.byteOffset, packet.length)
     return {
       opcode: opcodeOf(packet[0]),
@@ -85,12 +79,4 @@ export class TlsCrypt {
  */
 export function dynamicTlsCryptKey(exported: Uint8Array, original?: Uint8Array): Uint8Array {
   return original ? exported.map((byte, i) => byte ^ original[i]) : exported
-}
-
-function tagOf(keys: Direction, associated: Uint8Array, plaintext: Uint8Array): Buffer {
-  return createHmac('sha256', keys.hmac).update(associated).update(plaintext).digest()
-}
-
-function ctr(keys: Direction, tag: Uint8Array, text: Uint8Array): Buffer {
-  return createCipheriv('aes-256-ctr', keys.cipher, tag.subarray(0, 16)).update(text)
 }

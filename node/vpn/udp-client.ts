@@ -16,7 +16,8 @@ import { isDataCipher } from './peer-info.ts'
 import { DEFAULT_PORT, type Profile, type ProfileRemote } from './profile.ts'
 import { RemoteList } from './remote-list.ts'
 import { checkServer } from './server-check.ts'
-import { clientContext, type TlsVersion } from './tls.ts'
+import { clientContext } from './stream-tls.ts'
+import type { TlsVersion } from './tls.ts'
 
 /** ms that leaving may take. */
 const FAREWELL_MS = 500

@@ -44,3 +44,16 @@ export function libcrypto(name: string, result: string, ...args: string[]): Nati
   }
   return libcrypto(name, result, ...args)
 }
+
+let ssl: typeof self | undefined
+
+/** A function of OpenSSL's TLS library, from where its libcrypto is from. Throws SysError `ENOSYMBOL` where there is none. */
+export function libssl(name: string, result: string, ...args: string[]): NativeFunction {
+  try {
+    // Two OpenSSLs must not meet: what one has made, the other cannot take.
+    ssl ??= crypto === self ? self : koffi.load('libssl.so.3')
+    return ssl.func(name, result, args)
+  } catch {
+    throw new SysError('dlsym', 'ENOSYMBOL', name)
+  }
+}

@@ -7,16 +7,21 @@ import { formatClientpack, type Remote } from '../../../node/pki/clientpack.ts'
 import { formatPrivateKey, newPrivateKey } from '../../../node/pki/keys.ts'
 import { issueServerCertificate } from '../../../node/pki/server.ts'
 import { pushOptions } from '../../../node/push.ts'
+import { ControlKeys } from '../../../node/switch/sys/control-keys.ts'
 import { DATA_CIPHERS } from '../../../node/vpn/data-keys.ts'
 import type { DataPlane } from '../../../node/vpn/data-plane.ts'
 import { type EndpointInit, VpnEndpoint } from '../../../node/vpn/endpoint.ts'
 import type { Applicant, Verdict } from '../../../node/vpn/session.ts'
 import { formatTlsCryptV2ClientKey } from '../../../node/vpn/static-key.ts'
-import { type TlsCredentials, TlsServer } from '../../../node/vpn/tls.ts'
+import { StreamTlsServer } from '../../../node/vpn/stream-tls.ts'
+import type { TlsCredentials } from '../../../node/vpn/tls.ts'
 import { generateClientKey, generateServerKey, TlsCryptV2Server } from '../../../node/vpn/tls-crypt-v2.ts'
+import { newTlsServer } from '../../../node/vpn/tls-server.ts'
 import { type OverlayAddress, parseIpv4 } from '../../../state/address.ts'
 
 const HOUR = 3600
+/** `stream` in this variable: endpoints do without what is done by calls to OpenSSL. */
+export const ENGINE = 'OVERMESH_TEST_ENGINE'
 export const SUBNET = { address: parseIpv4('10.77.0.0')!, length: 24 } as const
 export const GATEWAY = parseIpv4('10.77.0.1')!
 
@@ -123,7 +128,12 @@ export class World {
     const log: string[] = []
     const endpoint = new VpnEndpoint({
       serverKey: this.serverKey,
-      tls: new TlsServer(this.credentials),
+      tls:
+        process.env[ENGINE] === 'stream'
+          ? new StreamTlsServer(this.credentials)
+          : newTlsServer(this.credentials),
+      wrapKeys:
+        process.env[ENGINE] === 'stream' ? undefined : (cipher, hmac) => new ControlKeys(cipher, hmac),
       plane,
       settings: {
         ciphers: DATA_CIPHERS,
