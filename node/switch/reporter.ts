@@ -16,6 +16,7 @@ import type { ReceiveBatch } from './sys/receive-batch.ts'
 const BATCH_BYTES = 512 << 10
 const HARD_RESET_CLIENT_V2 = 7
 const HARD_RESET_CLIENT_V3 = 10
+const CONTROL_WKC_V1 = 11
 
 export class Reporter implements Notices {
   readonly #port: MessagePort
@@ -62,7 +63,9 @@ export class Reporter implements Notices {
   #groupOf(socket: number, batch: ReceiveBatch, i: number, at: number): number {
     if (this.#ports.byPath.find(batch.names, batch.nameAt(i), socket) !== 0) return GROUP.established
     const opcode = batch.data.bytes[at] >> 3
-    return opcode === HARD_RESET_CLIENT_V2 || opcode === HARD_RESET_CLIENT_V3 ? GROUP.first : GROUP.handshake
+    const first =
+      opcode === HARD_RESET_CLIENT_V2 || opcode === HARD_RESET_CLIENT_V3 || opcode === CONTROL_WKC_V1
+    return first ? GROUP.first : GROUP.handshake
   }
 
   #admit(group: number, length: number): boolean {

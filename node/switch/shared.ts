@@ -99,7 +99,7 @@ export function allocateSignals(): Int32Array<SharedArrayBuffer> {
 
 /** Who a control packet is from, which decides how much of the main thread's time it may claim. */
 export const GROUP = {
-  /** The first packet of a stranger. */
+  /** The first packets of a stranger: its reset, and the one by which its handshake begins. */
   first: 0,
   /** Somebody in the middle of a handshake, or claiming to be. */
   handshake: 1,
@@ -108,9 +108,9 @@ export const GROUP = {
 } as const
 
 /** Control packets of each group that may be under way to the main thread. */
-export const IN_FLIGHT_LIMIT: readonly number[] = [1024, 1024, 2048]
+export const IN_FLIGHT_LIMIT: readonly number[] = [4096, 4096, 2048]
 /** Bytes of all that may be under way. The established may use them all, others half. */
-export const IN_FLIGHT_BYTES = 4 << 20
+export const IN_FLIGHT_BYTES = 16 << 20
 /** Control packets that may be under way from the main thread to the loop. */
 export const OUTGOING_LIMIT = 8192
 /** Queries to this machine that may be under way to the main thread. */

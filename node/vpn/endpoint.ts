@@ -3,7 +3,7 @@
 import type { Path } from '../switch/path.ts'
 import type { DataPlane } from './data-plane.ts'
 import { Deadlines } from './deadlines.ts'
-import { FirstExchange, type FirstExchangeCounter } from './first-exchange.ts'
+import { FirstExchange, type FirstExchangeCounter, type Newcomer } from './first-exchange.ts'
 import { HEADER_LENGTH, keyIdOf, OPCODE, opcodeOf } from './packet.ts'
 import { PeerIds } from './peer-ids.ts'
 import { ServerSession } from './session.ts'
@@ -16,6 +16,7 @@ import type {
   Verdict,
 } from './session-host.ts'
 import type { TlsServer } from './tls.ts'
+import { WaitingRoom } from './waiting-room.ts'
 import { type MakeWrapKeys, wrapKeys } from './wrap-keys.ts'
 
 export type EndpointCounter =
@@ -63,6 +64,9 @@ export interface EndpointInit {
 const TIMER_GRAIN_MS = 20
 /** RESTARTs a turn of `drain`. */
 const DRAIN_BATCH = 200
+/** Handshakes begun a turn: what they cost the others is some milliseconds at most. */
+const BEGIN_BATCH = 8
+
 export class VpnEndpoint {
   readonly counters: Record<EndpointCounter, number> = {
     resets: 0,
@@ -102,6 +106,9 @@ export class VpnEndpoint {
   readonly #deadlines = new Deadlines<ServerSession>()
   /** Sessions whose deadlines are to be asked for again. */
   readonly #stirred = new Set<ServerSession>()
+  readonly #waiting = new WaitingRoom()
+  /** Handshakes begun since the last turn. */
+  #begun = 0
   #draining = false
 
   constructor(init: EndpointInit) {
@@ -112,7 +119,7 @@ export class VpnEndpoint {
       handshakeMs: init.settings.handshakeMs,
       resetsPerSecond: init.resetsPerSecond ?? 2000,
       acceptClientKey: init.acceptClientKey && (metadata => init.acceptClientKey?.(metadata) ?? true),
-      isKnown: sid => this.#bySid.has(hex(sid)),
+      isKnown: sid => this.#bySid.has(hex(sid)) || this.#waiting.has(hex(sid)),
       now: init.now,
       random: init.random,
       count: counter => this.#count(counter),
@@ -145,9 +152,9 @@ export class VpnEndpoint {
     return this.#open.get(peerId)
   }
 
-  /** Sessions that are not open: handshakes, and refusals under way. */
+  /** Sessions that are not open: handshakes, those that wait to begin one, and refusals under way. */
   get handshaking(): number {
-    return this.#pending.size
+    return this.#pending.size + this.#waiting.size
   }
 
   /** One control packet; whatever it holds, this returns. */
@@ -165,11 +172,13 @@ export class VpnEndpoint {
       this.#count('controlUnexpected')
       return
     }
-    const known = this.#bySid.get(hex(packet.subarray(1, HEADER_LENGTH)))
+    const sid = hex(packet.subarray(1, HEADER_LENGTH))
+    const known = this.#bySid.get(sid)
     // Session ids are 64 random bits, but anyone can send any: the key decides whose packet it is.
     if (known?.some(session => this.#attempt(session, () => session.receive(packet)) !== false)) return
+    if (this.#waiting.keep(sid, packet)) return
     if (keyIdOf(packet[0]) === 0 && opcode !== OPCODE.softResetV1) {
-      this.#begin(path, packet)
+      this.#welcome(sid, path, packet)
     } else {
       this.#count('controlUnexpected')
     }
@@ -203,7 +212,9 @@ export class VpnEndpoint {
       this.#stirred.add(due)
     }
     if (this.#draining) this.#drainSome()
+    this.#beginSome()
     this.#settle()
+    if (this.#waiting.size > 0) return now
     const next = this.#draining && this.#open.size > 0 ? now : this.#deadlines.next
     return Math.max(next, now + TIMER_GRAIN_MS)
   }
@@ -233,6 +244,7 @@ export class VpnEndpoint {
 
   /** Closes everything without a word. */
   close(): void {
+    this.#waiting.clear()
     for (const sessions of [...this.#bySid.values()]) for (const session of [...sessions]) session.close()
     this.#settle()
   }
@@ -246,19 +258,43 @@ export class VpnEndpoint {
     if (answer) this.#init.plane.sendControl(path, answer)
   }
 
-  #begin(path: Path, packet: Uint8Array): void {
+  /** Takes in who proves that it receives our answers. */
+  #welcome(sid: string, path: Path, packet: Uint8Array): void {
     const newcomer = this.#first.open(path, packet)
     if (!newcomer) return
-    if (this.#draining || this.#pending.size >= (this.#init.maxHandshakes ?? 4096)) {
+    if (this.#draining || this.handshaking >= (this.#init.maxHandshakes ?? 4096)) {
       this.#count('handshakesLimited')
-      return
+    } else if (this.#begun < BEGIN_BATCH && this.#waiting.size === 0) {
+      this.#begin(path, newcomer)
+    } else {
+      this.#waiting.add(sid, path, newcomer)
     }
+  }
+
+  /** Begins handshakes of those that wait, and leaves the others time for theirs. */
+  #beginSome(): void {
+    this.#begun = 0
+    while (this.#begun < BEGIN_BATCH) {
+      const waiting = this.#waiting.take()
+      if (waiting === undefined) return
+      if (this.#draining) {
+        this.#count('handshakesLimited')
+        continue
+      }
+      const session = this.#begin(waiting.path, waiting.newcomer)
+      for (const packet of waiting.further) this.#attempt(session, () => session.receive(packet))
+    }
+  }
+
+  #begin(path: Path, newcomer: Newcomer): ServerSession {
+    this.#begun++
     this.#count('handshakes')
     const session = new ServerSession({ host: this.#host, path, ...newcomer })
     this.#pending.add(session)
     const key = hex(newcomer.clientSid)
     this.#bySid.set(key, [...(this.#bySid.get(key) ?? []), session])
     this.#attempt(session, () => session.take(newcomer.packet))
+    return session
   }
 
   /** Whatever goes wrong in one session ends that session, and no other. */
