@@ -69,10 +69,10 @@ export class Site {
     return `a secret of "${this.name}", with 'quotes' & 32+ characters`
   }
 
-  /** Adds it to the mesh as an attachment. */
-  async attach(by: Controller, localSubnets: readonly string[], ...options: string[]): Promise<void> {
+  /** Adds it to the mesh as an attachment; returns what is said of it. */
+  async attach(by: Controller, localSubnets: readonly string[], ...options: string[]): Promise<string> {
     const local = localSubnets.flatMap(each => ['--local-ts', each])
-    await by.cli(
+    return by.cli(
       ...['ipsec', 'add', this.name, '--remote', this.router.ip4, '--psk-file', this.pskFile],
       ...['--remote-ts', this.#cidr, '--dpd', '2', ...local, ...options],
     )
