@@ -12,6 +12,7 @@ import { SIGNAL } from './shared.ts'
 import { Clock } from './sys/clock.ts'
 import { Poller, preciseSleep, sleep } from './sys/poller.ts'
 import { ReceiveBatch } from './sys/receive-batch.ts'
+import { requestSlice } from './sys/scheduling.ts'
 import type { Tun } from './tun.ts'
 
 /** Datagrams taken by one system call. */
@@ -23,6 +24,8 @@ const TUN_PACKETS_PER_TURN = 128
 const MAX_WAIT = 250
 /** How often the ports' timers are looked at. Milliseconds. */
 const TIMER_INTERVAL = 250
+/** Nanoseconds: the least there is. A turn takes some ten thousands of them when few packets come. */
+const SLICE = 100_000
 /** Turns that may fail one after another before the loop gives up. */
 const MAX_FAILURES = 100
 
@@ -96,6 +99,7 @@ export class Loop {
   /** Runs until the stop signal. Throws only when nothing works any more. */
   run(): void {
     preciseSleep()
+    requestSlice(SLICE)
     this.#setEpoch(this.#clock.read())
     let failures = 0
     while (Atomics.load(this.#signals, SIGNAL.stop) === 0) {

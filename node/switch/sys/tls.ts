@@ -185,14 +185,13 @@ export class TlsConnection {
     const ssl = this.#open()
     const data: Uint8Array[] = []
     let over: string | undefined
-    error_clear()
+    forget()
     for (let at = 0; at < bytes.length && over === undefined; at += RECORD) {
       const part = bytes.subarray(at, at + RECORD)
       scratch.bytes.set(part, IN_AT)
       bio_write(incoming, scratch.address(IN_AT, part.length), part.length)
       over = readAll(ssl, data)
     }
-    if (over !== undefined) bio_ctrl(incoming, BIO_CTRL_RESET, 0, 0)
     return { output: takeOutput(), data, over }
   }
 
@@ -200,7 +199,7 @@ export class TlsConnection {
   write(bytes: Uint8Array): Uint8Array | undefined {
     const ssl = this.#open()
     if (bytes.length > RECORD) throw new SysError('SSL_write', 'ERANGE_ARENA', `${bytes.length} bytes`)
-    error_clear()
+    forget()
     scratch.bytes.set(bytes, IN_AT)
     const written = ssl_write(ssl, scratch.address(IN_AT, bytes.length), bytes.length)
     scratch.bytes.fill(0, IN_AT, IN_AT + bytes.length)
@@ -264,6 +263,13 @@ export class TlsConnection {
     if (this.#ssl === 0) throw new SysError('tls', 'ECRYPTO', 'the connection was freed')
     return this.#ssl
   }
+}
+
+/** Whatever a connection left behind, the next one is not to see. */
+function forget(): void {
+  error_clear()
+  bio_ctrl(incoming, BIO_CTRL_RESET, 0, 0)
+  bio_ctrl(outgoing, BIO_CTRL_RESET, 0, 0)
 }
 
 /** Takes all that is readable; why the connection is over, if it is. */

@@ -1,9 +1,12 @@
 // The border to C: nothing outside an arena is ever given away.
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { release } from 'node:os'
 import { test } from 'node:test'
 import { Arena } from '../../../node/switch/sys/arena.ts'
 import { keyLength, newCipher, open, seal } from '../../../node/switch/sys/cipher.ts'
 import { SysError } from '../../../node/switch/sys/error.ts'
+import { requestSlice } from '../../../node/switch/sys/scheduling.ts'
 import { SendBatch } from '../../../node/switch/sys/send-batch.ts'
 
 const outside = (error: unknown): boolean => error instanceof SysError && error.code === 'ERANGE_ARENA'
@@ -62,4 +65,14 @@ test('a send batch takes no more than it has room for', () => {
   batch.add(data, 0, 64)
   assert.throws(() => batch.add(data, 1, 64), outside)
   assert.throws(() => batch.begin(names, 0, 16, names, 32, 0, 0), outside)
+})
+
+test('a thread that asks for short time slices has them where the kernel knows such, and its priority stays', () => {
+  const told = () => readFileSync('/proc/thread-self/sched', 'utf8')
+  const priority = () => /^prio .*: *(\d+)$/m.exec(told())?.[1]
+  const before = priority()
+  assert.equal(requestSlice(200_000), true)
+  assert.equal(priority(), before)
+  const [major, minor] = release().split('.').map(Number)
+  if (major > 6 || (major === 6 && minor >= 12)) assert.match(told(), /^se\.slice .*: *200000$/m)
 })
