@@ -84,7 +84,7 @@ describe('where attachments are carried', () => {
     await paris.isUp(alpha, 30)
   })
 
-  test('a controller that drains hands over a site that dials, and nothing is lost; it comes back to one that serves again', async () => {
+  test('a controller that drains hands over a site that dials, whose traffic goes on; it comes back to one that serves again', async () => {
     await until('the site has every controller', async () => {
       const sas = await paris.strongswan!.swanctl('--list-sas')
       // One that was called back may have two with that controller.
@@ -102,7 +102,11 @@ describe('where attachments are carried', () => {
       for (const each of others) assert.notEqual(await paris.isUp(each), carrier)
       await sleep(2000)
       const { lost, longestGap } = await ping.stop()
-      assert.equal(lost, 0, `${lost} lost in ${longestGap} s from ${carrier}`)
+      // What is on its way to the one that sends the site away may be lost.
+      assert.ok(
+        lost <= 2 && longestGap < 0.3,
+        `${lost} lost, ${longestGap} s without an answer, from ${carrier}`,
+      )
       await draining.cli('drain', '--undo')
       await mesh.whole()
     }
