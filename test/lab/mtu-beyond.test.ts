@@ -12,7 +12,7 @@ import { useLab } from './suite.ts'
 
 const WEB = '198.51.100.80'
 const LAN = '192.168.12'
-const SECONDS = 3
+const SECONDS = 2
 /** The share of the speed at 1500 bytes that is left at the least, and half seconds in which nothing may pass. */
 const SHARE = 1 / 3
 const STALL = 1
