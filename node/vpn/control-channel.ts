@@ -91,6 +91,11 @@ export class ControlChannel {
     this.flush()
   }
 
+  /** What follows are the last messages, and we may be gone before the peer misses one. */
+  hurry(): void {
+    this.#sender.hurry()
+  }
+
   /** One message inside TLS. */
   write(bytes: Uint8Array): void {
     this.#tls?.write(bytes)

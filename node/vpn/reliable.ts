@@ -10,6 +10,8 @@ export const MAX_QUEUED_BYTES = 65_536
 /** What a message counts beside its payload, so that empty ones are bounded too. */
 const MESSAGE_COST = 32
 const FIRST_RETRANSMIT_MS = 2000
+/** For who will not be there much longer. */
+const HURRIED_RETRANSMIT_MS = 150
 /** A path that loses much is still tried often enough to get through a handshake in time. */
 const MAX_RETRANSMIT_MS = 4000
 /** A message is sent again once so many later ones were acknowledged. */
@@ -38,6 +40,7 @@ export class ReliableSender {
   #queued: Omit<Outgoing, 'messageId'>[] = []
   #queuedBytes = 0
   #flight: InFlight[] = []
+  #firstRetransmit = FIRST_RETRANSMIT_MS
 
   /** @param next id of the first message */
   constructor(next = 0) {
@@ -58,6 +61,11 @@ export class ReliableSender {
     return this.#queuedBytes
   }
 
+  /** What is pushed from now on is sent again sooner. */
+  hurry(): void {
+    this.#firstRetransmit = HURRIED_RETRANSMIT_MS
+  }
+
   /** The messages to be sent now, first time or again; each is then taken as sent. */
   take(now: number): Outgoing[] {
     const out: Outgoing[] = []
@@ -73,8 +81,8 @@ export class ReliableSender {
       const message: InFlight = {
         ...next,
         messageId: this.#next++,
-        due: now + FIRST_RETRANSMIT_MS,
-        interval: FIRST_RETRANSMIT_MS,
+        due: now + this.#firstRetransmit,
+        interval: this.#firstRetransmit,
         acksAfter: 0,
       }
       this.#flight.push(message)

@@ -224,6 +224,7 @@ export class ServerSession {
     this.state = 'closing'
     this.#closeAt = this.#host.now() + LINGER_MS
     this.#lastText = lastMessage(end, this.#proto)
+    this.#keys.speaker?.channel.hurry()
     if (this.#lastText) this.#keys.speaker?.channel.write(encodeControlMessage(this.#lastText))
     try {
       if (wasOpen) this.#host.plane.closePort(this.peerId)

@@ -60,6 +60,18 @@ test('what is not acknowledged goes again after 2, 4 and then every 4 seconds', 
   assert.deepEqual(sent, [0, 2000, 6000, 10_000, 14_000, 18_000])
 })
 
+test('the last words of who will soon be gone go again after 150 and then 300 ms, and what was sent before as ever', () => {
+  const sender = new ReliableSender()
+  sender.push(4, Uint8Array.of(1))
+  assert.equal(sender.take(0).length, 1)
+  sender.hurry()
+  sender.push(4, Uint8Array.of(2))
+  assert.equal(sender.take(0).length, 1)
+  const sent = [149, 150, 449, 450].map(now => sender.take(now).map(({ messageId }) => messageId))
+  assert.deepEqual(sent, [[], [1], [], [1]])
+  assert.equal(sender.deadline(450), 1050)
+})
+
 test('the deadline is when there is something to do', () => {
   const sender = new ReliableSender()
   assert.equal(sender.deadline(5), Number.POSITIVE_INFINITY)
