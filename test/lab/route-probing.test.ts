@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { WITHOUT_ROOT } from './controller.ts'
 import type { Host } from './host.ts'
+import { sleep } from './lab.ts'
 import type { ProbingEndInit } from './probing-end.ts'
 import type { LabProcess } from './process.ts'
 import { useLab } from './suite.ts'
@@ -19,7 +20,9 @@ useLab('probing', async lab => {
   here = await lab.host('here')
   there = await lab.host('there')
   await here.ip('address', 'add', `${SECOND_ADDRESS}/24`, 'dev', 'eth0')
-  await here.ip('address', 'add', `${SECOND_ADDRESS6}/64`, 'dev', 'eth0', 'nodad')
+  // Deprecated, since of several addresses in one network the kernel would choose the newest for what names no source.
+  const deprecated = ['nodad', 'preferred_lft', '0']
+  await here.ip('address', 'add', `${SECOND_ADDRESS6}/64`, 'dev', 'eth0', ...deprecated)
 })
 
 function probe(routes: ProbingEndInit['routes'], under: string[] = []): Promise<LabProcess> {
@@ -89,6 +92,8 @@ for (const [kind, groups, table] of [
     )
     const [, at] = await probing.waitFor(/failing \["bound","nowhere"\] at (\d+)/, 5, before)
     assert.ok(Number(at) - pulledAt < NOTICED * 1000, `${Number(at) - pulledAt} ms`)
+    await sleep(NOTICED * 1000)
+    assert.equal(probing.count(/"any"/, before), 0, 'what the kernel chose the source of goes on')
     await there.exec('nft', 'delete table inet lab')
     await probing.stop()
   })
