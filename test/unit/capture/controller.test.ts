@@ -16,8 +16,8 @@ import { type Block, PcapngReader } from '../../../node/capture/pcapng-reader.ts
 import { Controller } from '../../../node/controller.ts'
 import { initMesh } from '../../../node/init.ts'
 import type { CaptureRequest } from '../../../node/service-capture.ts'
-import { parseProfile } from '../../../node/vpn/profile.ts'
 import { UdpClient } from '../../../node/vpn/udp-client.ts'
+import { patientProfile } from '../controller/home.ts'
 
 const WEB = '10.77.0.49'
 const DB = '10.77.0.50'
@@ -54,7 +54,7 @@ after(async () => {
 async function connect(name: string, ip: string): Promise<UdpClient> {
   const pack = await controller.service.addClient({ name, ip })
   const port = Number((await controller.service.status()).controller.listen[0].split(':')[1])
-  const profile = parseProfile(Buffer.from(pack.content).toString('utf8'))
+  const profile = patientProfile(pack.content)
   const client = new UdpClient(profile, { remote: { host: '127.0.0.1', port }, reconnect: false })
   await client.connect(20_000)
   return client

@@ -6,6 +6,7 @@ import type { TestContext } from 'node:test'
 import { type InitRequest, initMesh } from '../../../node/init.ts'
 import { openOffline } from '../../../node/offline.ts'
 import type { ControllerService } from '../../../node/service.ts'
+import { type Profile, parseProfile } from '../../../node/vpn/profile.ts'
 
 export async function temporaryDirectory(t: TestContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'overmesh-test-'))
@@ -40,4 +41,9 @@ export async function withService<T>(
   } finally {
     await close()
   }
+}
+
+/** Of a clientpack, for who asks a controller as soon as it runs: on a busy machine its switch warms up for longer than a pack waits. */
+export function patientProfile(content: Uint8Array): Profile {
+  return { ...parseProfile(Buffer.from(content).toString('utf8')), pollMs: 20_000 }
 }

@@ -5,16 +5,18 @@ import { X509Certificate } from 'node:crypto'
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import pino from 'pino'
 import { Controller } from '../../../node/controller.ts'
 import type { InitRequest } from '../../../node/init.ts'
 import type { Pack } from '../../../node/service.ts'
 import { DEFAULT_PROTO } from '../../../node/vpn/client.ts'
+import { OPCODE, opcodeOf } from '../../../node/vpn/packet.ts'
 import { IV_PROTO } from '../../../node/vpn/peer-info.ts'
-import { parseProfile } from '../../../node/vpn/profile.ts'
 import { routesOf } from '../../../node/vpn/pushed-options.ts'
 import { UdpClient } from '../../../node/vpn/udp-client.ts'
-import { newMesh } from './home.ts'
+import { newMesh, patientProfile } from './home.ts'
+import { UdpRelay } from './udp-relay.ts'
 
 const TIMEOUT = 20_000
 
@@ -35,7 +37,7 @@ async function readCertificate(dataDir: string, file: string): Promise<X509Certi
 async function connect(t: TestContext, controller: Controller, pack: Pack): Promise<UdpClient> {
   const status = await controller.service.status()
   const port = Number(status.controller.listen[0].split(':')[1])
-  const profile = parseProfile(Buffer.from(pack.content).toString('utf8'))
+  const profile = patientProfile(pack.content)
   const client = new UdpClient(profile, { remote: { host: '127.0.0.1', port }, reconnect: false })
   t.after(() => client.close())
   await client.connect(TIMEOUT)
@@ -95,6 +97,29 @@ test('SIGTERM’s drain leaves no session, and stop gives the directory back', a
   await again.stop()
 })
 
+test('who stops tells its client to go elsewhere, although the first packet that says so is lost', async t => {
+  const { controller, service } = await run(t)
+  const relay = await UdpRelay.to((await service.status()).controller.listen[0])
+  t.after(() => relay.close())
+  const pack = await service.addClient({ name: 'web' })
+  const profile = patientProfile(pack.content)
+  const client = new UdpClient(profile, { remote: relay.remote, reconnect: false })
+  t.after(() => client.close())
+  await client.connect(TIMEOUT)
+  const ended = new Promise<string>(resolve => {
+    client.onEnded = error => resolve(error.message)
+  })
+  await client.ping((await service.status()).controller.gateway)
+
+  let lost = 0
+  relay.loses = packet => opcodeOf(packet[0]) === OPCODE.controlV1 && lost++ === 0
+  await controller.drain()
+  await controller.stop()
+  // What is still on its way through the relay gets its turn, and no more comes.
+  assert.match(await Promise.race([ended, sleep(50, 'not a word')]), /sends us to the next controller/)
+  assert.ok(lost >= 2, 'once in vain, and once again')
+})
+
 test('a route that is added reaches connected clients: in place, or by a new connection', async t => {
   const { controller, service } = await run(t)
   await service.setRouteUpdates({ over: 0 })
@@ -102,7 +127,7 @@ test('a route that is added reaches connected clients: in place, or by a new con
   const port = Number((await service.status()).controller.listen[0].split(':')[1])
   const open = async (name: string, proto: number) => {
     const pack = await service.addClient({ name })
-    const profile = parseProfile(Buffer.from(pack.content).toString('utf8'))
+    const profile = patientProfile(pack.content)
     const client = new UdpClient(profile, { remote: { host: '127.0.0.1', port }, proto })
     t.after(() => client.close())
     await client.connect(TIMEOUT)

@@ -7,9 +7,8 @@ import type { IkeSa } from '../../../node/ipsec/engine.ts'
 import { joinMesh } from '../../../node/join.ts'
 import { Exposition } from '../../../node/metrics/exposition.ts'
 import { addIpsecMetrics, IpsecTraffic } from '../../../node/metrics/ipsec-metrics.ts'
-import { parseProfile } from '../../../node/vpn/profile.ts'
 import { UdpClient } from '../../../node/vpn/udp-client.ts'
-import { newMesh, temporaryDirectory } from '../controller/home.ts'
+import { newMesh, patientProfile, temporaryDirectory } from '../controller/home.ts'
 import { type ReadMetric, readExposition } from '../metrics/exposition-check.ts'
 
 const HOST = '127.0.0.1'
@@ -31,7 +30,7 @@ export async function everyMetric(t: TestContext): Promise<ReadMetric[]> {
 
   await alpha.service.addWebhook({ name: 'chat', url: `http://${HOST}:9/`, types: ['capture-*'] })
   const pack = await alpha.service.addClient({ name: 'web' })
-  const profile = parseProfile(Buffer.from(pack.content).toString('utf8'))
+  const profile = patientProfile(pack.content)
   const client = new UdpClient(profile, { remote: { host: HOST, port: ports[0] }, reconnect: false })
   t.after(() => client.close())
   await client.connect(20_000)

@@ -7,9 +7,8 @@ import { encode } from 'dns-packet'
 import pino from 'pino'
 import { Controller } from '../../../node/controller.ts'
 import { type Datagram, readDatagram, writeDatagram } from '../../../node/dns/datagram.ts'
-import { parseProfile } from '../../../node/vpn/profile.ts'
 import { UdpClient } from '../../../node/vpn/udp-client.ts'
-import { newMesh, withService } from '../controller/home.ts'
+import { newMesh, patientProfile, withService } from '../controller/home.ts'
 import { ip, question, read, type Told } from './ask.ts'
 
 const GATEWAY = ip('10.77.0.1')
@@ -24,7 +23,7 @@ async function run(t: TestContext, request = {}) {
   const port = Number(status.controller.listen[0].split(':')[1])
   const connect = async (name: string) => {
     const { content } = await service.addClient({ name })
-    const profile = parseProfile(Buffer.from(content).toString('utf8'))
+    const profile = patientProfile(content)
     const client = new UdpClient(profile, { remote: { host: '127.0.0.1', port }, reconnect: false })
     t.after(() => client.close())
     const connection = await client.connect(20_000)

@@ -3,9 +3,8 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import pino from 'pino'
 import { Controller } from '../../../node/controller.ts'
-import { parseProfile } from '../../../node/vpn/profile.ts'
 import { UdpClient } from '../../../node/vpn/udp-client.ts'
-import { newMesh } from '../controller/home.ts'
+import { newMesh, patientProfile } from '../controller/home.ts'
 import { lint, type ReadMetric, readExposition } from './exposition-check.ts'
 
 async function run(t: TestContext, options: { metricsListen?: string } = {}) {
@@ -36,7 +35,7 @@ test('a page of a running controller is sound, and says what it does', async t =
   await service.revokeClient('gone')
   await service.addRoute({ cidr: '192.168.5.0/24', via: 'client:web' })
   const port = Number((await service.status()).controller.listen[0].split(':')[1])
-  const profile = parseProfile(Buffer.from(pack.content).toString('utf8'))
+  const profile = patientProfile(pack.content)
   const client = new UdpClient(profile, { remote: { host: '127.0.0.1', port }, reconnect: false })
   t.after(() => client.close())
   await client.connect(20_000)

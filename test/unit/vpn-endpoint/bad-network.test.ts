@@ -2,10 +2,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { echoRequest } from '../../../node/vpn/client-echo.ts'
-import { keyIdOf } from '../../../node/vpn/packet.ts'
+import { keyIdOf, OPCODE, opcodeOf } from '../../../node/vpn/packet.ts'
 import { formatIpv4 } from '../../../state/address.ts'
 import { SimulatedNetwork } from './simulated-network.ts'
 import { World } from './world.ts'
+
+/** For which a controller stays when its last session was told to go: see `drain` of `node/controller.ts`. */
+const FAREWELL_MS = 250
 
 const world = new World()
 
@@ -99,6 +102,27 @@ test('the last message arrives although its first copies are lost', async () => 
   assert.partialDeepStrictEqual(one.end, { kind: 'auth-failed', reason: 'revoked' })
   await network.run(6)
   assert.equal(network.endpoint.handshaking, 0)
+})
+
+test('the word to go elsewhere arrives before its sender is gone, although the first copy is lost', async () => {
+  const network = new SimulatedNetwork(world, { delay: 20 })
+  const clients = ['one', 'two', 'three'].map(name => network.client(name))
+  assert.ok(await network.run(20, () => clients.every(client => client.connection)))
+  await network.run(2)
+  const spoken: number[] = []
+  const drop = (packet: Uint8Array) =>
+    opcodeOf(packet[0]) === OPCODE.controlV1 && spoken.push(network.now) <= clients.length
+  network.weather = { delay: 20, drop }
+  network.endpoint.drain()
+  const drained = network.now
+  await network.run(1, () => [...network.endpoint.sessions()].length === 0)
+  await network.run(FAREWELL_MS / 1000)
+  network.endpoint.close()
+  for (const { end } of clients) assert.deepEqual(end, { kind: 'restart', target: 'next', reason: '' })
+  const [first, ...again] = [spoken.slice(0, clients.length), ...spoken.slice(clients.length)]
+  assert.ok(Math.max(...first) - drained <= 50, 'what was lost was said at once')
+  assert.equal(again.length, clients.length)
+  for (const at of again) assert.ok(at - drained >= 150 && at - drained <= 200, `${at - drained} ms`)
 })
 
 test('a message that ends the session gets through a renegotiation that is under way', async () => {
