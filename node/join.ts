@@ -28,6 +28,7 @@ import { encodeRecord, isSignedByAsync, rawPublicKey } from '../state/record.ts'
 import { Replica } from '../state/replica.ts'
 import { withKnown } from '../state/vector.ts'
 import { Views } from '../state/views.ts'
+import { addressesOf } from './addresses.ts'
 import { checkListen } from './api-settings.ts'
 import { CONFIG_VERSION, DataDirectory } from './data-directory.ts'
 import type { InitResult } from './init.ts'
@@ -59,6 +60,8 @@ export interface JoinRequest {
 export interface JoinResult extends InitResult {
   meshName: string
   subnet: string
+  /** Undefined where the overlay has IPv4 only. */
+  subnet6?: string
   /** Records that the mesh has. */
   records: number
 }
@@ -278,12 +281,15 @@ async function introduce(
     ])
     const own = [replica.record('controller', id)!, replica.record('lease', address)!]
     say(stream, { type: 'own', records: own.map(encodeRecord) })
+    const gateway = addressesOf(mesh, formatIpv4(gatewayOf(mesh.subnet)))
     return {
       meshId: mesh.id,
       meshName: mesh.value.name,
       subnet: mesh.value.subnet,
-      gateway: formatIpv4(gatewayOf(mesh.subnet)),
-      address,
+      subnet6: mesh.value.subnet6,
+      gateway: gateway.address,
+      gateway6: gateway.address6,
+      ...addressesOf(mesh, address),
     }
   } finally {
     views.close()

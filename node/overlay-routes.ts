@@ -74,6 +74,8 @@ export class OverlayRoutes {
   /** Derived once for each change of the records, not for each of a thousand clients that come at once. */
   #version = -1
   #beyond: readonly Cidr[] = []
+  /** The same with what each is told as. */
+  #pieces: readonly { readonly cidr: string; readonly told: readonly Cidr[] }[] = []
   /** All that decides what clients are told. */
   #told = ''
   #behind: ReadonlyMap<string, readonly Cidr[]> = new Map()
@@ -100,14 +102,17 @@ export class OverlayRoutes {
     return this.#beyond
   }
 
-  /** Those of `beyond` that a client is told: what lies behind itself is not among them. */
+  /**
+   * `beyond` as a client is told it: what lies behind itself is not among it, nor where controllers are dialled, but in what stands
+   * for the Internet.
+   */
   toldTo(client: ClientId): readonly Cidr[] {
     this.#derive()
     const own = this.#own.get(client)
-    return own === undefined ? this.#beyond : this.#beyond.filter(cidr => !own.has(formatCidr(cidr)))
+    return this.#pieces.filter(({ cidr }) => own?.has(cidr) !== true).flatMap(({ told }) => told)
   }
 
-  /** What clients must reach beside the tunnel: public addresses, and names, of controllers that lie in `beyond`. */
+  /** What clients must reach beside the tunnel by a route of its own: controllers that lie in what stands for the Internet. */
   bypassed(): readonly string[] {
     this.#derive()
     return this.#bypassed
@@ -271,11 +276,13 @@ export class OverlayRoutes {
     )
     this.#own = new Map([...behind].map(([client, own]) => [client, new Set(own.keys())]))
     const dialled = views.controllers().map(({ value }) => publicAddresses(value))
-    const isInside = (address: number) => this.#beyond.some(cidr => cidrContains(cidr, address))
-    const hasDefault = this.#beyond.some(({ length }) => length < DEFAULT_LENGTH)
+    const outside = dialled.flatMap(({ addresses }) => addresses)
+    this.#pieces = this.#beyond.map(cidr => ({ cidr: formatCidr(cidr), told: piecesOf(cidr, outside) }))
+    const defaults = this.#beyond.filter(isInternet)
+    const isInside = (address: number) => defaults.some(cidr => cidrContains(cidr, address))
     const bypassed = [
-      ...dialled.flatMap(({ addresses }) => addresses.filter(isInside).map(formatIpv4)),
-      ...(hasDefault ? dialled.flatMap(({ names }) => names) : []),
+      ...outside.filter(isInside).map(formatIpv4),
+      ...(defaults.length > 0 ? dialled.flatMap(({ names }) => names) : []),
     ]
     this.#bypassed = [...new Set(bypassed)].sort()
     const told = this.#toldText()
@@ -285,8 +292,25 @@ export class OverlayRoutes {
 
   #toldText(): string {
     const own = [...this.#own].map(([client, cidrs]) => `${client} ${[...cidrs]}`)
-    return [this.#beyond.map(formatCidr), own.sort(), this.six.toldText(), this.#bypassed].join(';')
+    const pieces = this.#pieces.map(({ cidr, told }) => `${cidr} ${told.map(each => formatCidr(each))}`)
+    return [pieces, own.sort(), this.six.toldText(), this.#bypassed].join(';')
   }
+}
+
+function isInternet({ length }: Cidr): boolean {
+  return length < DEFAULT_LENGTH
+}
+
+/**
+ * A prefix as clients are told it: without where controllers are dialled. Whichever way a client has to them, its own network or one
+ * of several routers, stays; a route beside the tunnel would have to name that way, and `net_gateway` is the default router alone.
+ * What stands for the Internet is told whole, since a client has a default router there, or a way of its own that is more specific.
+ */
+function piecesOf(cidr: Cidr, outside: readonly OverlayAddress[]): Cidr[] {
+  if (isInternet(cidr)) return [cidr]
+  const without = (pieces: Cidr[], address: OverlayAddress) =>
+    pieces.flatMap(piece => cidrWithout(piece, { address, length: 32 }))
+  return outside.filter(address => cidrContains(cidr, address)).reduce(without, [cidr])
 }
 
 function isSame(a: Cidr, b: Cidr): boolean {

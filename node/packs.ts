@@ -8,7 +8,7 @@ import { makeArchive } from './pki/archive.ts'
 import { type ClientpackRequest, formatClientpack } from './pki/clientpack.ts'
 import { parsePrivateKey } from './pki/keys.ts'
 import { makePkcs12 } from './pki/pkcs12.ts'
-import { parseException, SEAL_GRAMMAR, type SealException } from './seal/exceptions.ts'
+import { exceptionProblem, parseException, type SealException } from './seal/exceptions.ts'
 import type { PackFormat, PackOptions } from './service.ts'
 import { ServiceError } from './service-error.ts'
 
@@ -37,7 +37,10 @@ export function packContent(
 function readException(text: string): SealException {
   const exception = parseException(text)
   if (exception) return exception
-  throw new ServiceError('invalid', `"${text.slice(0, 80)}" is no exception of a seal; ${SEAL_GRAMMAR}`)
+  throw new ServiceError(
+    'invalid',
+    `"${text.slice(0, 80)}" is no exception of a seal; ${exceptionProblem(text)}`,
+  )
 }
 
 function packRequest(home: Home, client: ClientView, secret: ClientSecret): ClientpackRequest {

@@ -111,8 +111,9 @@ export class Routes {
     await replica.write(() => {
       const before = replica.get('route', id)
       if (before || this.#hasSubnet(via, text)) {
-        const how = before ? `\`overmesh route remove ${text}\` first to change it` : 'as its own subnet'
         const name = this.viaName({ ...(before ?? { via }), cidr: parseCidr(text) })
+        const removal = `\`overmesh route remove ${text} --via ${name}\``
+        const how = before ? `${removal} first to change it` : 'as its own subnet'
         throw new ServiceError('exists', `${text} has a route via ${name} already; ${how}`)
       }
       return [{ kind: 'route', id, value }]
@@ -298,8 +299,10 @@ const PROBLEMS: Record<WayProblem, (entry: Described, fate: string) => string> =
     (via.kind === 'internet' ? 'no controller in reach forwards' : 'the controller does not forward') +
     (isIpv6 ? ' IPv6' : ''),
   'no-exit': () => 'no controller in reach has a way to the IPv6 Internet itself',
-  'probe-fails': ({ probe }) =>
-    probe === undefined ? 'the client is silent' : `${probe} does not answer, or the client is silent`,
+  'probe-fails': ({ probe, via }) => {
+    const silent = via.kind === 'client' ? ['the client is silent'] : []
+    return [...(probe === undefined ? [] : [`${probe} does not answer`]), ...silent].join(', or ')
+  },
   'attachment-down': () => 'the attachment is not up',
 }
 

@@ -21,7 +21,7 @@ export function dnsCommands(program: Command): void {
     .action((_options: unknown, command: Command) => show(command))
   dns
     .command('forward')
-    .description("resolvers to ask what is not the overlay's; without any it is refused")
+    .description("resolvers to ask what is not the overlay's; --none: refuse it")
     .argument('[address...]', 'ADDRESS or ADDRESS:PORT, the first to ask first')
     .option('--none', 'ask nobody')
     .addHelpText('after', example('overmesh dns forward 192.0.2.53 192.0.2.54'))

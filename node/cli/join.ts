@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { Context } from './context.ts'
 import { example } from './help.ts'
 import { type ListenOptions, listenOptions, nameOfHost } from './listen-options.ts'
+import { bothOf } from './text.ts'
 
 export function joinCommand(program: Command): void {
   const command = program
@@ -15,7 +16,7 @@ export function joinCommand(program: Command): void {
       const { dataDir, output } = Context.of(self)
       const { joinMesh } = await import('../join.ts')
       const controller = options.controller ?? nameOfHost()
-      const { meshName, subnet, ...joined } = await joinMesh({
+      const { meshName, subnet, subnet6, ...joined } = await joinMesh({
         dataDir,
         token,
         controller,
@@ -25,12 +26,12 @@ export function joinCommand(program: Command): void {
         apiListen: options.apiListen,
         onProgress: doing => output.note(doing),
       })
-      output.result({ name: meshName, subnet, controller, dataDir, ...joined }, () => {
+      output.result({ name: meshName, subnet, subnet6, controller, dataDir, ...joined }, () => {
         output.line(`${controller} is a controller of mesh ${meshName} now, in ${dataDir}`)
         output.facts([
-          ['subnet', subnet],
-          ['gateway', joined.gateway],
-          ['controller', joined.address],
+          ['subnet', bothOf(subnet, subnet6)],
+          ['gateway', bothOf(joined.gateway, joined.gateway6)],
+          ['controller', bothOf(joined.address, joined.address6)],
           ['clients dial', joined.public.join(' ')],
           ['records', String(joined.records)],
         ])

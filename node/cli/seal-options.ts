@@ -1,6 +1,6 @@
 // --seal and --seal-allow: a pack that brings what shuts its host to everything but the overlay.
 import type { Command } from 'commander'
-import { parseException, SEAL_GRAMMAR } from '../seal/exceptions.ts'
+import { exceptionProblem, parseException } from '../seal/exceptions.ts'
 import type { PackFormat } from '../service.ts'
 import { repeated } from './arguments.ts'
 import { UsageError } from './errors.ts'
@@ -39,6 +39,6 @@ export function needFile(format: PackFormat, out: string | undefined, isTerminal
 
 function readException(text: string): string {
   if (parseException(text) === undefined)
-    throw new UsageError(`--seal-allow ${text.slice(0, 80)}: not understood; ${SEAL_GRAMMAR}`)
+    throw new UsageError(`--seal-allow ${text.slice(0, 80)}: not understood; ${exceptionProblem(text)}`)
   return text
 }

@@ -1,5 +1,6 @@
 // overmesh status, sessions, routes: what is, now.
 import type { Command } from 'commander'
+import { cidrCovers, parseCidr } from '../../state/address.ts'
 import type { Session, Status } from '../service.ts'
 import { Context } from './context.ts'
 import { example } from './help.ts'
@@ -45,6 +46,9 @@ export const SESSION_COLUMNS: Column<Session>[] = [
   { title: 'SOFTWARE', value: session => session.version },
 ]
 
+/** What no subnet covers: a prefix of IPv6, here. */
+const ANY = { address: 0, length: 0 }
+
 /** The whole status as a person reads it. */
 export function printStatus(output: Output, status: Status): void {
   const { mesh, controller, certificates } = status
@@ -85,7 +89,9 @@ export function printStatus(output: Output, status: Status): void {
     output.table(SESSION_COLUMNS, status.sessions, '')
   }
   // Addresses are routes as well, of which there is one for each client.
-  const routes = status.routes.filter(({ cidr }) => !cidr.endsWith('/32'))
+  const subnet = parseCidr(mesh.subnet)!
+  const isAddress = (cidr: string) => cidrCovers(subnet, parseCidr(cidr) ?? ANY)
+  const routes = status.routes.filter(({ cidr }) => !isAddress(cidr))
   if (routes.length > 0) {
     output.line()
     output.table(ROUTE_COLUMNS, routes, '')

@@ -14,12 +14,26 @@ export interface SealException {
   readonly with?: Cidr | Cidr6
 }
 
-export const SEAL_GRAMMAR =
+const SEAL_GRAMMAR =
   'use tcp/22, udp/5000-5010@192.0.2.0/24, out:udp/53@192.0.2.53, icmp or icmp@PREFIX, or a PREFIX for everything to and from it'
 
 const SERVICE = /^(out:)?(tcp|udp)\/(\d{1,5})(?:-(\d{1,5}))?(?:@(.{1,64}))?$/
 const PING = /^icmp(?:@(.{1,64}))?$/
 const MAX_PORT = 65_535
+
+/** What is wrong with a text that is no exception: its prefix, where that is to blame; else how one is written. */
+export function exceptionProblem(text: string): string {
+  const at = text.indexOf('@')
+  const prefix = text.slice(at + 1)
+  const six = parseCidr6(prefix)
+  const cidr = six ?? parseCidr(prefix)
+  if (cidr?.length === 0)
+    return at < 0
+      ? 'a host that is open to everyone is not sealed'
+      : `without ${text.slice(at)} it is open to everyone`
+  if (cidr === undefined || !(six ? cidr6HasHostBits(prefix) : cidrHasHostBits(prefix))) return SEAL_GRAMMAR
+  return `${prefix} names a host; the prefix is ${formatPeer(cidr)}`
+}
 
 /** Undefined for text that is no exception; see {@link SEAL_GRAMMAR}. */
 export function parseException(text: string): SealException | undefined {

@@ -30,7 +30,7 @@ export function sealFiles(
   }
 }
 
-/** Before any interface is up, so that there is no unsealed moment; nftables.service flushes everything, so after that. */
+/** Before any interface is up, so that there is no unsealed moment; nftables.service flushes everything at each start and reload, so after that. */
 const SERVICE = `[Unit]
 Description=Overmesh seal: nothing but the overlay gets in or out
 DefaultDependencies=no
@@ -38,6 +38,7 @@ Wants=network-pre.target
 Before=network-pre.target shutdown.target
 After=local-fs.target nftables.service
 PartOf=nftables.service
+ReloadPropagatedFrom=nftables.service
 Conflicts=shutdown.target
 ConditionPathExists=${HOME}/overmesh-seal.nft
 

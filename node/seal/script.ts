@@ -9,14 +9,14 @@ HOME_DIR="\${DESTDIR:-}/usr/local/lib/overmesh-seal"
 UNIT_DIR="\${DESTDIR:-}/etc/systemd/system"
 HOSTS="\${DESTDIR:-}/etc/hosts"
 HOSTS_MARK='# overmesh-seal'
-RUN_FILE=/run/overmesh-seal.confirmed
+TRIAL=/run/overmesh-seal.trial
 UNITS='overmesh-seal.service overmesh-seal-refresh.service overmesh-seal-refresh.timer'
 here=$(cd -- "$(dirname -- "$0")" && pwd)
 
 usage() {
   cat <<'END'
 usage: seal COMMAND
-  apply [--try SECONDS]  seal now, until the next start; with --try, unseal by itself unless confirmed in time
+  apply [--try SECONDS]  seal now, until the next start; with --try, undone by itself unless confirmed in time
   confirm                keep what \`apply --try\` did
   install                seal now and at every start, before the network is up (systemd)
   refresh                put the seal back if something took it away, and resolve names of controllers anew
@@ -90,16 +90,38 @@ resolved() {
   done <"$here/addresses"
 }
 
-# All at once: there is no moment half open or half shut.
 load() {
   elements=$(resolved)
-  { cat "$here/overmesh-seal.nft"; printf '%s\\n' "$elements"; } | nft -f - ||
+  put
+}
+
+# All at once: there is no moment half open or half shut.
+put() {
+  { cat "$here/overmesh-seal.nft"; printf '%s\\n' "$elements"; } | nft -f - || {
+    # shellcheck disable=SC2086
+    is_sealed || nft delete table $TABLE 2>/dev/null || true
     fail 'nft did not take the ruleset; the host is as it was'
+  }
   write_hosts
   if [ -s "$here/names" ]; then
     missing=$(while read -r name port; do grep -q "^$name .* $port\\$" "$here/addresses" || printf ' %s' "$name"; done <"$here/names")
     [ -z "$missing" ] || printf 'seal: no address was found for%s; run \`seal refresh\` when there is one\\n' "$missing" >&2
   fi
+}
+
+# Each trial is a file with what there was before; whoever removes it decides, so that none ends what was meant to stay.
+end_trials() {
+  rm -f "$TRIAL".*
+}
+
+# A trial begun within another one ends as that would have.
+begin_trial() {
+  for file in "$TRIAL".*; do
+    [ ! -e "$file" ] || { mv "$file" "$TRIAL.$$"; return 0; }
+  done
+  # shellcheck disable=SC2086
+  { ! is_sealed || nft list table $TABLE; } >"$TRIAL.new"
+  mv "$TRIAL.new" "$TRIAL.$$"
 }
 
 apply() {
@@ -114,21 +136,29 @@ apply() {
   esac
   need_root
   printf 'seal: every connection outside the overlay ends now, this one too if it is one (made with --seal-allow, it stays)\\n' >&2
-  rm -f "$RUN_FILE"
-  is_sealed || follow_connections
-  if [ "$seconds" -gt 0 ]; then
-    # shellcheck disable=SC2086
-    (
-      trap '' HUP INT TERM
-      sleep "$seconds"
-      [ -e "$RUN_FILE" ] || nft delete table $TABLE
-    ) </dev/null >/dev/null 2>&1 &
-    load
-    printf 'seal: sealed; unsealed again in %s s unless you run \`seal confirm\`\\n' "$seconds" >&2
-  else
+  if [ "$seconds" -eq 0 ]; then
+    end_trials
+    is_sealed || follow_connections
     load
     printf 'seal: sealed\\n' >&2
+    return
   fi
+  begin_trial
+  before=$(cat "$TRIAL.$$")
+  # Names may take their time, and the trial begins when nothing else does.
+  elements=$(resolved)
+  is_sealed || follow_connections
+  (
+    trap '' HUP INT TERM
+    sleep "$seconds"
+    rm "$TRIAL.$$" || exit
+    printf 'add table %s\\ndelete table %s\\n%s\\n' "$TABLE" "$TABLE" "$before" | nft -f -
+    [ -n "$before" ] || forget_hosts
+  ) </dev/null >/dev/null 2>&1 &
+  put
+  again=unsealed
+  [ -z "$before" ] || again='as before'
+  printf 'seal: sealed; %s again in %s s unless you run \`seal confirm\`\\n' "$again" "$seconds" >&2
 }
 
 # A seal that stands is only added to: what it refused stays counted.
@@ -184,7 +214,8 @@ unseal() {
   if nft list table $TABLE >/dev/null 2>&1; then nft delete table $TABLE; fi
   forget_hosts
   rm -rf "$HOME_DIR"
-  rm -f "$RUN_FILE" "$here/addresses"
+  end_trials
+  rm -f "$here/addresses"
   printf 'seal: unsealed; nothing of it is left\\n' >&2
 }
 
@@ -195,7 +226,7 @@ case "$command" in
   confirm)
     need_root
     is_sealed || fail 'there is nothing to confirm: this host is not sealed'
-    : >"$RUN_FILE"
+    end_trials
     printf 'seal: confirmed\\n' >&2
     ;;
   install) install_all ;;

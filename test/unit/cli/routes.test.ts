@@ -75,6 +75,17 @@ test('routes says in words how each way stands', async () => {
   ])
 })
 
+test('status has every route but the addresses of the overlay', async () => {
+  const service = new FakeService('web')
+  const [address] = await service.routes()
+  const more = ['192.168.5.9/32', '2001:db8::/32', '0.0.0.0/0'].map(cidr => ({ ...address, cidr }))
+  service.routes = async () => [address, ...more]
+  await using served = await Served.open(service)
+  const shown = (await served.run('status')).stdout.split('\n').map(line => line.split(' ')[0])
+  for (const { cidr } of more) assert.ok(shown.includes(cidr), cidr)
+  assert.ok(!shown.includes(address.cidr))
+})
+
 test('when clients learn of routes is set, shown, and asked for', async () => {
   const service = new FakeService('web', 'db')
   await using served = await Served.open(service)

@@ -41,6 +41,8 @@ test('a newcomer has all records, a certificate of its own and an address', asyn
   assert.equal(joined.meshName, 'prod')
   assert.equal(joined.meshId, inviter.home.mesh.id)
   assert.equal(joined.gateway, '10.77.0.1')
+  assert.deepEqual([joined.subnet6, joined.gateway6], ['fd00:77::/64', 'fd00:77::a4d:1'])
+  assert.match(joined.address6 ?? '', /^fd00:77::a4d:/)
   assert.deepEqual(joined.public, ['vpn2.example.net:1195'])
   assert.match(said[0], /dialling 127\.0\.0\.1:\d+/)
   await withHome(joined.dataDir, async home => {

@@ -42,6 +42,7 @@ export async function startInviter(t: TestContext, controller = 'alpha'): Promis
     dataDir,
     name: 'prod',
     subnet: '10.77.0.0/16',
+    subnet6: 'fd00:77::/64',
     controller,
     public: ['vpn.example.net'],
     listen: ['127.0.0.1:0'],

@@ -62,7 +62,12 @@ const REFUSED: [what: string, request: AddRoute, code: string, reason: RegExp][]
   ],
   ['nor the last', { cidr: '192.168.5.0/24', ...SITE, probe: '192.168.5.255' }, 'invalid', /last address/],
   ['a probe by name', { cidr: '0.0.0.0/0', via: 'internet', probe: 'one.one' }, 'invalid', /no IPv4 address/],
-  ['what is there', { cidr: '192.168.9.0/24', ...SITE }, 'exists', /remove 192\.168\.9\.0\/24` first/],
+  [
+    'what is there',
+    { cidr: '192.168.9.0/24', ...SITE },
+    'exists',
+    /remove 192\.168\.9\.0\/24 --via client:site` first/,
+  ],
   ["a client's own subnet", { cidr: '192.168.8.0/24', ...SITE }, 'exists', /already; as its own subnet/],
 ]
 

@@ -8,6 +8,7 @@ import { EventLog } from '../../../node/events.ts'
 import { Home } from '../../../node/home.ts'
 import { LocalService } from '../../../node/local-service.ts'
 import { OverlayRoutes } from '../../../node/overlay-routes.ts'
+import { Routes } from '../../../node/routes.ts'
 import type { AddRoute } from '../../../node/service.ts'
 import { formatCidr, formatIpv4, parseIpv4 } from '../../../state/address.ts'
 import { type Address6, formatAddress6, formatCidr6 } from '../../../state/address6.ts'
@@ -69,16 +70,35 @@ test("a client through which everything goes may not send from the overlay's oth
   )
 })
 
-test('what has to stay beside the tunnel is told as soon as a prefix covers it', async t => {
-  const { routes, add } = await bench(t)
+test('what has to stay beside the tunnel is left out of what is told, and has a route of its own beside the Internet', async t => {
+  const { routes, add, id, service } = await bench(t)
   await add('192.168.5.0/24', 'client:site')
   assert.deepEqual(routes.bypassed(), [])
   const { revision } = routes
-  await add('192.0.2.0/24', 'client:site')
-  assert.deepEqual(routes.bypassed(), ['192.0.2.1'])
+  const told = () => texts(routes.toldTo(id('road')))
+  // Whoever is on that network reaches the controller there as before: no route of the tunnel's leads to 192.0.2.1.
+  await add('192.0.2.0/29', 'client:site')
+  assert.deepEqual(told(), ['192.0.2.0/32', '192.0.2.2/31', '192.0.2.4/30', '192.168.5.0/24'])
+  assert.deepEqual(routes.bypassed(), [])
   assert.ok(routes.revision > revision)
+  await add('192.0.2.1/32', 'client:site')
+  assert.deepEqual(told(), ['192.0.2.0/32', '192.0.2.2/31', '192.0.2.4/30', '192.168.5.0/24'])
+  await service.removeRoute('192.0.2.1/32')
   await add('0.0.0.0/0', 'internet')
+  assert.deepEqual(told(), ['0.0.0.0/0', '192.0.2.0/32', '192.0.2.2/31', '192.0.2.4/30', '192.168.5.0/24'])
   assert.deepEqual(routes.bypassed(), ['192.0.2.1', 'vpn.example.net'])
+})
+
+test('why a way is down is said of what goes through it', async t => {
+  const { home, routes, add, live } = await bench(t)
+  await add('192.168.5.0/24', 'client:site', { probe: '192.168.5.1' })
+  await add('192.168.5.0/24', 'controller:alpha', { probe: '192.168.5.2', metric: 7 })
+  live.reach = { ...live.reach, failing: [...home.replica.all('route')].map(({ id }) => id) }
+  const listed = new Routes(home).list(routes.standings(), undefined)
+  assert.deepEqual(
+    listed.filter(({ probe }) => probe !== null).map(({ why }) => why),
+    ['192.168.5.1 does not answer, or the client is silent', '192.168.5.2 does not answer'],
+  )
 })
 
 test('a change that clients need not hear of is none', async t => {

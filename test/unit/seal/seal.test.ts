@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { parseException } from '../../../node/seal/exceptions.ts'
+import { exceptionProblem, parseException } from '../../../node/seal/exceptions.ts'
 import { sealFiles } from '../../../node/seal/files.ts'
 import { sealNames, sealRuleset } from '../../../node/seal/ruleset.ts'
 
@@ -86,7 +86,22 @@ test('what is no exception is none', () => {
     'TCP/22',
     'udp/22@x',
   ]
-  for (const text of [...wrong, ...more]) assert.equal(parseException(text), undefined, text)
+  for (const text of [...wrong, ...more]) {
+    assert.equal(parseException(text), undefined, text)
+    assert.notEqual(exceptionProblem(text), '')
+  }
+})
+
+test('a prefix that is to blame is said to be', () => {
+  assert.match(
+    exceptionProblem('tcp/22@192.0.2.5/24'),
+    /^192\.0\.2\.5\/24 names a host; the prefix is 192\.0\.2\.0\/24$/,
+  )
+  assert.match(exceptionProblem('2001:db8::1/64'), /the prefix is 2001:db8::\/64$/)
+  assert.match(exceptionProblem('tcp/22@0.0.0.0/0'), /^without @0\.0\.0\.0\/0 it is open to everyone$/)
+  assert.match(exceptionProblem('::/0'), /not sealed$/)
+  for (const text of ['tcp/0@192.0.2.0/24', 'ssh', 'tcp/22@x'])
+    assert.match(exceptionProblem(text), /^use tcp\/22, /)
 })
 
 test('nft takes the ruleset, sh the script and systemd the units', t => {
