@@ -1,8 +1,8 @@
 // `npm test [-- SUITE…|FILE…]`: checks what the chosen suites need, runs them by node:test, and closes with the totals.
 // Suites: unit, property, fuzz (files in parallel), simulation, lab (one file at a time). All of them by default.
-import { existsSync, globSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
-import { dirname, relative, resolve } from 'node:path'
+import { existsSync, globSync, mkdtempSync, rmSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
+import { dirname, join, relative, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { run } from 'node:test'
 import { spec, type TestEvent } from 'node:test/reporters'
@@ -100,6 +100,11 @@ if (lab.length > 0) {
   if (reasons.length > 0) fail(reasons, 1)
   sweepStaleLabs()
 }
+
+// What one process has compiled, the next need not: there are thousands, each test file and each command of the lab.
+const compiled = mkdtempSync(join(tmpdir(), 'overmesh-compiled-'))
+process.env.NODE_COMPILE_CACHE = compiled
+process.once('exit', () => rmSync(compiled, { recursive: true, force: true }))
 
 const totals = new Map<string, number>()
 const phase = (files: string[], concurrency: number, timeout: number) => () =>
