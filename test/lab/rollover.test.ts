@@ -8,7 +8,9 @@ import { OpenvpnClient } from './openvpn-client.ts'
 import { Ping } from './ping.ts'
 import { useLab } from './suite.ts'
 
-const CLIENTS = 24
+const CLIENTS = 48
+/** Clients that are made at once. */
+const AT_ONCE = 4
 /** Seconds between renegotiations of one client; shorter, stock clients start over while the last one is under way. */
 const RENEGOTIATE_SECONDS = 4
 const ROLLOVERS = 1000
@@ -23,12 +25,16 @@ describe('a thousand renegotiations', () => {
       upArgs: ['--log-level', 'warn'],
       sessionKeySeconds: RENEGOTIATE_SECONDS,
     })
-    for (let i = 0; i < CLIENTS; i++) {
+    const start = async (i: number): Promise<OpenvpnClient> => {
       const host = await lab.host(`c${i}`)
       const pack = await controller.addClient(`c${i}`)
       // Every other one leaves it to the controller; with the others, both sides start, sometimes at once.
       const args = ['--reneg-sec', i % 2 === 0 ? '0' : String(RENEGOTIATE_SECONDS)]
-      clients.push(await OpenvpnClient.start(host, pack, { args }))
+      return OpenvpnClient.start(host, pack, { args })
+    }
+    while (clients.length < CLIENTS) {
+      const batch = Array.from({ length: AT_ONCE }, (_, i) => start(clients.length + i))
+      clients.push(...(await Promise.all(batch)))
     }
     await Promise.all(clients.map(client => client.connected()))
   })
