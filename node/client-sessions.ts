@@ -10,7 +10,6 @@ import type { EventLog } from './events.ts'
 import type { Home } from './home.ts'
 import type { OverlayRoutes } from './overlay-routes.ts'
 import { dialledEndpoints } from './pack-list.ts'
-import { fingerprintOf } from './pki/names.ts'
 import { pushOptions } from './push.ts'
 import { remotesOptions } from './vpn/pushed-options.ts'
 import type { Applicant, ServerSession, Verdict } from './vpn/session.ts'
@@ -48,7 +47,7 @@ export class ClientSessions {
   }
 
   /** Who may come in: asked with a certificate that chains to the mesh root. */
-  admit({ serial, commonName, certificate }: Applicant): Verdict {
+  admit({ serial, commonName, fingerprint }: Applicant): Verdict {
     const known = parseSerial(serial)
     const credential = known && this.#init.home.views.credential(known)
     if (!credential) return { ok: false, reason: 'this certificate has no serial number' }
@@ -58,7 +57,7 @@ export class ClientSessions {
       return { ok: false, reason: credential.message, temporary }
     }
     const { client, address } = credential
-    if (client.value.fingerprint !== fingerprintOf(certificate) || client.value.name !== commonName) {
+    if (client.value.fingerprint !== fingerprint || client.value.name !== commonName) {
       return { ok: false, reason: 'this certificate is not the one that was issued' }
     }
     return {

@@ -12,19 +12,31 @@ export interface Cidr {
   readonly length: number
 }
 
-const OCTET = '(0|[1-9][0-9]?|1[0-9][0-9]|2[0-4][0-9]|25[0-5])'
-const IPV4 = new RegExp(`^${OCTET}\\.${OCTET}\\.${OCTET}\\.${OCTET}$`)
 const PREFIX_LENGTH = /^(?:0|[1-9]|[12][0-9]|3[0-2])$/
-/** `255.255.255.255/32`: nothing longer is worth a look. */
+/** `255.255.255.255/32`, and without the length: nothing longer is worth a look. */
 const MAX_TEXT = 18
+const MAX_ADDRESS = 15
+const [ZERO, NINE, DOT] = [48, 57, 46]
 
 /** Reads dotted-quad text; no leading zeros, spaces, hex or short forms. Undefined for anything else. */
 export function parseIpv4(text: string): OverlayAddress | undefined {
-  if (text.length > MAX_TEXT) return undefined
-  const match = IPV4.exec(text)
-  if (match === null) return undefined
-  const [, a, b, c, d] = match
-  return (((Number(a) << 24) | (Number(b) << 16) | (Number(c) << 8) | Number(d)) >>> 0) as OverlayAddress
+  if (text.length > MAX_ADDRESS) return undefined
+  let address = 0
+  let octets = 0
+  for (let at = 0; ; at++) {
+    const start = at
+    let octet = 0
+    for (; at < text.length; at++) {
+      const code = text.charCodeAt(at)
+      if (code < ZERO || code > NINE) break
+      octet = octet * 10 + code - ZERO
+    }
+    const digits = at - start
+    if (digits === 0 || octet > 255 || (digits > 1 && text.charCodeAt(start) === ZERO)) return undefined
+    address = address * 256 + octet
+    if (++octets === 4) return at === text.length ? (address as OverlayAddress) : undefined
+    if (text.charCodeAt(at) !== DOT) return undefined
+  }
 }
 
 /** Writes a u32 as dotted-quad text; bits beyond the 32nd are ignored. */

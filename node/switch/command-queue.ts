@@ -1,6 +1,6 @@
-// Commands on their way from the main thread to the loop: gathered while one callback runs, posted as one message, in
-// the order they were given. Control packets among them go in batches, only so many at once, and alone wait for the
-// turn of the event loop to end: when many sessions are in their handshakes, all go by one wake-up.
+// Commands on their way from the main thread to the loop: gathered until this turn of the event loop ends, posted as one
+// message, in the order they were given. Control packets among them go in batches, only so many at once. So all that many
+// sessions in their handshakes want goes by one wake-up.
 import { closeSync, writeSync } from 'node:fs'
 import type { MessagePort } from 'node:worker_threads'
 import { ControlBatchWriter, MAX_CONTROL_PACKET } from './control-batch.ts'
@@ -23,7 +23,6 @@ export class CommandQueue {
   #commands: Command[] = []
   #transfers: ArrayBuffer[] = []
   readonly #control = new ControlBatchWriter(BATCH_BYTES)
-  #scheduled = false
   #flushSoon: NodeJS.Immediate | undefined
   #open = true
 
@@ -51,7 +50,7 @@ export class CommandQueue {
     if (!this.#control.fits(packet.length)) this.#closeBatch()
     const at = this.#control.add(path.socket, path.ifindex, 0, packet, 0, packet.length)
     if (!writePath(this.#control.memory, at, path)) throw new TypeError(`no address: ${path.remote}`)
-    this.#flushSoon ??= setImmediate(() => this.flush())
+    this.#schedule()
   }
 
   #closeBatch(): void {
@@ -64,14 +63,11 @@ export class CommandQueue {
   }
 
   #schedule(): void {
-    if (this.#scheduled) return
-    this.#scheduled = true
-    queueMicrotask(() => this.flush())
+    this.#flushSoon ??= setImmediate(() => this.flush())
   }
 
   /** Posts what was gathered, now. */
   flush(): void {
-    this.#scheduled = false
     clearImmediate(this.#flushSoon)
     this.#flushSoon = undefined
     this.#closeBatch()

@@ -4,9 +4,10 @@
 // IP packet.
 import { BASE_SIZE, PathMtu } from './path-mtu.ts'
 
-/** How often the full size is tried, alone, until the client answers anything, and milliseconds between two attempts. */
-const ATTEMPTS = 8
-const ATTEMPT_INTERVAL = 200
+/** How often the client is asked until it answers anything, and milliseconds between two attempts: twice as many each time. */
+const ATTEMPTS = 5
+const FIRST_INTERVAL = 200
+const LAST_INTERVAL = 1000
 /** Milliseconds from one look at a narrow path to the next: it may have become wider, or narrower still. */
 const LOOK_INTERVAL = 10_000
 
@@ -18,6 +19,7 @@ export class SessionPath {
   readonly sizes = new Int32Array(16)
   readonly #full: number
   #attempts = 0
+  #interval = FIRST_INTERVAL
   #nextAt: number
   #sentAt = 0
   #rtt = 0
@@ -57,14 +59,16 @@ export class SessionPath {
       this.#narrow.fit(this.#full)
       return this.#search(this.#narrow, now)
     }
-    this.#nextAt = now + ATTEMPT_INTERVAL
+    this.#nextAt = now + this.#interval
+    this.#interval = Math.min(2 * this.#interval, LAST_INTERVAL)
     if (this.#attempts++ === ATTEMPTS) {
       this.done = true
       return -1
     }
     this.#sentAt = now
+    // Most clients take the full size, and say so at once. Of one that is silent, only that it is there is asked again.
     this.sizes[0] = this.#full
-    return 1
+    return this.#attempts === 1 ? 1 : 0
   }
 
   #search(path: PathMtu, now: number): number {

@@ -1,10 +1,10 @@
 // The server's end of TLS by OpenSSL's own calls: a fraction of the time and memory that the streams of node:tls take.
-import { X509Certificate } from 'node:crypto'
 import { DEFAULT_CIPHERS } from 'node:tls'
 import { type TlsConnection, TlsContext } from '../switch/sys/tls.ts'
 import {
   certificateProblem,
   MAX_WAITING,
+  type PeerIdentity,
   type TlsChannel,
   type TlsCredentials,
   type TlsHandlers,
@@ -56,9 +56,8 @@ class MemoryChannel implements TlsChannel {
     this.#handlers = handlers
   }
 
-  get peerCertificate(): X509Certificate | undefined {
-    const der = this.#closed ? undefined : this.#connection.peerCertificate()
-    return der && new X509Certificate(der)
+  get peer(): PeerIdentity | undefined {
+    return this.#closed ? undefined : this.#connection.peer()
   }
 
   get certificateProblem(): string | undefined {

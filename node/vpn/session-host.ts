@@ -1,19 +1,14 @@
 // What a session and the endpoint that holds it want of each other.
-import type { X509Certificate } from 'node:crypto'
 import type { Cidr, OverlayAddress } from '../../state/address.ts'
 import type { Cidr6 } from '../../state/address6.ts'
 import type { RestartTarget } from './control-message.ts'
 import type { DataCipher } from './data-keys.ts'
 import type { DataPlane } from './data-plane.ts'
 import type { ServerSession } from './session.ts'
-import type { TlsChannel, TlsHandlers } from './tls.ts'
+import type { PeerIdentity, TlsChannel, TlsHandlers } from './tls.ts'
 import type { MakeWrapKeys } from './wrap-keys.ts'
 
-export interface Applicant {
-  /** Lower-case hexadecimal. */
-  serial: string
-  commonName: string
-  certificate: X509Certificate
+export interface Applicant extends PeerIdentity {
   /** Address and port. */
   remote: string
 }

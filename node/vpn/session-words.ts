@@ -1,5 +1,4 @@
-// What a session says to its client, and reads from its certificate.
-import type { X509Certificate } from 'node:crypto'
+// What a session says to its client.
 import { authFailedMessage, haltMessage, restartMessage } from './control-message.ts'
 import { IV_PROTO } from './peer-info.ts'
 import type { SessionEnd } from './session-host.ts'
@@ -30,8 +29,4 @@ export function lastMessage(end: SessionEnd, proto: number): string | undefined 
 export function mirroredOptions(options: string): string {
   const printable = /^[\x20-\x7e]{1,500}$/.test(options) ? options : 'V4,dev-type tun,key-method 2,tls-client'
   return printable.replace('tls-client', 'tls-server')
-}
-
-export function commonNameOf(certificate: X509Certificate): string {
-  return /^CN=(.*)$/m.exec(certificate.subject)?.[1] ?? ''
 }

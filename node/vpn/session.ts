@@ -15,7 +15,7 @@ import { keyIdOf, OPCODE, opcodeOf } from './packet.ts'
 import { IV_PROTO, type PeerInfo, parsePeerInfo } from './peer-info.ts'
 import { differs, pushUpdate } from './push-update.ts'
 import type { SessionEnd, SessionHost, Verdict } from './session-host.ts'
-import { commonNameOf, lastMessage, mirroredOptions } from './session-words.ts'
+import { lastMessage, mirroredOptions } from './session-words.ts'
 import { agree, type Terms, termOptions } from './terms.ts'
 import type { TlsChannel } from './tls.ts'
 import { dynamicTlsCryptKey, TlsCrypt } from './tls-crypt.ts'
@@ -343,19 +343,18 @@ export class ServerSession {
 
   /** Who stands behind a TLS connection, and whether it may come in, or stay. */
   #judge(tls: TlsChannel): Verdict {
-    const certificate = tls.peerCertificate
-    if (!certificate || tls.certificateProblem !== undefined) {
+    const { peer } = tls
+    if (!peer || tls.certificateProblem !== undefined) {
       return { ok: false, reason: tls.certificateProblem ?? 'no certificate' }
     }
-    const serial = certificate.serialNumber.toLowerCase()
-    const commonName = commonNameOf(certificate)
+    const { serial, commonName } = peer
     const first = this.state === 'handshake'
     if (first) {
       this.serial = serial
       this.commonName = commonName
       this.tlsVersion = tls.version
     }
-    const verdict = this.#host.admit({ serial, commonName, certificate, remote: this.remote })
+    const verdict = this.#host.admit({ ...peer, remote: this.remote })
     if (!verdict.ok || first) return verdict
     if (
       verdict.client !== this.client ||

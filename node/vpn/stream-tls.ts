@@ -6,6 +6,7 @@ import tls from 'node:tls'
 import {
   certificateProblem,
   MAX_WAITING,
+  type PeerIdentity,
   type TlsChannel,
   type TlsCredentials,
   type TlsHandlers,
@@ -118,8 +119,15 @@ class Channel implements TlsChannel {
     this.transport.on('error', error => this.fail(reasonOf(error)))
   }
 
-  get peerCertificate(): X509Certificate | undefined {
-    return this.#socket?.getPeerX509Certificate()
+  get peer(): PeerIdentity | undefined {
+    const certificate = this.#socket?.getPeerX509Certificate()
+    return (
+      certificate && {
+        serial: certificate.serialNumber.toLowerCase(),
+        commonName: /^CN=(.*)$/m.exec(certificate.subject)?.[1] ?? '',
+        fingerprint: certificate.fingerprint256.replaceAll(':', '').toLowerCase(),
+      }
+    )
   }
 
   get certificateProblem(): string | undefined {

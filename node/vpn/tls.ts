@@ -1,6 +1,4 @@
 // TLS inside the control channel: ciphertext comes from and goes to the reliability layer.
-import type { X509Certificate } from 'node:crypto'
-
 /** What a channel reports. Nothing is called after `closed`. */
 export interface TlsHandlers {
   /** Ciphertext for the peer. */
@@ -13,6 +11,16 @@ export interface TlsHandlers {
   closed(reason: string): void
 }
 
+/** Who a certificate is of. */
+export interface PeerIdentity {
+  /** Lower-case hexadecimal, two digits a byte. */
+  serial: string
+  /** The first of its subject; empty when it has none. */
+  commonName: string
+  /** SHA-256 of its DER, lower-case hexadecimal. */
+  fingerprint: string
+}
+
 /** One TLS connection. Whoever has it closes it. */
 export interface TlsChannel {
   /** Ciphertext from the peer, in order. */
@@ -21,7 +29,8 @@ export interface TlsChannel {
   write(bytes: Uint8Array): void
   /** Keying material after RFC 5705, without a context. */
   exportKey(length: number, label: string): Uint8Array
-  readonly peerCertificate: X509Certificate | undefined
+  /** Of the certificate that the peer showed, trusted or not; undefined when it showed none. */
+  readonly peer: PeerIdentity | undefined
   /** Why the peer's certificate is not to be trusted, in words; undefined when it is. */
   readonly certificateProblem: string | undefined
   /** Such as `TLSv1.3`. */

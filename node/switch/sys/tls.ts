@@ -1,6 +1,7 @@
 // TLS servers by OpenSSL's libssl over memory: ciphertext goes in and comes out by calls, and no stream stands between.
 import koffi from 'koffi'
 import { Arena } from './arena.ts'
+import { type CertificateIdentity, identityOf } from './certificate.ts'
 import { SysError } from './error.ts'
 import { libcrypto, libssl, POINTER } from './library.ts'
 
@@ -15,7 +16,6 @@ const read_certificate = libcrypto('PEM_read_bio_X509', POINTER, POINTER, POINTE
 const read_key = libcrypto('PEM_read_bio_PrivateKey', POINTER, POINTER, POINTER, POINTER, POINTER)
 const certificate_free = libcrypto('X509_free', 'void', POINTER)
 const key_free = libcrypto('EVP_PKEY_free', 'void', POINTER)
-const write_certificate = libcrypto('i2d_X509', 'int', POINTER, POINTER)
 const store_add = libcrypto('X509_STORE_add_cert', 'int', POINTER, POINTER)
 const error_peek = libcrypto('ERR_peek_error', 'ulong')
 const error_clear = libcrypto('ERR_clear_error', 'void')
@@ -227,15 +227,10 @@ export class TlsConnection {
     return key
   }
 
-  /** DER of what the peer showed; undefined when it showed nothing, or something longer than 16,384 bytes. */
-  peerCertificate(): Uint8Array | undefined {
+  /** Of the certificate that the peer showed; undefined when it showed none, or one whose serial number no one may issue. */
+  peer(): CertificateIdentity | undefined {
     const certificate = Number(ssl_certificate(this.#open()))
-    if (certificate === 0) return undefined
-    const length = write_certificate(certificate, 0)
-    if (length <= 0 || length > RECORD) return undefined
-    scratch.point(SMALL_AT / 4, scratch, OUT_AT, length)
-    write_certificate(certificate, scratch.address(SMALL_AT, 8))
-    return scratch.bytes.slice(OUT_AT, OUT_AT + length)
+    return certificate === 0 ? undefined : identityOf(certificate)
   }
 
   /** OpenSSL's name of what is wrong with the peer's certificate, as Node shortens it; undefined when it is good. */

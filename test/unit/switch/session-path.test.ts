@@ -61,6 +61,29 @@ test('of a client that answers nothing, nothing is said, and it is left in peace
   assert.deepEqual([look.done, look.size], [true, FULL])
 })
 
+test('a silent client is sent few probes, and one long one', () => {
+  const look = new SessionPath(FULL, 0)
+  let [short, long] = [0, 0]
+  for (let now = 0; now < 60_000 && !look.done; now += TICK) {
+    const count = look.tick(now)
+    if (count >= 0) short++
+    if (count > 0) long += count
+  }
+  assert.deepEqual([short, long], [5, 1])
+})
+
+test('a client whose interface comes up late is measured as soon as it answers', () => {
+  for (const [mtu, done, size] of [
+    [1500, true, FULL],
+    [1400, false, 1400],
+  ] as const) {
+    const look = new SessionPath(FULL, 0)
+    live(look, { mtu: 0 }, 0, 2000)
+    live(look, { mtu }, 2000, 5000)
+    assert.deepEqual([look.known, look.done, look.size], [true, done, size])
+  }
+})
+
 test('a loss of one packet in four does not make a path narrow', () => {
   let count = 0
   const look = new SessionPath(FULL, 0)

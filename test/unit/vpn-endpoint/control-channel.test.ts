@@ -39,7 +39,7 @@ function channel() {
         },
         write() {},
         exportKey: length => new Uint8Array(length),
-        peerCertificate: undefined,
+        peer: undefined,
         certificateProblem: undefined,
         version: '',
         close() {},

@@ -193,7 +193,7 @@ test('connections are freed once, whatever ended them', async () => {
   closePair(open)
   closePair(open)
   assert.equal(TlsConnection.living, before)
-  assert.equal(open.server.peerCertificate, undefined)
+  assert.equal(open.server.peer, undefined)
   assert.throws(() => open.server.exportKey(32, 'x'), /no TLS session/)
 })
 

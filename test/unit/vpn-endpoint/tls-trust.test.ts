@@ -1,11 +1,13 @@
 // Whom the server's TLS trusts, and what it says of the others, with either engine. A channel with a problem never reaches
 // admission: see session.ts.
 import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import type tls from 'node:tls'
+import { fingerprintOf } from '../../../node/pki/names.ts'
 import { parseProfile } from '../../../node/vpn/profile.ts'
 import type { TlsServer, TlsVersion } from '../../../node/vpn/tls.ts'
 import { run } from '../../lab/command.ts'
@@ -20,6 +22,20 @@ async function shake(server: TlsServer, options: tls.SecureContextOptions): Prom
   await Promise.race([pair.until('server secure'), pair.until('server closed')])
   assert.ok(pair.log.includes('server secure'), pair.log.join(', '))
   return pair
+}
+
+async function selfSigned(
+  t: TestContext,
+  subject: string,
+  ...options: string[]
+): Promise<{ cert: Buffer; key: Buffer }> {
+  const directory = mkdtempSync(join(tmpdir(), 'overmesh-tls-'))
+  t.after(() => rmSync(directory, { recursive: true }))
+  const [keyFile, certFile] = [join(directory, 'key'), join(directory, 'cert')]
+  const request = ['-subj', subject, '-days', '1', '-keyout', keyFile, '-out', certFile, ...options]
+  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
+  await run(['openssl', 'req', '-x509', ...curve, ...request])
+  return { cert: readFileSync(certFile), key: readFileSync(keyFile) }
 }
 
 for (const [engine, make] of ENGINES) {
@@ -41,7 +57,12 @@ for (const [engine, make] of ENGINES) {
       const { server, client } = pair
       assert.equal(server.certificateProblem, undefined)
       assert.equal(server.version, version)
-      assert.match(server.peerCertificate?.subject ?? '', /CN=web/)
+      const shown = new X509Certificate(cert)
+      assert.deepEqual(server.peer, {
+        serial: shown.serialNumber.toLowerCase(),
+        commonName: 'web',
+        fingerprint: fingerprintOf(shown),
+      })
       const label = 'EXPORTER-OpenVPN-datakeys'
       assert.deepEqual(Buffer.from(server.exportKey(256, label)), Buffer.from(client.exportKey(256, label)))
       closePair(pair)
@@ -72,16 +93,29 @@ for (const [engine, make] of ENGINES) {
     })
 
     test(`a self-signed certificate is not trusted (${circumstances})`, async t => {
-      const directory = mkdtempSync(join(tmpdir(), 'overmesh-tls-'))
-      t.after(() => rmSync(directory, { recursive: true }))
-      const [keyFile, certFile] = [join(directory, 'key'), join(directory, 'cert')]
-      const subject = ['-subj', '/CN=web', '-days', '1', '-keyout', keyFile, '-out', certFile]
-      const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes']
-      await run(['openssl', 'req', '-x509', ...curve, ...subject])
-      const options = { cert: readFileSync(certFile), key: readFileSync(keyFile), maxVersion }
+      const options = { ...(await selfSigned(t, '/CN=web')), maxVersion }
       assert.match((await problemOf(options)) ?? '', /not of this mesh/)
     })
   }
+
+  test(`of a certificate, whoever made it, the same is read as by Node (${engine})`, async t => {
+    for (const [subject, serial, commonName] of [
+      ['/O=one/CN=web', '1', 'web'],
+      ['/O=nobody', '0xff', ''],
+      ['/CN=first/CN=second', `0x${'80'.repeat(20)}`, 'first'],
+      [`/CN=${'ü'.repeat(40)}`, `0x7f${'00'.repeat(19)}`, 'ü'.repeat(40)],
+    ]) {
+      const { cert, key } = await selfSigned(t, subject, '-set_serial', serial, '-utf8')
+      const pair = await shake(make(world.credentials), { cert, key })
+      const shown = new X509Certificate(cert)
+      assert.deepEqual(pair.server.peer, {
+        serial: shown.serialNumber.toLowerCase(),
+        commonName,
+        fingerprint: fingerprintOf(shown),
+      })
+      closePair(pair)
+    }
+  })
 
   test(`new credentials count for new handshakes, and connections that are up go on (${engine})`, async () => {
     const server = make(world.credentials)
