@@ -34,6 +34,7 @@ import { Observation } from './observation.ts'
 import { OverlayRoutes } from './overlay-routes.ts'
 import { ownAddresses } from './own-addresses.ts'
 import { OVERLAY_MTU, PING_SECONDS, SESSION_TIMEOUT_SECONDS } from './push.ts'
+import { pooledRandomBytes } from './random.ts'
 import { removalNotice } from './removal.ts'
 import { ROUTE_REFRESH, ROUTE_UPDATES, readRefresh, readRouteUpdates } from './route-settings.ts'
 import { RouteUpdates } from './route-updates.ts'
@@ -423,7 +424,7 @@ export class Controller {
       ended: (session, reason) => this.#clients.ended(session, reason),
       refused: (session, reason) => this.#clients.refused(session, reason),
       now: Date.now,
-      random: randomBytes,
+      random: pooledRandomBytes(),
     })
   }
 

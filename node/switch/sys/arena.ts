@@ -4,10 +4,12 @@ import { lastError, SysError } from './error.ts'
 import { libc, POINTER } from './library.ts'
 
 const mmap = libc('mmap', POINTER, POINTER, 'size_t', 'int', 'int', 'int', 'int64_t')
+const madvise = libc('madvise', 'int', POINTER, 'size_t', 'int')
 const munmap = libc('munmap', 'int', POINTER, 'size_t')
 
 const PROT_READ_WRITE = 3
 const MAP_PRIVATE_ANONYMOUS = 0x22
+const MADV_DONTFORK = 10
 const PAGE = 4096
 // V8 keeps whole numbers below 2^31 in place, and allocates an object for a larger one wherever it is passed to C.
 // So memory is asked for in this range; where the kernel gives other addresses, things work the same, with garbage.
@@ -60,6 +62,8 @@ export class Arena {
     this.size = (size + 7) & ~7
     const mapped = Math.ceil(size / PAGE) * PAGE
     this.#base = map(mapped)
+    // A child that is started has no business here; and what it shares, the loop would have to copy at the next packet.
+    madvise(this.#base, mapped, MADV_DONTFORK)
     living.set(this.#base, mapped)
     const buffer = koffi.view(BigInt(this.#base), this.size)
     this.bytes = new Uint8Array(buffer)
