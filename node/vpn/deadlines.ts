@@ -1,8 +1,15 @@
 // When each of many things wants to be looked at again: a binary heap that knows where everything stands in it.
 
+interface Entry<T> {
+  readonly item: T
+  at: number
+  /** Where it stands in the heap. */
+  index: number
+}
+
 export class Deadlines<T> {
-  readonly #heap: { item: T; at: number }[] = []
-  readonly #index = new Map<T, number>()
+  readonly #heap: Entry<T>[] = []
+  readonly #entries = new Map<T, Entry<T>>()
 
   get size(): number {
     return this.#heap.length
@@ -15,29 +22,31 @@ export class Deadlines<T> {
 
   /** Sets or moves an item's deadline; Infinity takes it out. */
   set(item: T, at: number): void {
-    const index = this.#index.get(item)
+    const entry = this.#entries.get(item)
     if (at === Number.POSITIVE_INFINITY) {
       this.delete(item)
-    } else if (index === undefined) {
-      this.#heap.push({ item, at })
-      this.#rise(this.#heap.length - 1)
+    } else if (entry === undefined) {
+      const added = { item, at, index: this.#heap.length }
+      this.#entries.set(item, added)
+      this.#heap.push(added)
+      this.#rise(added)
     } else {
-      const before = this.#heap[index].at
-      this.#heap[index].at = at
-      if (at < before) this.#rise(index)
-      else this.#sink(index)
+      const before = entry.at
+      entry.at = at
+      if (at < before) this.#rise(entry)
+      else if (at > before) this.#sink(entry)
     }
   }
 
   delete(item: T): void {
-    const index = this.#index.get(item)
-    if (index === undefined) return
-    this.#index.delete(item)
+    const entry = this.#entries.get(item)
+    if (entry === undefined) return
+    this.#entries.delete(item)
     const last = this.#heap.pop()!
-    if (last.item === item) return
-    this.#put(index, last)
-    this.#rise(index)
-    this.#sink(this.#index.get(last.item)!)
+    if (last === entry) return
+    this.#put(entry.index, last)
+    this.#rise(last)
+    this.#sink(last)
   }
 
   /** Takes out the earliest item if its time has come. */
@@ -48,9 +57,8 @@ export class Deadlines<T> {
     return item
   }
 
-  #rise(from: number): void {
-    const entry = this.#heap[from]
-    let at = from
+  #rise(entry: Entry<T>): void {
+    let at = entry.index
     while (at > 0) {
       const parent = (at - 1) >> 1
       if (this.#heap[parent].at <= entry.at) break
@@ -60,10 +68,9 @@ export class Deadlines<T> {
     this.#put(at, entry)
   }
 
-  #sink(from: number): void {
+  #sink(entry: Entry<T>): void {
     const heap = this.#heap
-    const entry = heap[from]
-    let at = from
+    let at = entry.index
     for (let child = 2 * at + 1; child < heap.length; child = 2 * at + 1) {
       if (child + 1 < heap.length && heap[child + 1].at < heap[child].at) child++
       if (heap[child].at >= entry.at) break
@@ -73,8 +80,8 @@ export class Deadlines<T> {
     this.#put(at, entry)
   }
 
-  #put(at: number, entry: { item: T; at: number }): void {
+  #put(at: number, entry: Entry<T>): void {
     this.#heap[at] = entry
-    this.#index.set(entry.item, at)
+    entry.index = at
   }
 }
