@@ -99,8 +99,9 @@ export class VpnEndpoint {
   readonly #host: SessionHost
   /** Every session that still answers, by the client's session id. */
   readonly #bySid = new Map<string, ServerSession[]>()
-  /** Those of them that were never open. */
-  readonly #pending = new Set<ServerSession>()
+  /** Those of them that were never open, with the names of their clients; and the latest of each of these. */
+  readonly #pending = new Map<ServerSession, string>()
+  readonly #attempts = new Map<string, ServerSession>()
   readonly #open = new Map<number, ServerSession>()
   readonly #byClient = new Map<string, ServerSession>()
   readonly #deadlines = new Deadlines<ServerSession>()
@@ -262,35 +263,47 @@ export class VpnEndpoint {
   #welcome(sid: string, path: Path, packet: Uint8Array): void {
     const newcomer = this.#first.open(path, packet)
     if (!newcomer) return
+    const client = nameOf(newcomer)
+    this.#abandon(client)
     if (this.#draining || this.handshaking >= (this.#init.maxHandshakes ?? 4096)) {
       this.#count('handshakesLimited')
     } else if (this.#begun < BEGIN_BATCH && this.#waiting.size === 0) {
-      this.#begin(path, newcomer)
+      this.#begin(client, path, newcomer)
     } else {
-      this.#waiting.add(sid, path, newcomer)
+      this.#waiting.add(this.#init.now(), client, sid, path, newcomer)
     }
+  }
+
+  /** A client that begins anew has given up what it had begun: in a crowd, that must not be what the others wait for. */
+  #abandon(client: string): void {
+    this.#waiting.remove(client)
+    const before = this.#attempts.get(client)
+    if (before?.state !== 'handshake') return
+    before.close()
+    this.#forget(before)
   }
 
   /** Begins handshakes of those that wait, and leaves the others time for theirs. */
   #beginSome(): void {
     this.#begun = 0
     while (this.#begun < BEGIN_BATCH) {
-      const waiting = this.#waiting.take()
+      const waiting = this.#waiting.take(this.#init.now())
       if (waiting === undefined) return
       if (this.#draining) {
         this.#count('handshakesLimited')
         continue
       }
-      const session = this.#begin(waiting.path, waiting.newcomer)
+      const session = this.#begin(waiting.client, waiting.path, waiting.newcomer)
       for (const packet of waiting.further) this.#attempt(session, () => session.receive(packet))
     }
   }
 
-  #begin(path: Path, newcomer: Newcomer): ServerSession {
+  #begin(client: string, path: Path, newcomer: Newcomer): ServerSession {
     this.#begun++
     this.#count('handshakes')
     const session = new ServerSession({ host: this.#host, path, ...newcomer })
-    this.#pending.add(session)
+    this.#pending.set(session, client)
+    this.#attempts.set(client, session)
     const key = hex(newcomer.clientSid)
     this.#bySid.set(key, [...(this.#bySid.get(key) ?? []), session])
     this.#attempt(session, () => session.take(newcomer.packet))
@@ -328,7 +341,7 @@ export class VpnEndpoint {
   }
 
   #opened(session: ServerSession): void {
-    this.#pending.delete(session)
+    this.#settled(session)
     this.#count('sessionsOpened')
     // The newest session of a client is the one that lives.
     const older = this.#byClient.get(session.client)
@@ -352,11 +365,19 @@ export class VpnEndpoint {
 
   #forget(session: ServerSession): void {
     this.#deadlines.delete(session)
-    this.#pending.delete(session)
+    this.#settled(session)
     const key = hex(session.clientSid)
     const rest = (this.#bySid.get(key) ?? []).filter(known => known !== session)
     if (rest.length > 0) this.#bySid.set(key, rest)
     else this.#bySid.delete(key)
+  }
+
+  /** It is open, or over. */
+  #settled(session: ServerSession): void {
+    const client = this.#pending.get(session)
+    if (client === undefined) return
+    this.#pending.delete(session)
+    if (this.#attempts.get(client) === session) this.#attempts.delete(client)
   }
 
   #drainSome(): void {
@@ -368,6 +389,11 @@ export class VpnEndpoint {
   #count(counter: EndpointCounter): void {
     this.counters[counter]++
   }
+}
+
+/** Names a client by a part of its key, which nobody else has. */
+function nameOf({ clientKey }: Newcomer): string {
+  return hex(clientKey.subarray(0, 16))
 }
 
 /** What a client sends on after its first packet. */

@@ -49,7 +49,7 @@ export function seededRandom(seed: number): () => number {
 }
 
 export class SimulatedClient {
-  readonly vpn: VpnClient
+  vpn: VpnClient
   readonly packets: Uint8Array[] = []
   readonly sent: Uint8Array[] = []
   connection: Connected | undefined
@@ -57,6 +57,7 @@ export class SimulatedClient {
   path: Path
   /** Changes count from the next handshake on. */
   readonly settings: ClientSettings
+  readonly #init: ClientInit
 
   constructor(network: SimulatedNetwork, pack: string, port: number, settings: Partial<ClientSettings>) {
     const profile = parseProfile(pack)
@@ -75,7 +76,7 @@ export class SimulatedClient {
       pingRestartMs: 0,
       ...settings,
     }
-    const init: ClientInit = {
+    this.#init = {
       settings: this.settings,
       now: () => network.now,
       random: randomBytes,
@@ -95,7 +96,17 @@ export class SimulatedClient {
       },
       stirred() {},
     }
-    this.vpn = new VpnClient(init)
+    this.vpn = new VpnClient(this.#init)
+  }
+
+  /** Begins anew from another port, as stock clients do. */
+  restart(port: number): void {
+    this.vpn.close()
+    this.end = undefined
+    this.connection = undefined
+    this.path = { ...this.path, port }
+    this.vpn = new VpnClient(this.#init)
+    this.vpn.start()
   }
 }
 
@@ -127,6 +138,10 @@ export class SimulatedNetwork {
     this.clients.push(client)
     client.vpn.start()
     return client
+  }
+
+  restart(client: SimulatedClient): void {
+    client.restart(this.#nextPort++)
   }
 
   toServer(path: Path, packet: Uint8Array): void {

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { TlsConnection } from '../../../node/switch/sys/tls.ts'
 import { ControlWrap } from '../../../node/vpn/control-wrap.ts'
 import type { Newcomer } from '../../../node/vpn/first-exchange.ts'
-import { OPCODE } from '../../../node/vpn/packet.ts'
+import { OPCODE, opcodeOf } from '../../../node/vpn/packet.ts'
 import { TlsCrypt } from '../../../node/vpn/tls-crypt.ts'
 import { WaitingRoom } from '../../../node/vpn/waiting-room.ts'
 import { SimulatedNetwork } from './simulated-network.ts'
@@ -29,8 +29,8 @@ function newcomer(payload: Uint8Array): Newcomer {
 test('who waited longest is first, with what it said meanwhile, as far as that is kept', () => {
   const room = new WaitingRoom()
   const words = Buffer.from('hello')
-  room.add('a', path, newcomer(words))
-  room.add('b', path, newcomer(words))
+  room.add(0, 'alice', 'a', path, newcomer(words))
+  room.add(1, 'bob', 'b', path, newcomer(words))
   assert.equal(room.keep('c', Buffer.from('nobody')), false)
   for (let i = 0; i < 5; i++) {
     const packet = Buffer.from(`more ${i}`)
@@ -38,7 +38,7 @@ test('who waited longest is first, with what it said meanwhile, as far as that i
     packet.fill(0)
   }
   assert.equal(room.size, 2)
-  const first = room.take()
+  const first = room.take(1000)
   assert.equal(Buffer.from(first!.newcomer.packet.body.payload).toString(), 'hello')
   assert.deepEqual(
     first!.further.map(packet => Buffer.from(packet).toString()),
@@ -47,7 +47,35 @@ test('who waited longest is first, with what it said meanwhile, as far as that i
   assert.equal(room.has('a'), false)
   assert.equal(room.has('b'), true)
   room.clear()
-  assert.equal(room.take(), undefined)
+  assert.equal(room.take(1000), undefined)
+})
+
+/** Takes all who wait, one each `ms`, from a time on. */
+function takeAll(room: WaitingRoom, from: number, ms: number): (number | undefined)[] {
+  const taken: (number | undefined)[] = []
+  for (let now = from; room.size > 0; now += ms) taken.push(room.take(now)?.path.port)
+  return taken
+}
+
+test('once somebody has waited for long, the newest are first; who has waited for too long is not there any more', () => {
+  const room = new WaitingRoom()
+  const at = (port: number) => ({ ...path, port })
+  for (let i = 0; i < 8; i++) room.add(i, `client ${i}`, `sid ${i}`, at(i), newcomer(Buffer.from('hello')))
+  assert.deepEqual(takeAll(room, 1000, 500), [0, 1, 2, 7, 6, 5, 4, 3])
+  for (let i = 0; i < 4; i++)
+    room.add(i * 3000, `client ${i}`, `sid ${i}`, at(i), newcomer(Buffer.from('hello')))
+  assert.equal(room.take(11_000)?.path.port, 3)
+  assert.deepEqual([room.size, room.has('sid 0'), room.has('sid 1')], [2, false, true])
+  assert.equal(room.take(100_000), undefined)
+  assert.equal(room.size, 0)
+})
+
+test('of a client that begins anew only its latest attempt waits', () => {
+  const room = new WaitingRoom()
+  for (let i = 0; i < 1000; i++)
+    room.add(i, `client ${i % 10}`, `sid ${i}`, { ...path, port: i }, newcomer(Buffer.from('hello')))
+  assert.equal(room.size, 10)
+  assert.deepEqual(takeAll(room, 1000, 0), [990, 991, 992, 993, 994, 995, 996, 997, 998, 999])
 })
 
 test('a crowd comes in a few at a time, without a packet sent again', async () => {
@@ -100,5 +128,51 @@ test('nobody who waits is let in once the controller drains', async () => {
   endpoint.poll()
   assert.equal(endpoint.counters.handshakes, handshakes)
   assert.ok(endpoint.counters.handshakesLimited > 0)
+  endpoint.close()
+})
+
+test('a crowd that is larger than what can be served before its clients give up gets in all the same', async () => {
+  const network = new SimulatedNetwork(new World())
+  const { endpoint } = network
+  // Eight handshakes begin each 200 ms, and clients begin anew after 3 s: 120 of them have their turn in that time, 300 want it.
+  const poll = endpoint.poll.bind(endpoint)
+  let next = 0
+  endpoint.poll = () => {
+    if (network.now < next) return next
+    next = network.now + 200
+    return poll()
+  }
+  const clients = Array.from({ length: 300 }, (_, i) => network.client(`c${i}`, { handshakeMs: 3000 }))
+  let again = 0
+  const all = await network.run(30, () => {
+    for (const client of clients) {
+      if (client.end === undefined) continue
+      network.restart(client)
+      again++
+    }
+    return clients.every(({ connection }) => connection !== undefined)
+  })
+  assert.ok(all, `${clients.filter(({ connection }) => connection !== undefined).length} got in`)
+  assert.ok(again > 0)
+  assert.equal(endpoint.handshaking, 0)
+  endpoint.close()
+})
+
+test('a client that begins anew leaves no handshake behind', async () => {
+  const network = new SimulatedNetwork(new World())
+  const { endpoint } = network
+  // The server's answers to the hello get lost.
+  network.weather = { drop: packet => opcodeOf(packet[0]) === OPCODE.controlV1 && packet.length > 1000 }
+  const client = network.client('web', { handshakeMs: 2000 })
+  const living = TlsConnection.living
+  for (let i = 0; i < 5; i++) {
+    assert.ok(await network.run(5, () => client.end !== undefined))
+    network.restart(client)
+  }
+  assert.ok(await network.run(1, () => endpoint.counters.handshakes >= 5))
+  assert.equal(endpoint.handshaking, 1)
+  assert.ok(TlsConnection.living <= living + 1)
+  network.weather = {}
+  assert.ok(await network.run(10, () => client.connection !== undefined))
   endpoint.close()
 })
