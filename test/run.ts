@@ -1,8 +1,9 @@
 // `npm test [-- SUITE…|FILE…]`: checks what the chosen suites need, runs them by node:test, and closes with the totals.
-// Suites: unit, property, fuzz (files in parallel), simulation, lab (one file at a time). All of them by default.
+// Suites: unit, property, fuzz (files in parallel), simulation (one file at a time), lab (first those files that bear company, two
+// at a time, then the others one at a time). All of them by default.
 import { existsSync, globSync, mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
-import { dirname, join, relative, resolve } from 'node:path'
+import { basename, dirname, join, relative, resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { run } from 'node:test'
 import { spec, type TestEvent } from 'node:test/reporters'
@@ -18,6 +19,18 @@ const FILE_TIMEOUT_MS = 5 * 60_000
 const LAB_FILE_TIMEOUT_MS = 10 * 60_000
 /** Hundreds of lives, on all cores. */
 const SIMULATION_TIMEOUT_MS = 20 * 60_000
+
+/**
+ * Files of the lab that measure neither gaps nor speeds, and hold to no time that a busy machine might not keep: each has namespaces
+ * and directories of its own, and much of what it does is waiting. All others run alone.
+ */
+const BEARS_COMPANY = new Set(
+  [
+    ...['command', 'demo', 'dns', 'docs', 'gateway', 'gateway6', 'ipsec-engine', 'ipsec-trouble'],
+    ...['ipsec-unprivileged', 'ipsec-words', 'kinds-of-clients', 'mesh-ipv6', 'mesh-keys', 'mesh-members'],
+    ...['probe', 'seal', 'switch', 'webhooks'],
+  ].map(name => `${name}.test.ts`),
+)
 
 const testDirectory = dirname(fileURLToPath(import.meta.url))
 const topDirectory = dirname(testDirectory)
@@ -119,7 +132,10 @@ const runs = []
 if (others.length > 0) runs.push(phase(others, availableParallelism(), FILE_TIMEOUT_MS))
 // One file at a time: each takes all cores, and what else ran beside it would be late.
 if (simulation.length > 0) runs.push(phase(simulation, 1, SIMULATION_TIMEOUT_MS))
-if (lab.length > 0) runs.push(phase(lab, 1, LAB_FILE_TIMEOUT_MS))
+const inPairs = lab.filter(file => BEARS_COMPANY.has(basename(file)))
+const alone = lab.filter(file => !BEARS_COMPANY.has(basename(file)))
+if (inPairs.length > 0) runs.push(phase(inPairs, 2, LAB_FILE_TIMEOUT_MS))
+if (alone.length > 0) runs.push(phase(alone, 1, LAB_FILE_TIMEOUT_MS))
 
 /** Ends the files that run, which clean up after themselves; a second signal ends this program at once. */
 const interrupted = new AbortController()
