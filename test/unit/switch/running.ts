@@ -1,4 +1,5 @@
 // A running switch with two sessions whose other ends are in this process, for tests.
+import { setImmediate } from 'node:timers/promises'
 import type { Path } from '../../../node/switch/path.ts'
 import { Switch, type SwitchOptions, type SwitchRoute } from '../../../node/switch/switch.ts'
 import type { OverlayAddress } from '../../../state/address.ts'
@@ -46,8 +47,9 @@ export class Peer {
     return sealData(this.keys[this.keyId], this.keyId, this.peerId, ++this.packetId, plain)
   }
 
-  /** Sends bytes as they are to where the switch listens. */
+  /** Sends bytes as they are to where the switch listens, once it has what it was told before. */
   async sendRaw(bytes: Uint8Array, socket = this.socket): Promise<void> {
+    await setImmediate()
     const { host, port } = this.#switch.addresses[this.#listener]
     await socket.send(bytes, port, host)
   }
