@@ -133,7 +133,10 @@ test('one who asks without end is not answered without end, and others are', asy
     client.send(packet)
     if (i % 50 === 0) await new Promise(resolve => setImmediate(resolve))
   }
-  assert.notEqual(data(await ask(other, query)), 'nothing')
+  // What waits is bounded for all together: one that comes on top of it may be lost, and resolvers ask again.
+  let answer: unknown = 'nothing'
+  for (let tries = 0; tries < 4 && answer === 'nothing'; tries++) answer = data(await ask(other, query))
+  assert.notEqual(answer, 'nothing')
   assert.ok(answers > 100 && answers < 600, `${answers} answers`)
   const { counters } = await controller.service.status()
   assert.ok(counters.dnsLimited + counters.queryQueueFull > 0)
