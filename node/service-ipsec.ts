@@ -97,6 +97,9 @@ export const AttachmentDetail = Type.Object({
 })
 export type AttachmentDetail = Static<typeof AttachmentDetail>
 
+/** More than there may be: what is too much is refused in words. */
+const MAX_TEXT = 1024
+const MAX_ITEMS = 256
 const settings = {
   remote: Text('address or host name of the device, or any for one that dials in from anywhere'),
   /** Bytes in base64; never given back. */
@@ -104,13 +107,13 @@ const settings = {
   authority: Type.Optional(
     Type.String({ maxLength: 16_384, description: "the authority of the device's certificate, PEM" }),
   ),
-  localId: Type.Optional(Text('identity of the controllers; the mesh name unless given')),
-  remoteId: Type.Optional(Text("identity of the device; the attachment's name unless given")),
+  localId: Type.Optional(Text('identity of the controllers; the mesh name unless given', MAX_TEXT)),
+  remoteId: Type.Optional(Text("identity of the device; the attachment's name unless given", MAX_TEXT)),
   ikeVersion: Type.Optional(Type.Union([Type.Literal(1), Type.Literal(2)])),
-  ikeProposals: Type.Optional(Type.Array(Text('algorithms', 120), { maxItems: 16 })),
-  espProposals: Type.Optional(Type.Array(Text('algorithms', 120), { maxItems: 16 })),
-  localSubnets: Type.Array(Text('prefix', 18), { maxItems: 64 }),
-  remoteSubnets: Type.Array(Text('prefix', 18), { maxItems: 64 }),
+  ikeProposals: Type.Optional(Type.Array(Text('algorithms', MAX_TEXT), { maxItems: MAX_ITEMS })),
+  espProposals: Type.Optional(Type.Array(Text('algorithms', MAX_TEXT), { maxItems: MAX_ITEMS })),
+  localSubnets: Type.Array(Text('prefix', 18), { maxItems: MAX_ITEMS }),
+  remoteSubnets: Type.Array(Text('prefix', 18), { maxItems: MAX_ITEMS }),
   dpdSeconds: Type.Optional(Type.Integer({ minimum: 0, maximum: 3600 })),
   ikeLifetimeSeconds: Type.Optional(Type.Integer({ minimum: 60, maximum: 2_592_000 })),
   childLifetimeSeconds: Type.Optional(Type.Integer({ minimum: 30, maximum: 2_592_000 })),

@@ -252,6 +252,7 @@ function exportCommand(ipsec: Command): void {
     )
     .option('--psk-file <file>', 'put this pre-shared key in its place; it does not leave this machine')
     .option('--out <file>', 'write to a file, mode 0600, instead of standard output')
+    .option('--force', 'replace that file if it exists')
     .addHelpText(
       'after',
       example('overmesh ipsec export paris --psk-file paris.psk --out overmesh-paris.conf'),

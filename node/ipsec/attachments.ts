@@ -27,7 +27,7 @@ import { IpsecError } from './engine.ts'
 import { exportAttachment } from './export.ts'
 import type { AttachmentsLive } from './live.ts'
 import { attachmentNames } from './names.ts'
-import { narrowedNotes, overlapNotes, writtenNotes } from './notes.ts'
+import { narrowedNotes, newSecretNote, overlapNotes, writtenNotes } from './notes.ts'
 import { sealSecret } from './seal.ts'
 import { isSamePlace } from './strongswan/connection.ts'
 import { identitiesOf } from './tunnel.ts'
@@ -152,7 +152,9 @@ export class Attachments {
       return [{ kind: 'attachment', id, value }]
     })
     const attachment = this.get(name)
-    return { attachment, notes: writtenNotes(this.#home, id, attachment.value, change.secret) }
+    const notes = writtenNotes(this.#home, id, attachment.value, change.secret)
+    if (change.secret !== undefined && !attachment.value.initiate) notes.push(newSecretNote(name))
+    return { attachment, notes }
   }
 
   /** @throws ServiceError */

@@ -23,6 +23,9 @@ const WEAK = /^(3des|md5|sha1|modp(768|1024|1536|1024s160)|ecp192|prfmd5|prfsha1
 const SHORT_SECRET = 20
 const MAX_SECRET = 512
 const MAX_PROPOSAL = 120
+const MAX_PROPOSALS = 16
+const MAX_PREFIXES = 64
+const MAX_IDENTITY = 255
 
 /** IPv6 addresses that are no other host's. */
 const NO_HOST6 = new BlockList()
@@ -70,6 +73,10 @@ export function readLocalSubnets(texts: readonly string[]): string[] {
 
 function unique(texts: readonly string[], option: string): readonly string[] {
   if (texts.length === 0) throw invalid(`${option} names no prefix; give one or more`)
+  if (texts.length > MAX_PREFIXES)
+    throw invalid(
+      `${option} names ${texts.length} prefixes, and ${MAX_PREFIXES} is the most; name shorter ones that cover them`,
+    )
   const twice = texts.find((text, index) => texts.indexOf(text) !== index)
   if (twice !== undefined) throw invalid(`${option} has ${twice.slice(0, 80)} twice`)
   return texts
@@ -77,6 +84,7 @@ function unique(texts: readonly string[], option: string): readonly string[] {
 
 /** @throws ServiceError */
 export function readIdentity(text: string, option: string): string {
+  if (text.length > MAX_IDENTITY) throw invalid(`${option} has more than ${MAX_IDENTITY} characters`)
   // The daemon takes letters of other alphabets in a distinguished name only.
   if (IDENTITY.test(text) && (text.includes('=') || /^[ -~]*$/.test(text))) return text
   throw invalid(
@@ -89,6 +97,8 @@ const CIPHER = /^(3des|aes(?!xcbc|cmac)|camellia|chacha)/
 const AEAD = /(gmac|ccm\d+|gcm\d+)$|^chacha/
 const INTEGRITY = /^(md5|sha|aesxcbc|aescmac)/
 const FUNCTION = /^prf/
+/** Extended sequence numbers. */
+const SEQUENCE = /^(no)?e?sn$/
 const GROUP = /^(modp|ecp|x25519|x448|curve)/
 
 /** What a proposal lacks, without which the daemon does not take it; in words. */
@@ -103,16 +113,25 @@ function lackOf(algorithms: readonly string[], kind: 'ike' | 'esp'): string | un
   return has(GROUP) ? undefined : 'a key exchange, such as x25519 or ecp384'
 }
 
+const EXAMPLES = { ike: 'aes256gcm16-prfsha384-ecp384', esp: 'aes256gcm16-ecp384' }
+
 /** @throws ServiceError */
 export function readProposals(texts: readonly string[], kind: 'ike' | 'esp'): string[] {
   const option = `--${kind}-proposal`
+  if (texts.length > MAX_PROPOSALS)
+    throw invalid(`${option} names ${texts.length} proposals; ${MAX_PROPOSALS} is the most`)
   for (const text of texts) {
     if (text.length > MAX_PROPOSAL)
       throw invalid(`${option} ${text.slice(0, 40)}… has more than ${MAX_PROPOSAL} characters`)
     const unknown = text.split('-').find(each => !ALGORITHM.test(each))
     if (unknown !== undefined)
       throw invalid(
-        `${option} ${text.slice(0, 80)}: "${unknown.slice(0, 40)}" is no algorithm; write it as aes256gcm16-prfsha384-ecp384`,
+        `${option} ${text.slice(0, 80)}: "${unknown.slice(0, 40)}" is no algorithm; write it as ${EXAMPLES[kind]}`,
+      )
+    const foreign = text.split('-').find(each => (kind === 'esp' ? FUNCTION : SEQUENCE).test(each))
+    if (foreign !== undefined)
+      throw invalid(
+        `${option} ${text}: "${foreign}" is of ${kind === 'esp' ? 'IKE' : 'ESP'} only; write it as ${EXAMPLES[kind]}`,
       )
     const lack = lackOf(text.split('-'), kind)
     if (lack !== undefined) throw invalid(`${option} ${text.slice(0, 80)} lacks ${lack}`)

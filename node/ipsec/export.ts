@@ -1,4 +1,5 @@
 // What the remote end of an attachment has to be told: as strongSwan's configuration, or as a sheet of parameters for other devices.
+import { isIP } from 'node:net'
 import type { AttachmentValue, ControllerValue, MeshValue } from '../../state/kinds.ts'
 import { parseHostPort } from '../net/ip.ts'
 import { DEFAULT_PORT } from '../push.ts'
@@ -86,7 +87,7 @@ function strongswan(init: ExportInit, peers: readonly Peer[]): string {
           '',
           `# The certificate of this device, /etc/swanctl/x509/${name}.pem, and its key, in /etc/swanctl/private/, are from the site's own authority.`,
           '#',
-          `# Save as /etc/swanctl/x509ca/overmesh-${mesh.name}.pem: the controllers' certificates chain to it.`,
+          `# Save as /etc/swanctl/x509ca/overmesh-${mesh.name}.pem, without the "# " of each line: the controllers' certificates chain to it.`,
           ...mesh.rootCertificate
             .trim()
             .split('\n')
@@ -219,8 +220,12 @@ const ikeProposalsOf = ({ ikeProposals, ikeVersion }: AttachmentValue): readonly
 const espProposalsOf = ({ espProposals, ikeVersion }: AttachmentValue): readonly string[] =>
   espProposals.length > 0 ? espProposals : defaultEspProposals(ikeVersion)
 
+/** As strongSwan takes it (https://docs.strongswan.org/docs/latest/config/identityParsing.html). */
 function kindOf(identity: string): string {
-  if (/^[\d.]+$/.test(identity) || identity.includes(':')) return 'an address'
+  if (identity === '%any') return 'whatever it calls itself'
+  if (isIP(identity) !== 0) return 'an address'
+  const prefix = /^(keyid|fqdn|dns|rfc822|email|userfqdn|ipv4|ipv6|asn1dn):/.exec(identity)
+  if (prefix !== null) return `of the type ${prefix[1]}`
   if (identity.includes('=')) return 'distinguished name'
   return identity.includes('@') ? 'user FQDN' : 'FQDN'
 }

@@ -36,6 +36,10 @@ export function writtenNotes(
   return notes
 }
 
+/** Of a device that dials. */
+export const newSecretNote = (name: string): string =>
+  `the device has to have the new key, too; one that was refused meanwhile may not dial again by itself: \`ipsec down ${name}\` and \`ipsec up ${name}\` call it where it was`
+
 /** Networks that the device did not agree to, while it is up: IKEv2 narrows selectors to what both ends have. */
 export function narrowedNotes(
   { localSubnets, remoteSubnets }: AttachmentValue,

@@ -18,6 +18,8 @@ export interface SiteSettings {
   esp?: string
   remote?: string
   id?: string
+  /** A further network of the site, in a child SA of its own: `net-2`. */
+  further?: string
 }
 
 export class EngineLab {
@@ -48,10 +50,15 @@ export class EngineLab {
 
   /** Of the site. */
   configuration(settings: SiteSettings = {}): string {
-    const { secret = SECRET, version = 2, remote = '10.77.0.0/16', id = 'site' } = settings
+    const { secret = SECRET, version = 2, remote = '10.77.0.0/16', id = 'site', further } = settings
     // Of its own defaults, strongSwan offers but the first by IKEv1.
     const usual = version === 1 ? 'aes256-sha256-modp2048' : 'default'
     const { ike = usual, esp = usual } = settings
+    const child = (name: string, network: string) => `${name} {
+        local_ts = ${network}
+        remote_ts = ${remote}
+        esp_proposals = ${esp}
+      }`
     return `connections {
   mesh {
     version = ${version}
@@ -67,11 +74,8 @@ export class EngineLab {
       id = mesh
     }
     children {
-      net {
-        local_ts = 10.50.0.0/24
-        remote_ts = ${remote}
-        esp_proposals = ${esp}
-      }
+      ${child('net', '10.50.0.0/24')}
+      ${further === undefined ? '' : child('net-2', further)}
     }
   }
 }

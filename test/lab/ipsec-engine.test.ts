@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EngineLab, ID, SECRET } from './engine-lab.ts'
+import { until } from './lab.ts'
 import { Ping } from './ping.ts'
 import { useLab } from './suite.ts'
 
@@ -136,11 +137,25 @@ test('and one whose address changes while it lives keeps its SA (MOBIKE)', async
   assert.equal(ipsec.engine.count(/engine: (?:up|down)/, mark), 0)
 })
 
-test('IKEv1', async () => {
-  await ipsec.setSite({ version: 1 })
-  await ipsec.up(ipsec.tunnel({ ikeVersion: 1, initiate: true }))
+test('IKEv1, and of two pairs of networks the one that the site ends is back', async () => {
+  // libipsec installs no policy of a network in which its machine has no address.
+  await ipsec.there.ip('address', 'add', '10.51.0.1/24', 'dev', 'lan')
+  await ipsec.setSite({ version: 1, further: '10.51.0.0/24' })
+  const remoteSubnets = ['10.50.0.0/24', '10.51.0.0/24']
+  await ipsec.up(ipsec.tunnel({ ikeVersion: 1, initiate: true, remoteSubnets }))
   assert.equal(await pings(), 5)
-  assert.equal(JSON.parse(await ipsec.order('sas'))[0].version, 1)
+  const children = async () => {
+    const [{ version, children }] = JSON.parse(await ipsec.order('sas'))
+    assert.equal(version, 1)
+    return children.map((each: { remoteSubnets: string[] }) => each.remoteSubnets.join()).sort()
+  }
+  await until('both are up', async () => (await children()).length === 2, 5)
+  const mark = ipsec.engine.mark()
+  await ipsec.site.swanctl('--terminate', '--child', 'net-2')
+  await ipsec.engine.waitFor(/received DELETE for ESP CHILD_SA/, 5, mark)
+  await ipsec.engine.waitFor(/CHILD_SA .* established .* === 10\.51\.0\.0\/24/, 5, mark)
+  assert.deepEqual(await children(), remoteSubnets)
+  assert.equal(ipsec.engine.count(/engine: (?:up|down)/, mark), 0)
 })
 
 test('a controller that is killed takes charon with it, and the site is told', async () => {

@@ -106,7 +106,7 @@ export class Site {
     }
     copyFileSync(device.certificateFile, join(put('x509'), `${this.name}.pem`))
     writeFileSync(join(put('private'), `${this.name}.pem`), device.key, { mode: 0o600 })
-    const [, file] = /^# Save as \/etc\/swanctl\/x509ca\/(\S+): the controllers'/m.exec(exported)!
+    const [, file] = /^# Save as \/etc\/swanctl\/x509ca\/(\S+), without .*: the controllers'/m.exec(exported)!
     const root = /^# -----BEGIN[\s\S]*-----$/m.exec(exported)![0].replaceAll(/^# /gm, '')
     writeFileSync(join(put('x509ca'), file), `${root}\n`)
     await this.strongswan.load(exported)

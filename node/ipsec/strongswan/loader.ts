@@ -16,6 +16,8 @@ export interface Wanted {
 interface Loaded {
   /** Tells whether its SAs are still as they should be. */
   readonly digest: string
+  /** Tells whether this end's certificate is the same: SAs outlive it, as no rekey of IKEv2 shows it again. */
+  readonly certificate: string
   /** Tells whether the remote end is still found where it was. */
   readonly addresses: string
   /** Identifier of its private key. */
@@ -57,7 +59,9 @@ export class Loader {
       const { id } = each.tunnel
       const before = this.#loaded.get(id)
       const digest = this.#digest(each.tunnel)
-      if (before?.digest === digest && before.addresses === each.addresses.join()) continue
+      const isCurrent =
+        before?.addresses === each.addresses.join() && before.certificate === this.#certificateOf(each.tunnel)
+      if (before?.digest === digest && isCurrent) continue
       if (before !== undefined && before.digest !== digest) {
         await this.#unload(id)
         stale.push(id)
@@ -76,20 +80,34 @@ export class Loader {
     return stale
   }
 
-  #digest({ initiate: _, takesOver: __, name: ___, ...settings }: Tunnel): string {
-    const text = JSON.stringify(settings, (_, value) =>
-      value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value,
-    )
+  #digest({ initiate: _, takesOver: __, name: ___, authentication, ...settings }: Tunnel): string {
+    const { method } = authentication
+    const proof = method === 'psk' ? authentication.secret : Buffer.from(authentication.remoteAuthority)
+    // An IKE SA of version 1 is made anew when it is rekeyed, with the certificate that it began with.
+    const own = settings.ikeVersion === 1 && method === 'certificate' ? authentication.certificate : ''
+    const text = JSON.stringify({ ...settings, method, proof: Buffer.from(proof).toString('base64'), own })
+    return this.#hash(text)
+  }
+
+  #certificateOf({ authentication }: Tunnel): string {
+    if (authentication.method === 'psk') return ''
+    const { certificate, chain, key } = authentication
+    return this.#hash(JSON.stringify([certificate, chain, key]))
+  }
+
+  #hash(text: string): string {
     return createHash('sha256').update(this.#salt).update(text).digest('base64')
   }
 
   async #load(wanted: Wanted, digest: string): Promise<void> {
     const { tunnel, addresses } = wanted
-    const loaded = { digest, addresses: addresses.join(), tunnel }
-    this.#loaded.set(tunnel.id, { ...loaded, key: undefined })
+    const before = this.#loaded.get(tunnel.id)?.key
+    const loaded = { digest, certificate: this.#certificateOf(tunnel), addresses: addresses.join(), tunnel }
+    this.#loaded.set(tunnel.id, { ...loaded, key: before })
     const key = await this.#loadCredentials(wanted)
     this.#loaded.set(tunnel.id, { ...loaded, key })
     await this.#client.request('load-conn', connectionMessage(tunnel, tunnel.id, addresses))
+    await this.#unloadKey(before)
   }
 
   /** @returns the identifier of the private key, where there is one */
@@ -114,9 +132,13 @@ export class Loader {
     this.#loaded.delete(id)
     await this.#ifThere('unload-conn', { name: id })
     if (loaded.tunnel.authentication.method === 'psk') await this.#ifThere('unload-shared', { id })
-    const { key } = loaded
-    const shared = [...this.#loaded.values()].some(other => other.key === key)
-    if (key !== undefined && !shared) await this.#ifThere('unload-key', { id: key })
+    await this.#unloadKey(loaded.key)
+  }
+
+  /** Unless a tunnel has it. */
+  async #unloadKey(key: string | undefined): Promise<void> {
+    const isShared = [...this.#loaded.values()].some(other => other.key === key)
+    if (key !== undefined && !isShared) await this.#ifThere('unload-key', { id: key })
   }
 
   async #ifThere(command: string, message: Record<string, string>): Promise<void> {

@@ -71,6 +71,7 @@ export class LogReader {
     if (peer) note({ remote: peer[1] })
     const proposals = /^(received|configured) proposals: (.*)$/.exec(text)
     if (proposals) note({ [proposals[1]]: proposals[2] })
+    if (text.startsWith('subject certificate invalid')) note({ isCertificateInvalid: true })
     const ids = /^looking for (?:\S+ )*peer configs matching \S+?\[(.*)\]\.\.\.\S+?\[(.*)\]$/.exec(text)
     if (ids) note({ localId: ids[1] === '%any' ? undefined : ids[1], remoteId: ids[2] })
   }

@@ -5,6 +5,7 @@ import { ViciError } from '../vici/error.ts'
 import { sectionsOf, textOf, type ViciSection } from '../vici/message.ts'
 import { callBack } from './call-back.ts'
 import { Carrying, type NamedSa } from './carrying.ts'
+import { Completing } from './completing.ts'
 import type { Esp } from './configuration.ts'
 import { childNames, indistinct, isAddress } from './connection.ts'
 import { Dialer } from './dialer.ts'
@@ -58,6 +59,7 @@ export class StrongSwan implements IpsecEngine {
   /** Resolved when this machine takes what comes by a tunnel that is up. */
   readonly #taking = new Map<string, Promise<void>>()
   readonly #dialer = new Dialer(Math.random)
+  readonly #completing = new Completing(Math.random)
   readonly #names = new HostNames()
   readonly #log = new LogReader()
   readonly #problems: Problems
@@ -169,7 +171,7 @@ export class StrongSwan implements IpsecEngine {
     if ([...this.#tunnels.keys()].some(id => !ids.has(id) && this.#carrying.has(id))) await this.#look()
     for (const id of this.#tunnels.keys()) {
       if (ids.has(id)) continue
-      this.#lastPeers.sendAway(id)
+      this.#lastPeers.sendAway(id, isWelcoming)
       this.#problems.forget(id)
       this.#dialledAt.delete(id)
       void this.#early.release(id)
@@ -251,6 +253,7 @@ export class StrongSwan implements IpsecEngine {
     }))
     await this.#lendAddresses()
     const changed = (await this.#loader?.apply(wanted)) ?? []
+    for (const id of changed) if (this.#tunnels.has(id)) this.#lastPeers.settingsChanged(id)
     await this.#end(changed)
     for (const id of changed) {
       this.#problems.forget(id)
@@ -358,6 +361,8 @@ export class StrongSwan implements IpsecEngine {
     if (sas === undefined || run === undefined || run !== this.#run || changes !== this.#changes) return
     this.#carrying.replace(sas)
     for (const sa of sas) if (this.#carrying.has(tunnelOfName(sa[0]))) this.#lastPeers.note(sa)
+    for (const [tunnel, children] of this.#completing.due(this.#tunnels.values(), sas, performance.now()))
+      void this.#inTurn(() => run.initiate(tunnel, children))
   }
 
   async #resolve(): Promise<void> {
@@ -381,6 +386,7 @@ export class StrongSwan implements IpsecEngine {
         if (up) this.#lastPeers.note(sa)
         this.#carrying.updown(sa, up)
         if (up) void this.#installed(sa)
+        else if (this.#carrying.has(tunnelOfName(sa[0]))) void this.#look()
       } else if (name === 'child-rekey') {
         this.#changes++
         this.#lastPeers.note(sa)

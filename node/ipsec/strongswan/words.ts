@@ -18,6 +18,8 @@ export interface Exchange {
   /** As the remote end calls itself, and this end. */
   readonly remoteId?: string
   readonly localId?: string
+  /** What is wrong with the remote end's certificate was told in particular. */
+  readonly isCertificateInvalid?: boolean
 }
 
 export interface Words {
@@ -35,6 +37,9 @@ const offered = ({ received, configured }: Exchange): string =>
 const called = ({ remoteId, localId }: Exchange): string =>
   remoteId ? ` (it calls itself "${remoteId}"${localId ? `, and this end "${localId}"` : ''})` : ''
 const WRONG_SECRET = 'authentication failed: its pre-shared key is another'
+/** In UDP, transport mode is between hosts: of selectors that are networks, none is left (libcharon's child_create.c). */
+const NO_TUNNEL_MODE =
+  'traffic selectors unacceptable: the remote end asks for transport mode; set it to tunnel mode'
 const NOT_ACCEPTED =
   'authentication failed: the remote end did not accept our identity, pre-shared key or certificate'
 
@@ -109,7 +114,10 @@ const WORDINGS: readonly Wording[] = [
   [
     /^(?:no trusted \S+ public key found for|no issuer certificate found for|issuer is ".*", but no)/,
     'certificate',
-    () => "certificate not trusted: the attachment's authority did not sign the remote end's certificate",
+    (_, { isCertificateInvalid }) =>
+      isCertificateInvalid
+        ? ''
+        : "certificate not trusted: the attachment's authority did not sign the remote end's certificate",
   ],
   [
     /^subject certificate invalid/,
@@ -128,7 +136,9 @@ const WORDINGS: readonly Wording[] = [
     /^traffic selectors (.*) === (.*) unacceptable/,
     'selectors',
     ([, ours, theirs]) =>
-      `traffic selectors unacceptable: the remote end asks for ${short(ours.trim())} here and ${short(theirs.trim())} there`,
+      ours.trim() === '' || theirs.trim() === ''
+        ? NO_TUNNEL_MODE
+        : `traffic selectors unacceptable: the remote end asks for ${short(ours.trim())} here and ${short(theirs.trim())} there`,
   ],
   [
     /^no matching CHILD_SA config found for (.*) === (.*)/,

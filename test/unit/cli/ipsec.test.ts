@@ -78,6 +78,7 @@ test('ipsec add hands over what was said, with the secret from its file alone', 
   const again = await served.run('ipsec', 'export', 'paris', '--out', out)
   assert.equal(again.code, 1)
   assert.match(again.stderr, /exists/)
+  assert.equal((await served.run('ipsec', 'export', 'paris', '--out', out, '--force')).code, 0)
 })
 
 test('wrong usage is told before anything is done', async t => {

@@ -39,6 +39,22 @@ const REFUSED: [what: string, change: Partial<AddAttachment>, code: string, reas
     'invalid',
     /not for IKE version 1/,
   ],
+  [
+    'what is of IKE only',
+    { espProposals: ['aes256gcm16-prfsha384'] },
+    'invalid',
+    /"prfsha384" is of IKE only/,
+  ],
+  ['what is of ESP only', { ikeProposals: ['aes256-sha256-ecp256-esn'] }, 'invalid', /"esn" is of ESP only/],
+  ['no algorithm of ESP', { espProposals: ['foo'] }, 'invalid', /write it as aes256gcm16-ecp384$/],
+  ['too many proposals', { espProposals: Array(17).fill('aes256gcm16') }, 'invalid', /17 proposals; 16 is/],
+  ['an identity without end', { remoteId: 'x'.repeat(256) }, 'invalid', /--remote-id has more than 255/],
+  [
+    'too many networks',
+    { remoteSubnets: Array.from({ length: 65 }, (_, n) => `172.16.${n}.0/24`) },
+    'invalid',
+    /--remote-ts names 65 prefixes, and 64 is the most/,
+  ],
   ['no host name', { remote: 'no host!' }, 'invalid', /neither an address nor a host name/],
   ['nothing to dial', { remote: 'any', initiate: true }, 'invalid', /nothing to dial/],
   ['no secret', { secret: undefined }, 'invalid', /--psk-file FILE, or --ca-file/],
@@ -208,8 +224,11 @@ test('a change changes what it names, and a new secret is another', async t => {
       localSubnets: ['10.77.0.0/24', '172.16.0.0/16'],
     })
     assert.deepEqual(await sealed(), before)
-    await service.changeAttachment('paris', { secret: base64('another secret, as long as it takes') })
+    const renewed = await service.changeAttachment('paris', {
+      secret: base64('another secret, as long as it takes'),
+    })
     assert.notDeepEqual(await sealed(), before)
+    assert.match(renewed.notes?.join() ?? '', /the device has to have the new key, too.*`ipsec up paris`/)
     await assert.rejects(service.changeAttachment('paris', { initiate: true }), {
       message: /nothing to dial/,
     })
@@ -282,6 +301,14 @@ test('the export has what the other end needs, and a place for the secret', asyn
     assert.doesNotMatch((await service.exportAttachment('paris', 'strongswan')).content, /encap/)
     const [{ value }] = await service.records('attachment')
     assert.ok(!('natTraversal' in (value as AttachmentValue)), 'older versions know this record whole')
+    for (const [remoteId, kind] of [
+      ['%any', /%any \(whatever it calls itself\)/],
+      ['keyid:paris', /\(of the type keyid\)/],
+      ['198.51.100.7', /\(an address\)/],
+    ] as const) {
+      await service.changeAttachment('paris', { remoteId })
+      assert.match((await service.exportAttachment('paris', 'sheet')).content, kind)
+    }
     // Whom a controller dials has nothing to dial.
     await service.changeAttachment('paris', { initiate: true })
     assert.match((await service.exportAttachment('paris', 'strongswan')).content, /start_action = none/)

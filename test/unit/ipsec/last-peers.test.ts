@@ -31,6 +31,28 @@ test('one whose tunnel is taken down while it is connected is called when it is 
   assert.equal(peers.callBack(ID), undefined)
 })
 
+test('one that was ended for other settings, and is not back, is called when its tunnel was down for all, and only then', () => {
+  const peers = new LastPeers()
+  const ended = () => {
+    seen(peers)
+    peers.settingsChanged(ID)
+    peers.forget(ID)
+  }
+  ended()
+  peers.sendAway(ID)
+  assert.equal(peers.callBack(ID), undefined, 'this controller drained: the device may be at another')
+  peers.sendAway(ID, true)
+  assert.deepEqual(peers.callBack(ID), PEER)
+  peers.sendAway(ID, true)
+  assert.equal(peers.callBack(ID), undefined)
+
+  ended()
+  seen(peers)
+  peers.forget(ID)
+  peers.sendAway(ID, true)
+  assert.equal(peers.callBack(ID), undefined, 'it was back, and went by itself')
+})
+
 test('those that were sent away are not remembered without end', () => {
   const peers = new LastPeers()
   for (let n = 0; n < 5000; n++) {

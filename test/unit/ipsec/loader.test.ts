@@ -72,6 +72,23 @@ test('certificates and keys; a key that two tunnels have is unloaded with the la
   assert.deepEqual(commands(), ['unload-conn', 'unload-key'])
 })
 
+test('a renewed certificate of this end is loaded without ending what is up, and the old key goes', async () => {
+  daemon.answer = (command, message) =>
+    command === 'load-key' ? { success: 'yes', id: `id of ${message.data}` } : { success: 'yes' }
+  const made = (authentication: Partial<typeof certificate | Record<string, string>> = {}) =>
+    tunnel({ authentication: { ...certificate, ...authentication } })
+  await apply([made()])
+  assert.deepEqual(await apply([made({ certificate: 'renewed', key: 'new key' })]), [])
+  assert.deepEqual(commands(), ['load-cert', 'load-key', 'load-conn', 'unload-key'])
+  assert.equal(daemon.asked.at(-1)?.message.id, 'id of own key')
+  assert.deepEqual(await apply([made({ certificate: 'renewed', key: 'new key' })]), [])
+  assert.deepEqual(commands(), [])
+  assert.deepEqual(await apply([made({ remoteAuthority: 'another' })]), [ID])
+  const old = (own: string) => ({ ...made({ certificate: own }), ikeVersion: 1 as const })
+  await apply([old('one')])
+  assert.deepEqual(await apply([old('other')]), [ID], 'IKEv1 shows it whenever it rekeys')
+})
+
 test('certificates that no tunnel has any more do not gather for ever', async () => {
   for (let turn = 0; turn < 100; turn++)
     await loader.apply([

@@ -49,6 +49,7 @@ const CASES: [line: string, kind: string, words: RegExp][] = [
     'selectors',
     /10\.99\.0\.0\/16 here and 10\.50\.0\.0\/24/,
   ],
+  ['traffic selectors  ===  unacceptable', 'selectors', /transport mode/],
   ['unable to resolve nowhere.invalid, initiate aborted', 'name', /^name not resolved: nowhere\.invalid$/],
   ['giving up after 5 retransmits', 'no answer', /^no answer from the peer$/],
   ['retransmit 3 of request with message ID 0', 'no answer', /^no answer from the peer$/],
@@ -94,6 +95,18 @@ test('what was said before belongs to it: who it is, from where, what it offers'
   assert.equal(unknown.remoteId, 'elsewhere')
   assert.match(unknown.text, /calls itself "elsewhere", and this end "mesh"/)
   assert.match(proposal.text, /it offers IKE:3DES_CBC; here: IKE:AES_CBC_256/)
+})
+
+test('a certificate that has expired is not called one of another authority', () => {
+  const problems = problemsOf(
+    '07[CFG] <a|3> subject certificate invalid (valid from Jan 01 00:00:00 2020 to Jan 01 00:00:00 2021)',
+    "07[IKE] <a|3> no trusted ECDSA public key found for 'O=Rome, CN=nice'",
+    "07[IKE] <a|4> no trusted ECDSA public key found for 'O=Rome, CN=nice'",
+  )
+  assert.deepEqual(
+    problems.map(({ text }) => /expired|did not sign/.exec(text)?.[0]),
+    ['expired', 'did not sign'],
+  )
 })
 
 test('the thread’s packet tells the address of what has no IKE SA', () => {
