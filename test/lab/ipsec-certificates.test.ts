@@ -4,6 +4,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createMeshRoot, issueIssuingCa } from '../../node/pki/authority.ts'
 import { signedBy } from '../../node/pki/certificate.ts'
 import { formatPrivateKey } from '../../node/pki/keys.ts'
@@ -26,7 +27,7 @@ useLab('ikecerts', async lab => {
   device = await authority.issue('site', { use: 'clientAuth', extensions: ['subjectAltName=DNS:site'] })
 })
 
-/** What a controller has: a certificate under its issuing CA, under the mesh's root. */
+/** Makes what a controller has: a certificate under its issuing CA, under the mesh's root; the same with each renewal. */
 function controller() {
   const now = Date.now()
   const mesh = createMeshRoot({ meshName: 'prod', meshId: 'a1b2c3d4e5f60718', now, lifetime: DAY })
@@ -38,20 +39,22 @@ function controller() {
     now,
   }
   const ca = issueIssuingCa(mesh, { ...request, lifetime: DAY })
-  const own = keys()
-  const { pem } = signedBy(
-    { certificate: ca.certificate, privateKey: issuing.privateKey },
-    {
-      subject: { CN: 'mesh' },
-      publicKey: own.publicKey,
-      role: { kind: 'server' },
-      names: [{ dns: 'mesh' }],
-      now,
-      lifetime: DAY,
-    },
-  )
   root = mesh.pem
-  return { certificate: pem, chain: [ca.pem, mesh.pem], key: formatPrivateKey(own.privateKey) }
+  return () => {
+    const own = keys()
+    const { pem } = signedBy(
+      { certificate: ca.certificate, privateKey: issuing.privateKey },
+      {
+        subject: { CN: 'mesh' },
+        publicKey: own.publicKey,
+        role: { kind: 'server' },
+        names: [{ dns: 'mesh' }],
+        now,
+        lifetime: DAY,
+      },
+    )
+    return { certificate: pem, chain: [ca.pem, mesh.pem], key: formatPrivateKey(own.privateKey) }
+  }
 }
 
 const siteConfiguration = (rootFile: string): string => `connections {
@@ -78,8 +81,9 @@ const siteConfiguration = (rootFile: string): string => `connections {
   }
 }`
 
-test('up by either end, and refused under another authority', async () => {
-  const own = controller()
+test('up by either end, also with a renewed certificate, and refused under another authority', async () => {
+  const certify = controller()
+  const own = certify()
   const rootFile = join(ipsec.site.directory, 'root.pem')
   writeFileSync(rootFile, root)
   // swanctl looks for keys beside its file.
@@ -100,6 +104,13 @@ test('up by either end, and refused under another authority', async () => {
   await ipsec.set(ipsec.tunnel({ certificates, remote: '%any' }))
   await ipsec.siteDials()
   await ipsec.engine.waitFor(new RegExp(`up ${ID}`), 5, mark)
+  const settled = ipsec.engine.mark()
+  await ipsec.set(ipsec.tunnel({ certificates: { ...certificates, ...certify() }, remote: '%any' }))
+  await sleep(500)
+  assert.equal(ipsec.engine.count(/engine: (?:up|down)/, settled), 0, 'what is up goes on')
+  await ipsec.site.swanctl('--terminate', '--ike', 'mesh')
+  await ipsec.siteDials()
+  await ipsec.engine.waitFor(new RegExp(`up ${ID}`), 5, settled)
 
   const directory = join(ipsec.directory, 'stranger')
   mkdirSync(directory)
