@@ -244,7 +244,10 @@ export class Attachments {
       dpdSeconds: value.dpdSeconds,
       ikeLifetimeSeconds: value.ikeLifetimeSeconds,
       childLifetimeSeconds: value.childLifetimeSeconds,
-      controllers: value.controllers.map(each => this.#nameOf(each)),
+      // Those that were removed prefer nothing any more.
+      controllers: value.controllers
+        .filter(each => this.#home.views.isAdmitted(each))
+        .map(each => this.#nameOf(each)),
       createdAt: new Date(value.createdAt).toISOString(),
     }
   }

@@ -107,6 +107,18 @@ test('the daemon is started once there is something for it to do', async t => {
   })
 })
 
+test('a controller that was removed is no longer among those that are preferred', async t => {
+  const { home, service, add } = await bench(t)
+  await add({ initiate: true })
+  const [{ id, value }] = home.replica.all('attachment')
+  const controllers = [OTHER, home.id]
+  await home.replica.write(() => [{ kind: 'attachment', id, value: { ...value, controllers } }])
+  const preferred = async () => (await service.attachment('paris')).controllers
+  assert.deepEqual(await preferred(), ['alpha'])
+  t.mock.method(home.views, 'isAdmitted', () => true)
+  assert.deepEqual(await preferred(), [OTHER, 'alpha'])
+})
+
 test('the daemon runs only where something may be carried, and for as long as that is so', async t => {
   const { home, service, engine, carriage, add, review, up } = await bench(t)
   await add({ initiate: true })
