@@ -9,6 +9,7 @@ import { TcpApi } from './api/tcp-api.ts'
 import { ApiCertificate } from './api-certificate.ts'
 import { apiSettings, checkListen } from './api-settings.ts'
 import { isUnsettled, settle } from './backup/settling.ts'
+import { BEHIND_QUESTION, behindAt, writeBehind } from './behind-elsewhere.ts'
 import { Beyond, type Reach } from './beyond.ts'
 import { nextBoot } from './boot.ts'
 import { Captures } from './capture/captures.ts'
@@ -233,6 +234,7 @@ export class Controller {
         listen: () => this.#switch?.addresses.map(formatHostPort) ?? [],
         tun: () => this.#switch?.tun?.name ?? null,
         sessions: () => this.#sessions(),
+        behindElsewhere: () => this.#behindElsewhere(),
         standings: () => this.#routes.standings(),
         standings6: () => this.#routes.six.standings(),
         kick: client => this.#kick(client),
@@ -470,6 +472,7 @@ export class Controller {
       this.#turns.soon()
     }
     mesh.core.inquiries.onAsk = async about => {
+      if (about === BEHIND_QUESTION) return writeBehind(this.#behind())
       const question = readQuestion(about)
       return question && this.#carriage && writeReport(await this.#carriage.report(question.id))
     }
@@ -590,6 +593,25 @@ export class Controller {
   #sessions(): Session[] {
     const isBehind = (session: ServerSession) => this.#updates.isBehind(session)
     return listSessions(this.#home, this.#clients.all(), this.#switch, this.#mesh?.core, isBehind)
+  }
+
+  /** Clients here that have not heard of the routes that there are now. */
+  #behind(): ClientId[] {
+    return [...this.#clients.all()]
+      .filter(session => this.#updates.isBehind(session))
+      .map(({ client }) => client as ClientId)
+  }
+
+  async #behindElsewhere(): Promise<ReadonlySet<ClientId>> {
+    const core = this.#mesh?.core
+    if (core === undefined) return new Set()
+    const others = [...core.presence.entries()].filter(
+      ({ controller, sessions }) => controller !== this.#home.id && sessions.size > 0,
+    )
+    return behindAt(
+      others.map(({ controller }) => controller),
+      core.inquiries,
+    )
   }
 
   #counters() {

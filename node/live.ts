@@ -19,8 +19,10 @@ export interface Live {
   startedAt: number
   listen(): string[]
   tun(): string | null
-  /** Of the whole mesh. */
+  /** Of the whole mesh; who of other controllers' clients is behind is not among what is known of them. */
   sessions(): Session[]
+  /** Clients of other controllers that are behind, as those say now. */
+  behindElsewhere(): Promise<ReadonlySet<ClientId>>
   /** How the routes stand here, now. */
   standings(): RouteStanding[]
   standings6(): RouteStanding6[]

@@ -185,7 +185,15 @@ export class LocalService implements ControllerService {
   }
 
   async sessions(): Promise<Session[]> {
-    return this.#live?.sessions() ?? []
+    const live = this.#live
+    if (live === undefined) return []
+    const { views } = this.#home
+    const behind = new Set([...(await live.behindElsewhere())].map(id => views.client(id)?.name))
+    const own = this.#home.config.controller
+    return live.sessions().map(session => {
+      const isTold = session.controller !== own && behind.has(session.client)
+      return isTold ? { ...session, routesBehind: true } : session
+    })
   }
 
   async routes(): Promise<Route[]> {

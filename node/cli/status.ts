@@ -39,12 +39,17 @@ export const SESSION_COLUMNS: Column<Session>[] = [
   { title: 'CONTROLLER', value: session => session.controller },
   { title: 'FROM', value: session => session.remote },
   { title: 'FOR', value: session => formatSince(session.since), align: 'right' },
-  { title: 'RECEIVED', value: session => formatBytes(session.rxBytes), align: 'right' },
-  { title: 'SENT', value: session => formatBytes(session.txBytes), align: 'right' },
+  { title: 'RECEIVED', value: session => passed(session, session.rxBytes), align: 'right' },
+  { title: 'SENT', value: session => passed(session, session.txBytes), align: 'right' },
   { title: 'CIPHER', value: session => session.cipher },
   { title: 'ROUTES', value: session => (session.routesBehind ? 'behind' : ''), style: () => 'yellow' },
   { title: 'SOFTWARE', value: session => session.version },
 ]
+
+/** What passed through a session of another controller is known to that one alone. */
+function passed({ cipher }: Session, bytes: number): string {
+  return cipher === '' ? '' : formatBytes(bytes)
+}
 
 /** What no subnet covers: a prefix of IPv6, here. */
 const ANY = { address: 0, length: 0 }

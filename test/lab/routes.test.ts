@@ -88,6 +88,8 @@ describe('a network behind two clients', () => {
     await alpha.cli('route', 'add', '192.168.6.0/24', '--via', 'client:sitea')
     const behind = async () => (await beta.sessions()).find(each => each.client === 'road')?.routesBehind
     await until('road is behind', async () => (await behind()) === true)
+    const elsewhere = (await alpha.sessions()).find(each => each.client === 'road')
+    assert.equal(elsewhere?.routesBehind, true, 'its controller says so to the others')
     await probe.waitFor(/routes through the tunnel: .*192\.168\.6\.0\/24/)
     assert.equal(probe.count(/connected to/), 1)
     await probe.stop('SIGINT')
