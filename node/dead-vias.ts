@@ -3,10 +3,10 @@ import type { ClientId } from '../state/kinds.ts'
 import type { Via } from '../state/routing-table.ts'
 import type { Home } from './home.ts'
 
-/** Nobody will come back through it: the client was revoked or lost, or the controller removed. */
+/** Nobody will come back through it: the client was revoked or lost, or the controller or the attachment removed. */
 export function isDead({ views, replica }: Home, via: Via): boolean {
   if (via.kind === 'controller') return !views.isAdmitted(via.id)
-  if (via.kind === 'attachment') return replica.get('attachment', via.id)?.enabled !== true
+  if (via.kind === 'attachment') return replica.get('attachment', via.id) === undefined
   return via.kind === 'client' && isClientDead({ views }, via.id)
 }
 

@@ -225,7 +225,7 @@ export class OverlayRoutes {
     const { views, id: self } = this.#home
     const routes = views.prefixes().filter(({ source }) => source !== 'address')
     // Also while another controller carries it: packets may still be on their way here.
-    const sites = routes.filter(({ via }) => via.kind === 'attachment')
+    const sites = routes.filter(({ via }) => via.kind === 'attachment' && this.#isEnabled(via.id))
     const attached = sites.filter(({ via }) => via.kind === 'attachment' && this.#where.isUpHere(via.id))
     const own = routes.filter(({ via }) => isAt(via, self))
     const isMasqueraded = ({ via, nat }: RouteEntry) => via.kind === 'internet' || nat === true
@@ -241,6 +241,10 @@ export class OverlayRoutes {
         .filter(({ id }) => id !== self)
         .flatMap(({ value }) => publicAddresses(value).addresses),
     }
+  }
+
+  #isEnabled(attachment: string): boolean {
+    return this.#home.replica.get('attachment', attachment)?.enabled === true
   }
 
   /** Undefined for a client whose credential is not good. */

@@ -24,7 +24,8 @@ export interface RouteEntry {
 
 /**
  * Every way to a prefix that the records allow: addresses and subnets of clients whose credential is usable, addresses
- * of controllers, route records, remote subnets of enabled attachments that have no route record. Sorted by prefix, metric, next hop.
+ * of controllers, route records, remote subnets of attachments that have no route record: they stay the site's own while it is
+ * disabled. Sorted by prefix, metric, next hop.
  */
 export function deriveRoutes(views: Views, records: Records): readonly RouteEntry[] {
   const routes = [...derivePrefixes(views, records)]
@@ -59,7 +60,6 @@ export function derivePrefixes(views: Views, records: Records): readonly RouteEn
     if (cidr !== undefined) routes.push({ cidr, via, metric, source: 'route', id, nat, exit, probe })
   }
   for (const { id, value } of records.all('attachment')) {
-    if (!value.enabled) continue
     for (const text of value.remoteSubnets) {
       const cidr = parseCidr(text)!
       const via = { kind: 'attachment', id } as const

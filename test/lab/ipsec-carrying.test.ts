@@ -38,8 +38,8 @@ describe('where attachments are carried', () => {
     until(`IKE daemons run on ${names.join(', ') || 'none'}`, async () =>
       mesh.controllers.every(each => hasDaemon(each) === names.includes(each.name)),
     )
-  /** Counts what a host receives, or forwards, that is of these addresses; the function tells how many so far. */
-  const counting = async (host: Host, hook: 'input' | 'forward', match: string) => {
+  /** Counts what a host receives, whatever comes of it, or forwards, that is of these addresses; the function tells how many so far. */
+  const counting = async (host: Host, hook: 'input' | 'prerouting' | 'forward', match: string) => {
     await host.exec(
       'nft',
       `add table ip seen
@@ -145,7 +145,7 @@ describe('where attachments are carried', () => {
       const routes = await near.host.exec('ip', 'route')
       return [BERLIN, '192.168.0.0/16'].every(network => routes.includes(network))
     })
-    const strays = await counting(rome.router, 'forward', `ip daddr { ${PARIS}, ${BERLIN} }`)
+    const strays = await counting(rome.router, 'prerouting', `ip daddr { ${PARIS}, ${BERLIN} }`)
     for (const site of [paris, berlin, rome]) {
       await pings(near.host, site.address)
       await pings(site.inner, near.address)
@@ -156,6 +156,12 @@ describe('where attachments are carried', () => {
     assert.notEqual(probe.code, 0)
     await pings(near.host, rome.address)
     assert.equal(await strays(), 0)
+    // It keeps its networks, so that no client has to connect anew for it.
+    assert.match(await near.host.exec('ip', 'route'), new RegExp(BERLIN))
+    assert.deepEqual(
+      (await alpha.sessions()).filter(each => each.client === 'near' && each.routesBehind),
+      [],
+    )
   })
 
   test('what a site sends under addresses that are not its own is dropped and counted, and reaches nobody', async () => {

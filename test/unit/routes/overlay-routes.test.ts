@@ -285,6 +285,35 @@ test('a site is probed by who carries it, as the overlay, and judged by that tho
   assert.equal(routes.standings().filter(({ entry }) => entry.via.kind === 'attachment').length, 2)
 })
 
+test('a site that is disabled keeps its networks: clients hear nothing, and a wider site does not get its packets', async t => {
+  const { home, service, routes, hop, live } = await bench(t)
+  const add = async (name: string, remoteSubnets: string[]) => {
+    await service.addAttachment({
+      ...{ name, remote: 'any', secret: Buffer.from('a pre-shared key that is long').toString('base64') },
+      ...{ localSubnets: ['10.77.0.0/16'], remoteSubnets },
+    })
+    const { id } = [...home.replica.all('attachment')].find(each => each.value.name === name)!
+    live.carriers.set(id, home.id)
+    return id
+  }
+  await add('wide', ['192.168.0.0/16'])
+  const paris = await add('paris', ['192.168.5.0/24'])
+  const { revision } = routes
+  assert.deepEqual(texts(routes.kernel().expected), ['192.168.0.0/16', '192.168.5.0/24'])
+  await service.attachmentDown('paris')
+  live.carriers.delete(paris)
+  assert.deepEqual(
+    [hop('192.168.5.0/24'), hop('192.168.0.0/16'), routes.revision],
+    ['unreachable', 'tun', revision],
+  )
+  // Into the overlay, where it is said to be out of reach, and not out of this machine; and nothing is taken from there.
+  assert.deepEqual(texts(routes.kernel().kernelRoutes), ['192.168.5.0/24'])
+  assert.deepEqual(texts(routes.kernel().expected), ['192.168.0.0/16'])
+  await service.removeAttachment('paris')
+  assert.equal(hop('192.168.5.0/24'), undefined)
+  assert.notEqual(routes.revision, revision)
+})
+
 test('the kernel is to carry what is its own, and sends the rest into the overlay', async t => {
   const { routes, add } = await bench(t)
   await add('192.168.5.0/24', 'client:site')
