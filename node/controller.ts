@@ -165,7 +165,7 @@ export class Controller {
       controllerOf: client => this.#mesh?.core.presence.where(client)?.controller,
       wayTo: controller => this.#mesh?.backbone.nextHop(controller),
       reach: controller => this.#reachOf(controller),
-      carrier: attachment => this.#carriage?.carrierOf(attachment),
+      carrier: attachment => this.#carriage?.wayOf(attachment),
       isUpHere: attachment => this.#carriage?.isUpHere(attachment) === true,
     })
     this.#clients = new ClientSessions({
@@ -500,7 +500,7 @@ export class Controller {
       network.tun?.name ?? null,
     )
     // Who is told of it sends packets here at once.
-    carriage.onTakeover = () => this.#setRoutes()
+    carriage.onRoutes = () => this.#setRoutes()
     carriage.onChange = () => {
       this.#mesh?.tell()
       this.#gatheredRoutes.ask()

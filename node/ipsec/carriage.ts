@@ -18,6 +18,7 @@ import {
   type Terminator,
 } from './election.ts'
 import { type IkeSa, type IpsecEngine, IpsecError, type Tunnel } from './engine.ts'
+import { Handovers } from './handovers.ts'
 import type { AttachmentState, AttachmentsLive } from './live.ts'
 import { attachmentNames } from './names.ts'
 import { NoEngine } from './no-engine.ts'
@@ -56,6 +57,7 @@ export interface CarriageInit {
 
 /** ms between two looks at what follows from time alone. */
 const LOOK_MS = 1000
+const HANDOVER_LOOK_MS = 50
 const COMES_UP_LOOK_MS = 50
 /** ms between two questions to the others why it is not. */
 const QUESTION_MS = 1000
@@ -76,11 +78,12 @@ export interface Known {
 export class Carriage implements AttachmentsLive {
   /** What this controller tells the others of attachments, or who carries one, is another than before. */
   onChange: () => void = () => {}
-  /** What another controller carried is carried here from now on; `onChange` tells the others of it after this. */
-  onTakeover: () => void = () => {}
+  /** What goes by this controller is another than before, at once; `onChange` tells the others of it after this. */
+  onRoutes: () => void = () => {}
   readonly #init: CarriageInit
   readonly #dialling: Dialling
   readonly #surpluses = new Surpluses()
+  readonly #handovers = new Handovers()
   readonly #restarts = new Restarts()
   /** Installed here, though the kernel may not send packets there yet. */
   readonly #installed = new Set<string>()
@@ -100,6 +103,8 @@ export class Carriage implements AttachmentsLive {
   readonly #listening: Listening
   #stopped = false
   #timer: NodeJS.Timeout | undefined
+  /** ms that `#timer` was set for. */
+  #wait = LOOK_MS
 
   constructor(init: CarriageInit) {
     this.#init = init
@@ -135,9 +140,13 @@ export class Carriage implements AttachmentsLive {
     return since === undefined ? undefined : { controller, since }
   }
 
-  /** The same, for the routes. */
   carrierOf(id: string): ControllerId | undefined {
     return this.#known.get(id)?.carrier
+  }
+
+  /** The same, for the routes from here: what this controller hands over goes by itself until the others know. */
+  wayOf(id: string): ControllerId | undefined {
+    return this.#handovers.isCarried(id) ? this.#init.home.id : this.carrierOf(id)
   }
 
   /** The interface that ESP is done behind, if there is one. */
@@ -147,7 +156,7 @@ export class Carriage implements AttachmentsLive {
 
   /** What is up here goes to another controller, or is sent away, since this one drains. */
   get isHandingOver(): boolean {
-    return this.#up.size > 0 && this.#init.isDraining() && this.#hasOthers()
+    return this.#up.size + this.#ending.size > 0 && this.#init.isDraining() && this.#hasOthers()
   }
 
   isUpHere(id: string): boolean {
@@ -234,7 +243,7 @@ export class Carriage implements AttachmentsLive {
     const present = this.#present()
     const ids = new Set<string>()
     let isChanged = false
-    let isTakenOver = false
+    let isRerouted = false
     const now = this.#now()
     for (const { id: controller, attachments, ipsec } of present) {
       this.#restarts.note(controller, ipsec, now)
@@ -249,7 +258,7 @@ export class Carriage implements AttachmentsLive {
       const before = this.#known.get(id)
       if (before?.carrier !== carrier) {
         isChanged = true
-        isTakenOver ||= carrier === home.id && before?.carrier !== undefined
+        isRerouted ||= before?.carrier !== undefined && (carrier === home.id || before.carrier === home.id)
         const reason = this.#reporting.problem(id)?.text
         const isThere = present.some(each => each.id === before?.carrier)
         this.#telling.moved(value, before?.carrier, carrier, { reason, isThere })
@@ -259,6 +268,7 @@ export class Carriage implements AttachmentsLive {
     for (const id of this.#known.keys()) {
       if (ids.has(id)) continue
       this.#known.delete(id)
+      this.#handovers.forget(id)
       this.#reporting.solved(id)
       this.#telling.forget(id)
       isChanged = true
@@ -267,9 +277,9 @@ export class Carriage implements AttachmentsLive {
     this.#surpluses.keep(ids)
     this.#restarts.keep(new Set(present.map(each => each.id)))
     void this.#apply()
-    this.#endSurpluses()
+    isRerouted = this.#endSurpluses() || isRerouted
     this.#schedule()
-    if (isTakenOver) this.onTakeover()
+    if (isRerouted) this.onRoutes()
     if (isChanged) this.onChange()
   }
 
@@ -325,8 +335,8 @@ export class Carriage implements AttachmentsLive {
     this.#isIdle = wanted.length === 0
     const tunnels: Tunnel[] = []
     for (const [id, { value }] of wanted) {
-      // A controller that drains takes nobody new.
-      if (isDraining() && !this.#up.has(id)) continue
+      // A controller that drains takes nobody new, and lets those who leave take their time.
+      if (isDraining() && !this.#up.has(id) && !this.#ending.has(id)) continue
       const { dial } = this.#dialling.decide(this.#electiveOf(id, value), this.#terminators(id, present), now)
       const initiate = dial && isSettled
       const takesOver = initiate && this.#isElsewhere(id)
@@ -375,19 +385,36 @@ export class Carriage implements AttachmentsLive {
       .join()
   }
 
-  /** Ends what is up here while another controller carries it. */
-  #endSurpluses(): void {
+  /** Ends what is up here while another controller carries it. @returns whether something goes another way from now on */
+  #endSurpluses(): boolean {
     const now = this.#now()
     const { home, isDraining } = this.#init
+    const leaving = new Set(
+      this.#present().flatMap(({ draining, attachments }) =>
+        draining ? attachments.map(({ id }) => id) : [],
+      ),
+    )
+    let isRerouted = false
     for (const [id, { value, carrier }] of this.#known) {
       const isHere = this.#up.has(id)
       const isSurplus = isHere && carrier !== undefined && carrier !== home.id
-      const verdict = this.#surpluses.decide(id, isSurplus, value.initiate, now)
       // While this controller drains, a site that dials by itself finds another when it is sent away.
       const isSentAway = isHere && isDraining() && !value.initiate && this.#hasOthers()
+      if (isSentAway && isSurplus) {
+        const { step, isNew } = this.#handovers.decide(id, now)
+        if (step === 'end') this.#end(id)
+        isRerouted ||= isNew
+        continue
+      }
+      isRerouted ||= this.#handovers.isCarried(id)
+      this.#handovers.forget(id)
+      // Nor is one that another controller sends away ended by those that are left to it.
+      const isInNeed = !value.initiate && !isDraining() && leaving.has(id)
+      const verdict = this.#surpluses.decide(id, isSurplus && !isInNeed, value.initiate, now)
       if (verdict === 'end' || isSentAway) this.#end(id)
-      else if (isSurplus && verdict === 'keep') this.#telling.standby(id, value, carrier, now)
+      else if (isSurplus && !isInNeed && verdict === 'keep') this.#telling.standby(id, value, carrier, now)
     }
+    return isRerouted
   }
 
   #hasOthers(): boolean {
@@ -456,11 +483,14 @@ export class Carriage implements AttachmentsLive {
   }
 
   #schedule(): void {
-    if (this.#timer !== undefined || this.#known.size === 0) return
+    const wait = this.#handovers.areUnderWay ? HANDOVER_LOOK_MS : LOOK_MS
+    if (this.#known.size === 0 || (this.#timer !== undefined && this.#wait <= wait)) return
+    clearTimeout(this.#timer)
+    this.#wait = wait
     this.#timer = setTimeout(() => {
       this.#timer = undefined
       this.review()
-    }, LOOK_MS)
+    }, wait)
     this.#timer.unref()
   }
 }

@@ -114,7 +114,7 @@ export interface IpsecEngine {
   set(tunnels: readonly Tunnel[], isWelcoming?: boolean): Promise<void>
   /** Dials; resolves when the tunnel is up. @throws IpsecError in plain words when it does not come up in `timeoutMs` */
   initiate(tunnel: string, timeoutMs: number): Promise<void>
-  /** Closes what is up, tells the remote end. */
+  /** Closes what is up, tells the remote end, and takes what that sent before it heard of it. */
   terminate(tunnel: string): Promise<void>
   sas(): Promise<IkeSa[]>
 }

@@ -7,6 +7,15 @@ import { type Lab, until } from './lab.ts'
 import { PlainStrongSwan } from './plain-strongswan.ts'
 import { StrangersPki } from './strangers-pki.ts'
 
+/** ms after which whatever ends a site that is elsewhere would have done so, and the site would be back (see GRACE_MS). */
+const QUIET_MS = 4000
+
+/** When a site came up or moved, ms since 1970, and to which controller. */
+export interface Move {
+  at: number
+  controller: string
+}
+
 /** As the exported file says it. */
 const SETTINGS = 'retransmit_timeout = 1.0\n  retransmit_base = 1.2\n  retransmit_tries = 3'
 
@@ -126,5 +135,27 @@ export class Site {
       seconds,
     )
     return carrier
+  }
+
+  /** Waits until it has stayed for longer than it takes to settle where it is carried: the moves until then, as each of these saw them. */
+  async settled(seenBy: readonly Controller[]): Promise<Move[][]> {
+    let moves: Move[][] = []
+    await until(
+      `${this.name} moves no more`,
+      async () => {
+        moves = await Promise.all(seenBy.map(each => this.#moves(each)))
+        return moves.every(each => each.length > 0 && Date.now() - each.at(-1)!.at > QUIET_MS)
+      },
+      20,
+    )
+    return moves
+  }
+
+  async #moves(seenBy: Controller): Promise<Move[]> {
+    const lines = (await seenBy.cli('events', '--json', '--type', 'attachment-*')).trim().split('\n')
+    return lines
+      .map(line => JSON.parse(line) as { type: string; at: string; attachment: string; controller: string })
+      .filter(each => each.attachment === this.name && /^attachment-(up|moved)$/.test(each.type))
+      .map(({ at, controller }) => ({ at: Date.parse(at), controller }))
   }
 }

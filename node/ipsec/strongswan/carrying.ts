@@ -42,10 +42,11 @@ export class Carrying {
     this.#set(tunnel, children)
   }
 
-  /** All SAs that there are. */
+  /** All SAs that there are. What ends is as good as gone: the remote end has been told. */
   replace(sas: readonly NamedSa[]): void {
     const found = new Map<string, Set<string>>()
     for (const [connection, ike] of sas) {
+      if (textOf(ike, 'state') === 'DELETING') continue
       const tunnel = tunnelOfName(connection)
       const ids = childrenOf(ike).flatMap(child =>
         isCarrying(child) ? (textOf(child, 'uniqueid') ?? []) : [],

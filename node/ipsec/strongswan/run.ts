@@ -120,6 +120,24 @@ export class Run {
     }
   }
 
+  /**
+   * Ends one IKE SA, or begins to.
+   * @param isForced without waiting for the remote end to have heard of it
+   * @throws ViciError when the daemon is gone
+   */
+  async endSa(uniqueId: string, isForced: boolean): Promise<void> {
+    const request = {
+      'ike-id': uniqueId,
+      timeout: '-1',
+      loglevel: '0',
+      ...(isForced ? { force: 'yes' } : {}),
+    }
+    // It may have ended by itself.
+    await this.client.request('terminate', request).catch(error => {
+      if (!(error instanceof ViciError) || error.code !== 'refused') throw error
+    })
+  }
+
   async stop(): Promise<void> {
     this.client.onClose = () => {}
     this.client.close()

@@ -18,6 +18,7 @@ import { Loader } from './loader.ts'
 import { lendAddresses } from './local-addresses.ts'
 import { LogReader } from './log-reader.ts'
 import { Outcomes } from './outcomes.ts'
+import { Parting } from './parting.ts'
 import { Problems } from './problems.ts'
 import type { Run } from './run.ts'
 import { inboundSpis, isUnderWay, readIkeSa, returnName, tunnelOfName } from './sas.ts'
@@ -55,6 +56,7 @@ export class StrongSwan implements IpsecEngine {
   readonly #supervisor: Supervisor
   readonly #door = new Door()
   readonly #early = new EarlyEsp()
+  readonly #parting = new Parting()
   readonly #carrying = new Carrying()
   /** Resolved when this machine takes what comes by a tunnel that is up. */
   readonly #taking = new Map<string, Promise<void>>()
@@ -211,7 +213,12 @@ export class StrongSwan implements IpsecEngine {
 
   async terminate(tunnel: string): Promise<void> {
     this.#lastPeers.forget(tunnel)
-    await this.#end([tunnel])
+    const run = this.#run
+    const told = (sas: readonly NamedSa[]): void => {
+      this.#changes++
+      for (const sa of sas) this.#carrying.updown(sa, false)
+    }
+    if (run !== undefined) await this.#parting.end(run, tunnel, told).catch(error => this.#ignoreVici(error))
   }
 
   async sas(): Promise<IkeSa[]> {

@@ -9,6 +9,7 @@ import { Home } from '../../../node/home.ts'
 import { Carriage, type PresentTerminator } from '../../../node/ipsec/carriage.ts'
 import { candidates, RESTART_MS } from '../../../node/ipsec/election.ts'
 import type { EngineState, IkeSa, IpsecEngine, Tunnel } from '../../../node/ipsec/engine.ts'
+import { KNOWN_MS, PASSED_MS } from '../../../node/ipsec/handovers.ts'
 import { LocalService } from '../../../node/local-service.ts'
 import type { AddAttachment } from '../../../node/service-ipsec.ts'
 import type { ControllerId } from '../../../state/kinds.ts'
@@ -40,7 +41,7 @@ class FakeEngine implements IpsecEngine {
     this.isWelcoming = isWelcoming
   }
   initiate = async () => {}
-  terminate = async (id: string) => void this.ended.push(id)
+  terminate: (id: string) => Promise<void> = async id => void this.ended.push(id)
   sas = async (): Promise<IkeSa[]> => []
 }
 
@@ -160,7 +161,7 @@ test('what another controller carries is routed here before the others are told,
   live.others = [other({ attachments: [{ id, since: 5, several: false }] })]
   await review()
   const order: string[] = []
-  carriage.onTakeover = () => order.push('routes')
+  carriage.onRoutes = () => order.push('routes')
   carriage.onChange = () => order.push('told')
   live.others = [other({ draining: true, attachments: [{ id, since: 5, several: false }] })]
   await review()
@@ -297,6 +298,84 @@ test('one that drains sends away what dials, takes nothing new, and keeps what n
   engine.onDown(id)
   await review()
   assert.deepEqual([engine.tunnels, carriage.isHandingOver], [[], false])
+})
+
+test('one that drains carries what another has, too, until the others know; then that goes there, and the site is sent away', async t => {
+  const { home, engine, live, carriage, add, review, up, other } = await bench(t)
+  const id = await add()
+  live.others = [other({ attachments: [{ id, since: 5, several: true }] })]
+  await up(id)
+  await sleep(400)
+  assert.equal(carriage.carrierOf(id), home.id)
+  const order: string[] = []
+  carriage.onRoutes = () => order.push(`by ${carriage.wayOf(id) === home.id ? 'this' : 'the other'}`)
+  live.draining = true
+  await review()
+  // The others are told at once where it goes, and what they send here until they know is not sent back to them.
+  assert.deepEqual([carriage.carrierOf(id), carriage.wayOf(id)], [OTHER, home.id])
+  live.now += KNOWN_MS - 1
+  await review()
+  assert.deepEqual([carriage.wayOf(id), engine.ended], [home.id, []])
+  live.now++
+  await review()
+  assert.deepEqual([carriage.wayOf(id), engine.ended], [OTHER, []])
+  live.now += PASSED_MS
+  await review()
+  assert.deepEqual([carriage.wayOf(id), engine.ended, carriage.isHandingOver], [OTHER, [id], true])
+  assert.deepEqual(order, ['by this', 'by the other', 'by the other'])
+  // The daemon keeps it for what is on its way, though nothing is sent by it any more.
+  const { promise, resolve } = Promise.withResolvers<void>()
+  engine.terminate = () => promise
+  engine.ended.length = 0
+  await review()
+  engine.onDown(id)
+  await review()
+  assert.deepEqual([engine.tunnels.length, carriage.isHandingOver], [1, true])
+  resolve()
+  await review()
+  await review()
+  assert.deepEqual([engine.tunnels.length, carriage.isHandingOver], [0, false])
+})
+
+test('one that drains no more, or that the other has lost it to, goes on as if nothing had been', async t => {
+  const { home, live, engine, carriage, add, review, up, other } = await bench(t)
+  const id = await add()
+  await up(id)
+  const standby = other({ attachments: [{ id, since: 5, several: true }] })
+  live.others = [standby]
+  live.draining = true
+  await review()
+  assert.deepEqual([carriage.carrierOf(id), carriage.wayOf(id)], [OTHER, home.id])
+  live.draining = false
+  await review()
+  assert.deepEqual([carriage.carrierOf(id), carriage.wayOf(id)], [home.id, home.id])
+  live.now += KNOWN_MS
+  live.draining = true
+  await review()
+  assert.equal(carriage.wayOf(id), home.id)
+  live.others = [other()]
+  await review()
+  assert.deepEqual([carriage.carrierOf(id), engine.ended], [home.id, [id]])
+})
+
+test('while a controller sends a site away, the others do not end what it has left', async t => {
+  const { engine, live, add, review, up, other } = await bench(t)
+  const id = await add()
+  await up(id)
+  const third = identity(8).id
+  const carrying = other({ attachments: [{ id, since: Date.now() + 60_000, several: false }] })
+  const draining = other({ id: third, draining: true, attachments: [{ id, since: 6, several: false }] })
+  live.others = [carrying, draining]
+  for (let look = 0; look < 3; look++) {
+    await review()
+    live.now += 1500
+  }
+  assert.deepEqual(engine.ended, [])
+  live.others = [carrying]
+  await review()
+  live.now += 1500
+  await review()
+  assert.deepEqual(engine.ended, [id])
 })
 
 test('a problem is kept until it is up, told once, and never a reason to stop', async t => {

@@ -141,3 +141,15 @@ test('an SA as the daemon lists it', () => {
     ],
   })
 })
+
+test('an IKE SA that ends is as good as gone, whatever a list has of it', () => {
+  const ending = sectionsOf(
+    decodeMessage(encodeMessage({ a: { state: 'DELETING', 'child-sas': child('1') } })),
+  )[0]
+  carrying.updown(sa('a', child('1')), true)
+  carrying.updown(sa('a', child('1')), false)
+  carrying.replace([ending])
+  assert.deepEqual(said, ['up a', 'down a'])
+  carrying.replace([ending, sa('a', child('2'))])
+  assert.deepEqual(said, ['up a', 'down a', 'up a'])
+})
