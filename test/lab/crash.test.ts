@@ -89,10 +89,11 @@ describe('kill -9 of the controller', () => {
     await ping.answered()
     await controller.process.kill()
     // As one leaves it that is killed while its IKE daemon starts: this one needs none.
-    await controller.host.exec('nft', 'add table inet overmesh_ike')
+    for (const table of ['ike', 'early', 'parting'])
+      await controller.host.exec('nft', `add table inet overmesh_${table}`)
     await controller.up()
     await ping.answered(20)
-    assert.doesNotMatch(await controller.host.exec('nft', 'list', 'tables'), /overmesh_ike/)
+    assert.doesNotMatch(await controller.host.exec('nft', 'list', 'tables'), /overmesh_(ike|early|parting)/)
     const { longestGap } = await ping.stop()
     assert.ok(longestGap < 12, `${longestGap} s without traffic`)
     assert.equal((await controller.client('steady')).session?.client, 'steady')

@@ -54,6 +54,11 @@ export class EarlyEsp {
     this.#open = open
   }
 
+  /** Removes what a controller that was killed left behind. */
+  sweep(): Promise<void> {
+    return this.#inTurn(async () => void (await this.#kernel.run('nft', ['-f', '-'], REMOVED)))
+  }
+
   /**
    * A tunnel is about to be dialled. Resolves when its packets wait; without nft(8) all is as it would be.
    * @param addresses of the device

@@ -33,6 +33,12 @@ export class Parting {
     this.#partingMs = partingMs
   }
 
+  /** Removes what a controller that was killed left behind. */
+  sweep(): Promise<void> {
+    this.#turn = this.#turn.then(async () => void (await this.#kernel.run('nft', ['-f', '-'], REMOVED)))
+    return this.#turn
+  }
+
   /**
    * Ends the IKE SAs of a tunnel that there are now; one that the device dials meanwhile stays.
    * @param told is called with them once the device is being told: nothing is to be sent by them any more

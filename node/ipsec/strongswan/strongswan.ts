@@ -90,8 +90,10 @@ export class StrongSwan implements IpsecEngine {
       detectEsp: detect ?? (() => detectEsp()),
       door: this.#door,
     })
-    // A controller that was killed may have left it shut, and this one may need no daemon.
+    // A controller that was killed may have left the door shut, and other rules; and this one may need no daemon.
     void this.#door.open()
+    void this.#early.sweep()
+    void this.#parting.sweep()
     this.#supervisor.onState = () => this.onState()
     this.#supervisor.onRun = run => this.#begin(run)
     this.#supervisor.onLost = () => this.#lost()
