@@ -13,8 +13,10 @@ export interface WatchedVia {
 
 /** ms of silence after which a client is asked. */
 const ASK_MS = 200
-/** ms between two questions whether a client answers any. */
+/** ms between two questions whether a client answers any; while it is new, it may answer as soon as its interface is up. */
 const TRY_MS = 1000
+const FIRST_TRIES = 10
+const FIRST_TRY_MS = 200
 /** ms of silence, at least, and questions without an answer, after which one that otherwise answers is gone. */
 const GONE_MS = 600
 const MISSES = 3
@@ -37,6 +39,8 @@ export class ViaWatch {
   /** When each that fell silent may be used again, ms since 1970. */
   readonly #until = new Map<string, number>()
   readonly #asked = new Map<string, Asked>()
+  /** How often each was asked that has not answered in its session. */
+  readonly #tries = new Map<string, number>()
   #failing: readonly string[] = []
 
   /** Ids of routes whose client is silent. */
@@ -47,7 +51,7 @@ export class ViaWatch {
   /** Looks at all there are now; true when `failing` is another than before. @param ask whether a client is there */
   look<V extends WatchedVia>(now: number, vias: readonly V[], ask: (via: V) => void): boolean {
     const known = new Set(vias.map(({ id }) => id))
-    for (const map of [this.#until, this.#asked])
+    for (const map of [this.#until, this.#asked, this.#tries])
       for (const id of map.keys()) if (!known.has(id)) map.delete(id)
     for (const via of vias) {
       const { id, heardAt, roundTripMs } = via
@@ -59,9 +63,13 @@ export class ViaWatch {
       const isGone = silence >= patience && times >= MISSES
       if (isGone || silence >= SILENT_MS) this.#until.set(id, now + HOLD_MS)
       else if ((this.#until.get(id) ?? now) <= now) this.#until.delete(id)
-      const isToAsk = answers ? silence >= ASK_MS && !isGone : now - (before?.at ?? 0) >= TRY_MS
+      const tries = answers ? 0 : (this.#tries.get(id) ?? 0)
+      const wait = tries < FIRST_TRIES ? FIRST_TRY_MS : TRY_MS
+      const isToAsk = answers ? silence >= ASK_MS && !isGone : now - (before?.at ?? 0) >= wait
+      if (answers) this.#tries.delete(id)
       if (!isToAsk || silence >= SILENT_MS) continue
       ask(via)
+      if (!answers) this.#tries.set(id, tries + 1)
       this.#asked.set(id, { heardAt, times: times + 1, at: now })
     }
     const failing = [...this.#until.keys()].sort()

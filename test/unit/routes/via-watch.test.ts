@@ -57,14 +57,39 @@ test('one that is far away has the time that its answers take', () => {
   assert.ok(gone > 5000 + 2 * far && gone <= 5000 + far + 2 * far + 300, `${gone}`)
 })
 
-test('whether one answers is found out while it is heard, with one question a second', () => {
+test('whether one answers is found out while it is heard, soon after it came, and then with one question a second', () => {
   const watch = new ViaWatch()
   let asked = 0
-  for (let now = START; now < START + 5000; now += 100)
-    watch.look(now, [{ id: 'a', heardAt: now, roundTripMs: undefined }], () => {
-      asked++
-    })
-  assert.equal(asked, 5)
+  const follow = (from: number, to: number, roundTripMs?: number): number => {
+    asked = 0
+    for (let ms = from; ms < to; ms += 100)
+      watch.look(START + ms, [{ id: 'a', heardAt: START + ms, roundTripMs }], () => {
+        asked++
+      })
+    return asked
+  }
+  assert.equal(follow(0, 2000), 10)
+  assert.equal(follow(2000, 10_000), 8)
+  // It answers, and begins anew.
+  assert.equal(follow(10_000, 11_000, 20), 0)
+  assert.equal(follow(11_000, 13_000), 10)
+})
+
+test('one that is killed a moment after it came is passed over as soon as any other', () => {
+  const watch = new ViaWatch()
+  let gone = 0
+  // Its interface is up after 300 ms, it answers within 20, and is killed after 700.
+  let roundTripMs: number | undefined
+  let heardAt = START
+  for (let ms = 0; ms < 5000 && gone === 0; ms += 100) {
+    const ask = (): void => {
+      if (ms < 300 || ms >= 700) return
+      roundTripMs = 20
+      heardAt = START + ms + 20
+    }
+    if (watch.look(START + ms, [{ id: 'a', heardAt, roundTripMs }], ask)) gone = ms
+  }
+  assert.ok(gone > 700 && gone <= 1500, `${gone}`)
 })
 
 test('a pause of the whole process is no silence', () => {
