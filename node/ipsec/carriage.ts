@@ -140,6 +140,7 @@ export class Carriage implements AttachmentsLive {
     return since === undefined ? undefined : { controller, since }
   }
 
+  /** Who carries it, as far as is known here. */
   carrierOf(id: string): ControllerId | undefined {
     return this.#known.get(id)?.carrier
   }

@@ -65,8 +65,7 @@ export class WaitingRoom {
     const oldest = this.#oldest(now)
     if (oldest === undefined) return undefined
     const isLong = now - this.#bySid.get(oldest)!.since > LONG_WAIT_MS
-    const sid = isLong ? this.#newest() : oldest
-    return this.#delete(sid)
+    return this.#delete((isLong ? this.#newest() : undefined) ?? oldest)
   }
 
   /** The client does not wait any more. */
@@ -97,11 +96,10 @@ export class WaitingRoom {
     return waiting
   }
 
-  /** Only while somebody waits. */
-  #newest(): string {
-    for (;;) {
-      const sid = this.#order.pop()!
+  /** Who came last, of those who still wait. */
+  #newest(): string | undefined {
+    for (let sid = this.#order.pop(); sid !== undefined; sid = this.#order.pop())
       if (this.#bySid.has(sid)) return sid
-    }
+    return undefined
   }
 }
