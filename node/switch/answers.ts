@@ -80,12 +80,11 @@ export class Answers {
   }
 
   /**
-   * Counts a dropped packet, and writes what its sender is told: the length of that, or 0 when it is told nothing.
+   * Writes what the sender of a dropped packet is told: the length of that, or 0 when it is told nothing.
    * @param toKernel the sender is this machine's kernel
    * @param now monotonic milliseconds
    */
   error(refusal: Refusal, packet: Arena, toKernel: boolean, mtu: number, now: number): number {
-    this.#counters[refusal.counter]++
     const six = isIpv6(packet, 0)
     const length = six
       ? this.#error6(refusal, packet, toKernel, mtu)

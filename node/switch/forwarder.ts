@@ -463,8 +463,9 @@ export class Forwarder {
     if (this.#tapped[0] !== 0) this.#taps.dropped(counter, from, DIRECTION.in, this.#packet, 0, length)
   }
 
-  /** Drops the packet and tells its sender why. */
+  /** Counts the packet, drops it, and tells its sender why. */
   #refuse(from: number, refusal: Refusal, mtu = 0): void {
+    this.#counters[refusal.counter]++
     if (this.#tapped[0] !== 0) {
       const length = packetLength(this.#packet, 0)
       this.#taps.dropped(refusal.counter, from, DIRECTION.in, this.#packet, 0, length)

@@ -108,7 +108,7 @@ export const ROUTES: SwitchRoute[] = [
 const NOT_DROPS =
   /^(rx|tx|tunRx|tunTx|control[RT]|ping|probe|receiveCalls|sendCalls|icmpErrors|echoReplies|floated|fragmented)/
 
-/** Starts a switch on loopback with sessions A (peer id 5) and B (peer id 6), routes and keys in place. */
+/** Starts a switch on loopback with sessions A (peer id 5) and B (peer id 6); packets sent from now on find routes and keys in place. */
 export async function startTestSwitch(
   options: Partial<SwitchOptions> = {},
   b: PeerSpec = {},
@@ -148,6 +148,8 @@ export async function startTestSwitch(
   }
   const peers = { a: await join(5, A), b: await join(6, B, b) }
   running.setRoutes(ROUTES)
+  // What it was told is posted at the end of this turn: a packet that is sent before may come before it.
+  await setImmediate()
   return {
     running,
     ...peers,
