@@ -67,6 +67,8 @@ export interface PresenceUpdate {
     /** Absent from versions that carry no IPv6. */
     gateway6?: boolean,
     exit6?: boolean,
+    /** Absent from versions that take every gateway for an exit. */
+    exit4?: boolean,
   ]
   /** Null: as they were at `base`. */
   readonly links: readonly (readonly [peer: ControllerId, up: boolean, rtt: number, loss: number])[] | null
@@ -234,6 +236,7 @@ function areFacts(value: unknown): value is Facts {
     attachments,
     gateway6,
     exit6,
+    exit4,
   ] = value
   return (
     isShortText(version) &&
@@ -247,7 +250,8 @@ function areFacts(value: unknown): value is Facts {
     isFlag(ipsec) &&
     isList(attachments, MAX_ATTACHMENTS, isAttachment) &&
     (gateway6 === undefined || isFlag(gateway6)) &&
-    (exit6 === undefined || isFlag(exit6))
+    (exit6 === undefined || isFlag(exit6)) &&
+    (exit4 === undefined || isFlag(exit4))
   )
 }
 

@@ -45,7 +45,9 @@ export interface PresentFacts {
   readonly gateway: boolean
   /** The same of IPv6. */
   readonly gateway6: boolean
-  /** Its machine has a way of its own to the IPv6 Internet: not all that have IPv6 do. */
+  /** Its machine is seen to have a way of its own to the IPv4 Internet. */
+  readonly exit4: boolean
+  /** The same of IPv6: not all that have IPv6 do. */
   readonly exit6: boolean
   /** Ids of routes that lead here, or to a client here, whose probe gets no answer. */
   readonly failing: readonly string[]

@@ -53,6 +53,7 @@ export function factsOf({ facts }: PresenceUpdate): PresentFacts {
     attachments,
     gateway6 = false,
     exit6 = false,
+    exit4 = true,
   ] = facts
   return {
     ...{
@@ -64,6 +65,7 @@ export function factsOf({ facts }: PresenceUpdate): PresentFacts {
       records,
       gateway,
       gateway6,
+      exit4,
       exit6,
       failing,
       ipsec,
@@ -82,6 +84,7 @@ export function sameReach(a: PresentFacts, b: PresentFacts): boolean {
   return (
     a.gateway === b.gateway &&
     a.gateway6 === b.gateway6 &&
+    a.exit4 === b.exit4 &&
     a.exit6 === b.exit6 &&
     a.failing.join() === b.failing.join() &&
     a.ipsec === b.ipsec &&

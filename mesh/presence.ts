@@ -212,6 +212,7 @@ export class Presence {
           .map(({ id, since, several }) => [id, since, several] as const),
         facts.gateway6,
         facts.exit6,
+        facts.exit4,
       ],
       links: links?.map(({ peer, up, rtt, loss }) => [peer, up, rtt, loss]) ?? null,
       up: [],

@@ -24,7 +24,9 @@ export interface BeyondInit {
   device: () => string | undefined
 }
 
-export type Reach = Pick<PresentFacts, 'gateway' | 'gateway6' | 'exit6' | 'failing'>
+export type Reach = Pick<PresentFacts, 'gateway' | 'gateway6' | 'exit4' | 'exit6' | 'failing'>
+
+export const NO_REACH: Reach = { gateway: false, gateway6: false, exit4: false, exit6: false, failing: [] }
 
 /** ms between two looks, and where a client has to be watched. */
 const LOOK_MS = 500
@@ -47,7 +49,7 @@ export class Beyond {
   readonly #roundTrips = new Map<string, number>()
   /** Ids of vias of prefixes that have others. */
   #contested: ReadonlySet<string> = new Set()
-  #reach: Reach = { gateway: false, gateway6: false, exit6: false, failing: [] }
+  #reach: Reach = NO_REACH
   /** Clients that are watched, by port and address. */
   #watched: ReadonlySet<string> = new Set()
   #lookAt = 0
@@ -147,8 +149,9 @@ export class Beyond {
 
   #review(): void {
     const failing = new Set([...this.#watch.failing, ...this.#probing.failing(), ...this.#unproven()])
-    const { isUp: gateway = false, isUp6: gateway6 = false, hasExit6: exit6 = false } = this.#gateway ?? {}
-    const reach = { gateway, gateway6, exit6, failing: [...failing].sort() }
+    const { isUp: gateway = false, isUp6: gateway6 = false } = this.#gateway ?? {}
+    const { hasExit: exit4 = false, hasExit6: exit6 = false } = this.#gateway ?? {}
+    const reach: Reach = { gateway, gateway6, exit4, exit6, failing: [...failing].sort() }
     if (JSON.stringify(reach) === JSON.stringify(this.#reach)) return
     this.#reach = reach
     this.onChange()

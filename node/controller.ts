@@ -10,7 +10,7 @@ import { ApiCertificate } from './api-certificate.ts'
 import { apiSettings, checkListen } from './api-settings.ts'
 import { isUnsettled, settle } from './backup/settling.ts'
 import { BEHIND_QUESTION, behindAt, writeBehind } from './behind-elsewhere.ts'
-import { Beyond, type Reach } from './beyond.ts'
+import { Beyond, NO_REACH, type Reach } from './beyond.ts'
 import { nextBoot } from './boot.ts'
 import { Captures } from './capture/captures.ts'
 import { CertificateKeeper } from './certificate-keeper.ts'
@@ -456,7 +456,7 @@ export class Controller {
       boot: await nextBoot(this.#home.directory, this.#startedAt),
       isDraining: () => this.#draining,
       reach: () => ({
-        ...(this.#beyond?.reach ?? { gateway: false, gateway6: false, exit6: false, failing: [] }),
+        ...(this.#beyond?.reach ?? NO_REACH),
         ...(this.#carriage?.facts ?? { ipsec: false, attachments: [] }),
       }),
       joins: openDoor({

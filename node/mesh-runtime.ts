@@ -32,7 +32,10 @@ export interface MeshRuntimeInit {
   boot: number
   isDraining: () => boolean
   /** What `PresentFacts` says of the ways beyond the overlay. */
-  reach: () => Pick<PresentFacts, 'gateway' | 'gateway6' | 'exit6' | 'failing' | 'ipsec' | 'attachments'>
+  reach: () => Pick<
+    PresentFacts,
+    'gateway' | 'gateway6' | 'exit4' | 'exit6' | 'failing' | 'ipsec' | 'attachments'
+  >
   joins?: JoinHandler
 }
 

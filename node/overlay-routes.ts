@@ -19,7 +19,7 @@ import { OverlayRoutes6 } from './overlay-routes6.ts'
 import { publicAddresses } from './public-addresses.ts'
 import { DEFAULT_LENGTH } from './push.ts'
 import type { SwitchRoute } from './switch/switch.ts'
-import { type Way, Ways, type Whereabouts } from './ways.ts'
+import { reach4Of, type Way, Ways, type Whereabouts } from './ways.ts'
 
 /** A via whose probe this controller sends, for as long as it is listed. */
 export interface RouteProbe {
@@ -89,7 +89,13 @@ export class OverlayRoutes {
   constructor(home: Home, where: Whereabouts) {
     this.#home = home
     this.#where = where
-    this.#ways = new Ways(home.id, home.views, where)
+    this.#ways = new Ways(home.id, home.views, {
+      ...where,
+      reach: id => {
+        const reach = where.reach(id)
+        return reach && reach4Of(reach)
+      },
+    })
     this.six = new OverlayRoutes6(home, where)
   }
 

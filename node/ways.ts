@@ -33,7 +33,7 @@ export interface Whereabouts {
   /** What a controller, also this one, says of what it reaches beyond the overlay. */
   reach(
     controller: ControllerId,
-  ): Pick<PresentFacts, 'gateway' | 'gateway6' | 'exit6' | 'failing'> | undefined
+  ): Pick<PresentFacts, 'gateway' | 'gateway6' | 'exit4' | 'exit6' | 'failing'> | undefined
   /** Where an attachment is up, as everyone in reach sees it. */
   carrier(attachment: string): ControllerId | undefined
   /** Whether it is up on this controller, whoever carries it. */
@@ -48,8 +48,17 @@ export type WayWhere = Omit<Whereabouts, 'clients' | 'isUpHere' | 'reach'> & {
 
 /** What a controller says of what it reaches beyond the overlay by one version of IP. */
 export interface WayReach extends Pick<PresentFacts, 'gateway' | 'failing'> {
-  /** False where it knows that it has no way to the Internet. */
-  readonly exit?: boolean
+  /** Whether it has a way to the Internet: `unseen` serves where no other controller has one that is seen. */
+  readonly exit: 'seen' | 'unseen' | 'none'
+}
+
+/** What it says of IPv4: what somebody calls the Internet may be a network of the controller's own. */
+export function reach4Of({
+  gateway,
+  exit4,
+  failing,
+}: Pick<PresentFacts, 'gateway' | 'exit4' | 'failing'>): WayReach {
+  return { gateway, exit: exit4 ? 'seen' : 'unseen', failing }
 }
 
 /** What it says of IPv6. */
@@ -58,7 +67,7 @@ export function reach6Of({
   exit6,
   failing,
 }: Pick<PresentFacts, 'gateway6' | 'exit6' | 'failing'>): WayReach {
-  return { gateway: gateway6, exit: exit6, failing }
+  return { gateway: gateway6, exit: exit6 ? 'seen' : 'none', failing }
 }
 
 export type Hop = number | 'tun'
@@ -145,26 +154,33 @@ export class Ways {
     return this.#isFailing(controller, id) ? { problem: 'probe-fails' } : way
   }
 
-  /** Its own way out, or the one at the nearest controller that has one. */
+  /** Its own way out, or the one at the nearest controller that has one. One that is seen comes before any that is not. */
   #internet(id: string): Way {
     const own = this.#exit(this.#self, id)
-    if (!('problem' in own)) return own
-    let problem: WayProblem = own.problem
-    let best: { at: ControllerId; way: WayTo } | undefined
+    const isOpen = !('problem' in own)
+    if (isOpen && this.#isSeen(this.#self)) return own
+    let problem: WayProblem | undefined = isOpen ? undefined : own.problem
+    let best: { at: ControllerId; way: WayTo; seen: boolean } | undefined
     const inUse = this.#gateways.get(id)
     for (const { id: at } of this.#views.controllers()) {
       const way = at === this.#self ? undefined : this.#where.wayTo(at)
       if (!way) continue
       const network = this.#exit(at, id)
       if ('problem' in network) {
-        if (CLOSER.indexOf(network.problem) > CLOSER.indexOf(problem)) problem = network.problem
+        if (problem !== undefined && CLOSER.indexOf(network.problem) > CLOSER.indexOf(problem))
+          problem = network.problem
         continue
       }
-      if (best === undefined || isNearer(way, best.way, at === inUse, best.at === inUse)) best = { at, way }
+      const seen = this.#isSeen(at)
+      const isBetter =
+        best === undefined ||
+        (seen === best.seen ? isNearer(way, best.way, at === inUse, best.at === inUse) : seen)
+      if (isBetter) best = { at, way, seen }
     }
+    if (isOpen && !best?.seen) return own
     if (best === undefined) {
       this.#gateways.delete(id)
-      return { problem }
+      return { problem: problem! }
     }
     this.#gateways.set(id, best.at)
     return { hop: best.way.port, at: best.at }
@@ -172,7 +188,13 @@ export class Ways {
 
   #exit(controller: ControllerId, id: string): Way {
     const way = this.#network(controller, id)
-    return !('problem' in way) && this.#where.reach(controller)?.exit === false ? { problem: 'no-exit' } : way
+    return !('problem' in way) && this.#where.reach(controller)?.exit === 'none'
+      ? { problem: 'no-exit' }
+      : way
+  }
+
+  #isSeen(controller: ControllerId): boolean {
+    return this.#where.reach(controller)?.exit === 'seen'
   }
 
   #isFailing(controller: ControllerId, id: string | undefined): boolean {

@@ -69,7 +69,9 @@ export interface GatewayHandle {
   readonly isUp: boolean
   /** The same of IPv6: false where that is not described, too. */
   readonly isUp6: boolean
-  /** Whether this machine has a way of its own to the IPv6 Internet, as far as its main table tells; false where IPv6 is not described. */
+  /** Whether this machine has a way of its own to the IPv4 Internet, as far as its routes tell. */
+  readonly hasExit: boolean
+  /** The same of IPv6; false where that is not described. */
   readonly hasExit6: boolean
   /** What is wrong, one line each, for `status`; none when all is well. */
   problems(): string[]

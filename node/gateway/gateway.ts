@@ -10,6 +10,7 @@ import { type CommandResult, type Kernel, reasonOf, thisKernel } from './kernel.
 import {
   changeRoutes,
   changeRoutes6,
+  hasExit,
   hasExit6,
   ROUTE_PROTOCOL,
   type RouteChanges,
@@ -74,6 +75,7 @@ export class Gateway implements GatewayHandle {
   #made = false
   #up = false
   #up6 = false
+  #exit = false
   #exit6 = false
   #problems: string[] = []
   #timer: NodeJS.Timeout | undefined
@@ -116,6 +118,10 @@ export class Gateway implements GatewayHandle {
 
   get isUp6(): boolean {
     return this.#up6
+  }
+
+  get hasExit(): boolean {
+    return this.#exit
   }
 
   get hasExit6(): boolean {
@@ -312,15 +318,17 @@ export class Gateway implements GatewayHandle {
   }
 
   async #routeChanges(description: GatewayDescription): Promise<RouteChanges> {
-    const four = changeRoutes(description, readKernelRoutes(await this.#routes('-4')))
-    const present = description.six ? readKernelRoutes6(await this.#routes('-6')) : []
-    this.#exit6 = hasExit6(description.tunName, present)
-    const six = changeRoutes6(description, present)
+    const present4 = readKernelRoutes(await this.#routes('-4'))
+    const present6 = description.six ? readKernelRoutes6(await this.#routes('-6')) : []
+    this.#exit = hasExit(description, present4)
+    this.#exit6 = hasExit6(description, present6)
+    const four = changeRoutes(description, present4)
+    const six = changeRoutes6(description, present6)
     return { batch: [...four.batch, ...six.batch], problems: [...four.problems, ...six.problems] }
   }
 
   async #routes(version: '-4' | '-6'): Promise<string> {
-    const args = [version, '-N', '-json', 'route', 'show', 'table', 'main']
+    const args = [version, '-N', '-json', 'route', 'show', 'table', 'all']
     return (await this.#command('ip', args, 'iproute2', 'routes into the overlay')).stdout
   }
 

@@ -10,13 +10,17 @@ export const ROUTE_PROTOCOL = 172
 /** Behind everything that the machine's owner sets. */
 export const ROUTE_METRIC = 4096
 
-/** A route of the main table, as far as it matters here. */
+/** A route, as far as it matters here. */
 export interface KernelRoute<P = Cidr> {
   cidr: P
   device: string
   protocol: string
   /** Its destinations are on the link itself, not behind a router. */
   connected: boolean
+  /** Absent for the main table. */
+  table?: string
+  /** Absent for a route to other machines: this one refuses or drops packets there, or takes them itself. */
+  type?: string
 }
 
 export interface RouteChanges {
@@ -72,7 +76,7 @@ interface Wanted<P> {
   readonly underlay: readonly P[]
 }
 
-/** Reads `ip -4 -N -json route show table main`. What it does not understand it leaves out. @throws SyntaxError */
+/** Reads `ip -4 -N -json route show table all`. What it does not understand it leaves out. @throws SyntaxError */
 export function readKernelRoutes(json: string): KernelRoute[] {
   return read(json, IPV4)
 }
@@ -82,12 +86,30 @@ export function readKernelRoutes6(json: string): KernelRoute<Cidr6>[] {
   return read(json, IPV6)
 }
 
-/** Whether the machine itself has a way to the Internet: a default route, or one to all global addresses, that is not ours. */
-export function hasExit6(tunName: string, present: readonly KernelRoute<Cidr6>[]): boolean {
-  // `lo` is where routes lead that refuse.
+/**
+ * Whether the machine itself has a way to the Internet: a default route, or one half of it, in any table, that is not ours. Where it
+ * has none, a network of its own may still be what somebody calls the Internet.
+ */
+export function hasExit(
+  { tunName, attached }: Pick<GatewayDescription, 'tunName' | 'attached'>,
+  present: readonly KernelRoute[],
+): boolean {
   return present.some(
-    ({ cidr, device }) => ![tunName, 'lo'].includes(device) && cidr6Covers(cidr, GLOBAL_UNICAST),
+    route => isExit(route, [tunName, attached?.device]) && route.cidr.length < INTERNET_LENGTH,
   )
+}
+
+/** The same of IPv6, where a route to all global addresses does. */
+export function hasExit6(
+  { tunName }: Pick<GatewayDescription, 'tunName'>,
+  present: readonly KernelRoute<Cidr6>[],
+): boolean {
+  return present.some(route => isExit(route, [tunName]) && cidr6Covers(route.cidr, GLOBAL_UNICAST))
+}
+
+/** `lo` is where IPv6 routes lead that refuse. */
+function isExit({ device, type }: KernelRoute<unknown>, ours: readonly (string | undefined)[]): boolean {
+  return type === undefined && device !== 'lo' && !ours.includes(device)
 }
 
 /** What to change so that the described prefixes, and no others, are routed into the TUN interface by us. */
@@ -121,19 +143,28 @@ function read<P>(json: string, version: Version<P>): KernelRoute<P>[] {
   const list: unknown = JSON.parse(json.trim() === '' ? '[]' : json)
   if (!Array.isArray(list)) return []
   return list.flatMap((each: Record<string, unknown>) => {
-    const { dst, dev, protocol } = each ?? {}
+    const { dst, dev, protocol, table, type } = each ?? {}
     const cidr = typeof dst === 'string' ? destination(dst, version) : undefined
     if (cidr === undefined) return []
     const connected = each.gateway === undefined && each.via === undefined && each.nexthops === undefined
-    return [{ cidr, device: String(dev ?? ''), protocol: String(protocol ?? ''), connected }]
+    const route: KernelRoute<P> = {
+      cidr,
+      device: String(dev ?? ''),
+      protocol: String(protocol ?? ''),
+      connected,
+    }
+    if (table !== undefined) route.table = String(table)
+    if (type !== undefined) route.type = String(type)
+    return [route]
   })
 }
 
 function change<P extends { length: number }>(
   { devices, tunName, subnet, kernelRoutes, attached, underlay }: Wanted<P>,
-  present: readonly KernelRoute<P>[],
+  all: readonly KernelRoute<P>[],
   version: Version<P>,
 ): RouteChanges {
+  const present = all.filter(({ table }) => table === undefined)
   const isOurs = ({ device, protocol }: KernelRoute<P>): boolean =>
     devices.includes(device) && protocol === String(ROUTE_PROTOCOL)
   const foreign = present.filter(route => !devices.includes(route.device))

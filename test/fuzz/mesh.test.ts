@@ -109,6 +109,7 @@ const presence = new Presence({
     holdsRootKey: false,
     gateway: false,
     gateway6: false,
+    exit4: false,
     exit6: false,
     failing: [],
     ipsec: false,

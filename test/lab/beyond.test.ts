@@ -126,6 +126,11 @@ describe('two remote networks behind two controllers, one behind a client, and t
     // Controllers stay reachable beside the tunnel, all of them.
     for (const { host } of mesh.controllers)
       assert.match(await road.host.exec('ip', 'route', 'get', host.ip4), /dev eth0/)
+    // Who has a default route is taken for the Internet's neighbour, before those that have none.
+    await alpha.host.ip('route', 'add', 'default', 'via', web.ip4)
+    await until('alpha carries it', async () => (await seenAs(road.host)) === alpha.host.ip4, 20)
+    await alpha.host.ip('route', 'delete', 'default')
+    await until('beta carries it again', async () => (await seenAs(road.host)) === beta.host.ip4, 20)
     await add('0.0.0.0/0', '--via', 'internet:alpha', '--metric', '0')
     await alpha.cli('route', 'remove', '0.0.0.0/0', '--via', 'internet')
     await until('the named exit is in use', async () => (await active('0.0.0.0/0'))?.via === 'internet:alpha')

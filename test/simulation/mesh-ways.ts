@@ -1,6 +1,6 @@
 // Packets that follow what controllers believe of each other while links are cut: each comes to where it is to go, by others
 // where need be, and passes nobody twice.
-import { type Hop, reach6Of, Ways } from '../../node/ways.ts'
+import { type Hop, reach4Of, reach6Of, Ways } from '../../node/ways.ts'
 import type { ControllerId } from '../../state/kinds.ts'
 import type { MeshWorld } from './mesh-world.ts'
 import type { SimController } from './sim-controller.ts'
@@ -18,8 +18,8 @@ const STEP = 100
 /** Every third controller carries packets to the Internet. */
 export const isGateway = (index: number): boolean => index % 3 === 0
 
-/** Of those every second has a way to the IPv6 Internet. */
-export const hasExit6 = (index: number): boolean => index % 6 === 0
+/** Of those every second is seen to have a way to the Internet; without one, it carries no IPv6 there. */
+export const hasExit = (index: number): boolean => index % 6 === 0
 
 /** Cuts links so that everyone still reaches everyone in three, and follows packets from everyone to everywhere. */
 export async function checkWays(world: MeshWorld): Promise<void> {
@@ -65,7 +65,7 @@ function wayProblemOf(members: readonly SimController[], version: 4 | 6): string
     name: `c${index}`,
     via: { kind: 'controller' as const, id },
   }))
-  const isExit = version === 4 ? isGateway : hasExit6
+  const isExit = members.some(({ index }) => hasExit(index)) || version === 6 ? hasExit : isGateway
   const hasGateway = members.some(({ index }) => isExit(index))
   const internet = hasGateway
     ? [{ name: `the Internet of IPv${version}`, via: { kind: 'internet' as const } }]
@@ -100,7 +100,7 @@ function waysOf({ id, process }: SimController, members: readonly SimController[
     controllerOf: () => undefined,
     reach: peer => {
       const facts = core.presence.of(peer)?.facts
-      return version === 6 && facts ? reach6Of(facts) : facts
+      return facts && (version === 6 ? reach6Of(facts) : reach4Of(facts))
     },
     carrier: () => undefined,
     wayTo: peer => {

@@ -12,7 +12,7 @@ import { type ChangeSet, Replica } from '../../state/replica.ts'
 import { Views } from '../../state/views.ts'
 import { type Identity, identity, trust } from '../unit/state/samples.ts'
 import type { Appointment, Clockwork } from './clockwork.ts'
-import { hasExit6, isGateway } from './mesh-ways.ts'
+import { hasExit, isGateway } from './mesh-ways.ts'
 import { SimDisk } from './sim-disk.ts'
 import type { Port, SimNetwork } from './sim-network.ts'
 
@@ -138,7 +138,8 @@ export class SimProcess {
         holdsRootKey: controller.index === 0,
         gateway: isGateway(controller.index),
         gateway6: isGateway(controller.index),
-        exit6: hasExit6(controller.index),
+        exit4: hasExit(controller.index),
+        exit6: hasExit(controller.index),
         failing: [],
         ipsec: false,
         attachments: [],

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { waysTo } from '../../../mesh/backbone/topology.ts'
 import type { PresentLink } from '../../../mesh/presence-types.ts'
-import { type Hop, type Way, type WayRecords, Ways } from '../../../node/ways.ts'
+import { type Hop, type Way, type WayReach, type WayRecords, Ways } from '../../../node/ways.ts'
 import type { ClientId, ControllerId } from '../../../state/kinds.ts'
 import type { Via } from '../../../state/routing-table.ts'
 import type { ClientView, Credential } from '../../../state/views.ts'
@@ -31,6 +31,7 @@ interface Route {
 /** What controllers tell of themselves. */
 interface Facts {
   readonly gateways: readonly boolean[]
+  readonly exits: readonly WayReach['exit'][]
   /** By controller, the numbers of its failing routes. */
   readonly failing: readonly (readonly number[])[]
   /** Where each client is. */
@@ -50,6 +51,7 @@ interface Mesh {
 const factsOf = (size: number): fc.Arbitrary<Facts> =>
   fc.record({
     gateways: fc.array(fc.boolean(), { minLength: size, maxLength: size }),
+    exits: fc.array(fc.constantFrom('seen', 'unseen', 'none'), { minLength: size, maxLength: size }),
     failing: fc.array(fc.array(fc.nat(5), { maxLength: 2 }), { minLength: size, maxLength: size }),
     homes: fc.array(fc.integer({ min: -1, max: size - 1 }), { minLength: CLIENTS, maxLength: CLIENTS }),
     carriers: fc.array(fc.integer({ min: -1, max: size - 1 }), { minLength: SITES, maxLength: SITES }),
@@ -122,6 +124,7 @@ class Node {
       },
       reach: controller => ({
         gateway: this.facts.gateways[indexOf(controller)],
+        exit: this.facts.exits[indexOf(controller)],
         failing: this.facts.failing[indexOf(controller)].map(index => `r${index}`),
       }),
       carrier: site => {

@@ -178,6 +178,8 @@ test('whether the machine has a way of its own to the IPv6 Internet is seen in i
     [false, { type: 'unreachable', dst: 'default', dev: 'lo' }],
     [true, { dst: 'default', nexthops: [{ gateway: 'fe80::1', dev: 'eth0' }] }],
     [false, { dst: 'default', dev: 'overmesh0' }],
+    [false, { type: '2', dst: 'default', dev: 'eth0', table: '255' }],
+    [true, { dst: 'default', gateway: 'fe80::1', dev: 'eth0', table: '77' }],
   ] as const) {
     routes = [...present]
     gateway.update(open({ forwarded: [parseCidr6(`2001:db8:${++count}::/64`)!] }))

@@ -220,3 +220,37 @@ test('a strict reverse path filter is made loose on the interface itself, and no
   assert.equal(kernel.files.get(`${conf}/overmesh0/rp_filter`), '2')
   assert.equal(kernel.files.get(`${conf}/all/rp_filter`), '1')
 })
+
+test('whether the machine has a way of its own to the Internet is seen in its routes', async t => {
+  const kernel = new FakeKernel()
+  const [gateway] = await start(t, kernel)
+  let routes: object[] = []
+  let count = 0
+  kernel.answer = (_program, args) =>
+    args.includes('-4') && args.includes('show') ? ok(JSON.stringify(routes)) : undefined
+  for (const [has, ...present] of [
+    [false, { dst: '203.0.113.0/24', dev: 'eth0', protocol: '2' }],
+    [true, { dst: 'default', gateway: '192.0.2.1', dev: 'eth0' }],
+    [true, { dst: 'default', nexthops: [{ gateway: '192.0.2.1', dev: 'eth0' }] }],
+    [true, { dst: '128.0.0.0/1', dev: 'ppp0' }],
+    [true, { dst: 'default', gateway: '192.0.2.1', dev: 'eth0', table: '77' }],
+    [false, { type: '7', dst: 'default' }],
+    [false, { type: '2', dst: '10.0.0.0/8', dev: 'lo', table: '255' }],
+    [false, { dst: 'default', dev: 'overmesh0' }],
+  ] as const) {
+    routes = [...present]
+    gateway.update(description({ kernelRoutes: [cidr(`192.168.${++count}.0/24`)] }))
+    await gateway.settled()
+    assert.equal(gateway.hasExit, has, JSON.stringify(routes))
+  }
+})
+
+test('routes of other tables than the main one are no reason not to set ours', async t => {
+  const kernel = new FakeKernel()
+  const [gateway] = await start(t, kernel)
+  const other = { dst: '192.168.5.0/24', dev: 'eth1', table: '77' }
+  kernel.answer = (_program, args) => (args.includes('show') ? ok(JSON.stringify([other])) : undefined)
+  gateway.update(description({ kernelRoutes: [cidr('192.168.5.0/24')] }))
+  await gateway.settled()
+  assert.deepEqual(gateway.problems(), [])
+})

@@ -97,6 +97,7 @@ const updates: fc.Arbitrary<PresenceUpdate> = record({
     fc.array(fc.tuple(client, count, flag), { maxLength: 5 }),
     flag,
     flag,
+    flag,
   ),
   links: fc.array(fc.tuple(controller, flag, time, fc.nat({ max: 100 })), { maxLength: 5 }),
   up: fc.array(fc.tuple(client, count, shortText), { maxLength: 5 }),
@@ -180,7 +181,7 @@ test('what newer versions add to what is said is passed over', () => {
   const id = 'ab'.repeat(10)
   const told = update({
     more: 1,
-    facts: [...FACTS.slice(0, 9), [['ab'.repeat(8), 1, true, 'more']], true, false, { more: true }],
+    facts: [...FACTS.slice(0, 9), [['ab'.repeat(8), 1, true, 'more']], true, false, true, { more: true }],
     links: [[id, true, 1, 0, 'more']],
     up: [['cd'.repeat(8), 1, '192.0.2.1:1', 'more']],
   })
@@ -244,6 +245,7 @@ test('everything has a limit', () => {
   assert.ok(failing(MAX_FAILING))
   assert.equal(failing(MAX_FAILING + 1), undefined)
   assert.equal(update({ facts: [...FACTS.slice(0, 10), 'yes'] }), undefined)
+  assert.equal(update({ facts: [...FACTS.slice(0, 10), true, true, 'yes'] }), undefined)
   const attached = (...all: unknown[]) => update({ facts: [...FACTS.slice(0, 9), all] })
   const one = ['0'.repeat(16), 1, false]
   assert.ok(attached(...Array(MAX_ATTACHMENTS).fill(one)))

@@ -27,6 +27,7 @@ function seat(id: ControllerId) {
         holdsRootKey: false,
         gateway: false,
         gateway6: false,
+        exit4: false,
         exit6: false,
         ipsec: false,
       },

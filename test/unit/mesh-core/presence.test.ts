@@ -22,6 +22,7 @@ interface Seat {
   skew: number
   gateway: boolean
   gateway6: boolean
+  exit4: boolean
   exit6: boolean
   failing: string[]
   attachments: PresentAttachment[]
@@ -39,6 +40,7 @@ function seat(index: number, boot = START): Seat {
     skew: 0,
     gateway: false,
     gateway6: false,
+    exit4: false,
     exit6: false,
     failing: [] as string[],
     attachments: [] as PresentAttachment[],
@@ -54,6 +56,7 @@ function seat(index: number, boot = START): Seat {
       holdsRootKey: false,
       gateway: made.gateway,
       gateway6: made.gateway6,
+      exit4: made.exit4,
       exit6: made.exit6,
       failing: made.failing,
       ipsec: made.attachments.length > 0,
@@ -233,17 +236,22 @@ test('a gateway that comes or goes, and a route that fails, are a change of the 
   tell(a, b)
   assert.equal(b.changes, before + 4)
   assert.equal(b.presence.of(a.id)!.facts.exit6, true)
+  a.exit4 = true
+  a.presence.refresh()
+  tell(a, b)
+  assert.equal(b.changes, before + 5)
+  assert.equal(b.presence.of(a.id)!.facts.exit4, true)
 })
 
-test('who says nothing of IPv6 is no gateway of it', () => {
+test('who says nothing of IPv6 is no gateway of it, and who says nothing of the Internet may have a way there', () => {
   const [a, b] = [seat(0), seat(1)]
   a.gateway6 = true
   a.exit6 = true
   const [update] = a.presence.snapshot()
   const older = { ...update, facts: update.facts.slice(0, 10) as unknown as typeof update.facts }
   b.presence.receive(a.id, older)
-  const { gateway6, exit6 } = b.presence.of(a.id)!.facts
-  assert.deepEqual([gateway6, exit6], [false, false])
+  const { gateway6, exit4, exit6 } = b.presence.of(a.id)!.facts
+  assert.deepEqual([gateway6, exit4, exit6], [false, true, false])
 })
 
 test('who is removed is forgotten', () => {

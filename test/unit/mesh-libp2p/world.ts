@@ -79,6 +79,7 @@ export async function startNode(index: number, options: NodeOptions = {}): Promi
       holdsRootKey: false,
       gateway: false,
       gateway6: false,
+      exit4: false,
       exit6: false,
       failing: [],
       ipsec: false,

@@ -18,7 +18,7 @@ import { newMesh } from '../controller/home.ts'
 /** A controller with two clients, of which `site` is connected here by port 7. */
 async function bench(
   t: TestContext,
-  reach: Reach = { gateway: true, gateway6: true, exit6: true, failing: [] },
+  reach: Reach = { gateway: true, gateway6: true, exit4: true, exit6: true, failing: [] },
 ) {
   const init = { public: ['192.0.2.1', 'vpn.example.net'], subnet6: 'fd00:77::/64' }
   const home = await Home.open(await newMesh(t, init))
@@ -149,7 +149,7 @@ test('the best via that is up is in the table, and what has none is unreachable'
     }),
     ['0 not-connected', '4 active', '5 standby'],
   )
-  live.reach = { gateway: false, gateway6: false, exit6: false, failing: [] }
+  live.reach = { gateway: false, gateway6: false, exit4: true, exit6: false, failing: [] }
   assert.equal(hop('192.168.5.0/24'), 7)
 })
 
@@ -180,7 +180,13 @@ test('of several ways to an IPv6 prefix the best that is up is taken', async t =
   assert.equal(hops().at(-1), 7)
   assert.deepEqual(routes.six.toldTo(id('site')), [])
   assert.deepEqual(routes.six.behind(id('site')).map(formatCidr6), [prefix])
-  live.reach = { gateway: true, gateway6: true, exit6: true, failing: [`${prefix}|client:${id('site')}`] }
+  live.reach = {
+    gateway: true,
+    gateway6: true,
+    exit4: true,
+    exit6: true,
+    failing: [`${prefix}|client:${id('site')}`],
+  }
   assert.equal(hops().at(-1), 'unreachable')
   for (const name of ['road', 'site']) await service.revokeClient(name)
   assert.deepEqual(routes.six.beyond(), [])
@@ -209,14 +215,20 @@ test('an IPv6 prefix behind a controller is its own to carry, while it says that
     ],
   )
   assert.deepEqual(routes.kernel().forwarded, [], 'IPv4 has none of it')
-  live.reach = { gateway: true, gateway6: false, exit6: false, failing: [] }
+  live.reach = { gateway: true, gateway6: false, exit4: true, exit6: false, failing: [] }
   assert.deepEqual([hop(), hop('::/0')], [7, 'unreachable'])
   assert.equal(routes.probes().length, 1)
-  live.reach = { gateway: true, gateway6: true, exit6: false, failing: [] }
+  live.reach = { gateway: true, gateway6: true, exit4: true, exit6: false, failing: [] }
   assert.deepEqual([hop(), hop('::/0')], ['tun', 'unreachable'], 'it has IPv6, but no way to the Internet')
   await add('2000::/3', 'internet:alpha')
   assert.equal(hop('2000::/3'), 'tun', 'who names it knows')
-  live.reach = { gateway: false, gateway6: true, exit6: true, failing: [`${prefix}|controller:${home.id}`] }
+  live.reach = {
+    gateway: false,
+    gateway6: true,
+    exit4: true,
+    exit6: true,
+    failing: [`${prefix}|controller:${home.id}`],
+  }
   assert.deepEqual([hop(), hop('::/0')], [7, 'tun'])
 })
 
@@ -252,9 +264,9 @@ test('a failing probe takes its own via out of use, and no other', async t => {
   assert.deepEqual([client.from, kernel.from], [{ port: 7 }, 'kernel'])
   assert.equal(formatIpv4(client.address as number), '192.168.5.9')
   assert.equal(hop('192.168.5.0/24'), 7)
-  live.reach = { gateway: true, gateway6: true, exit6: true, failing: [client.id] }
+  live.reach = { gateway: true, gateway6: true, exit4: true, exit6: true, failing: [client.id] }
   assert.equal(hop('192.168.5.0/24'), 'tun')
-  live.reach = { gateway: true, gateway6: true, exit6: true, failing: [client.id, kernel.id] }
+  live.reach = { gateway: true, gateway6: true, exit4: true, exit6: true, failing: [client.id, kernel.id] }
   assert.equal(hop('192.168.5.0/24'), 'unreachable')
   assert.ok(home.replica.get('route', client.id))
 })
@@ -279,7 +291,7 @@ test('a site is probed by who carries it, as the overlay, and judged by that tho
   const [probe, ...others] = routes.probes()
   assert.deepEqual(others, [])
   assert.deepEqual(probe.from, { source: parseIpv4(home.controller.address) })
-  live.reach = { gateway: true, gateway6: true, exit6: true, failing: [probe.id] }
+  live.reach = { gateway: true, gateway6: true, exit4: true, exit6: true, failing: [probe.id] }
   assert.equal(hop('192.168.5.0/24'), 7)
   assert.equal(hop('192.168.6.0/24'), 'tun')
   assert.equal(routes.standings().filter(({ entry }) => entry.via.kind === 'attachment').length, 2)
