@@ -103,6 +103,11 @@ export function readPing(output: string, stoppedAt: number): PingReport {
   }
 }
 
+/** Whether an address answers, once. */
+export async function reaches(from: Host, address: string): Promise<boolean> {
+  return (await from.attempt(['ping', '-c', '1', '-W', '1', address])).code === 0
+}
+
 /** The value below which a share of the samples lies; of sorted numbers. */
 export const percentile = (sorted: readonly number[], share: number): number =>
   sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
