@@ -1,6 +1,8 @@
 // An Overmesh controller on a host, run and operated by the command that users have.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { RemoteController } from '../../node/api/remote.ts'
+import { apiSocketPath } from '../../node/api/socket.ts'
 import type { Client, Session, Status } from '../../node/service.ts'
 import { attempt, type CommandResult, run } from './command.ts'
 import type { Host } from './host.ts'
@@ -154,6 +156,11 @@ export class Controller {
     const pack = join(this.host.lab.directory, `${name}.ovpn`)
     await this.cli('client', 'add', name, '--out', pack, ...args)
     return pack
+  }
+
+  /** Its API, to look at it often, or in the midst of what is timed: a command takes as long as its Node starts. */
+  get api(): RemoteController {
+    return new RemoteController(apiSocketPath(this.dataDir))
   }
 
   status = (): Promise<Status> => this.json('status')

@@ -26,7 +26,7 @@ describe('a mesh that is cut', () => {
   test('both halves serve, take changes, and agree soon after healing', async () => {
     await mesh.split([alpha, beta], [gamma])
     const isCut = async (asked: Controller, other: string): Promise<boolean> =>
-      (await asked.status()).controllers.find(each => each.name === other)?.link.up === false
+      (await asked.api.status()).controllers.find(each => each.name === other)?.link.up === false
     await until('alpha misses gamma', () => isCut(alpha, 'gamma'), 5)
     await until('gamma misses alpha', () => isCut(gamma, 'alpha'), 5)
     const [onAlpha, onBeta] = clients
@@ -53,7 +53,7 @@ describe('a mesh that is cut', () => {
     await until(
       'all hashes are equal',
       async () =>
-        new Set(await Promise.all(mesh.controllers.map(async each => (await each.status()).stateHash)))
+        new Set(await Promise.all(mesh.controllers.map(async each => (await each.api.status()).stateHash)))
           .size === 1,
       10,
       0.05,
@@ -84,7 +84,11 @@ describe('a mesh that is cut', () => {
     await ping.answered()
     await mesh.heal()
     await mesh.whole(15)
-    await until('gamma knows', async () => (await mesh.whereIs('mover', gamma)) === 'alpha', 1)
+    await until(
+      'gamma knows',
+      async () => (await gamma.api.client('mover')).session?.controller === 'alpha',
+      1,
+    )
     assert.equal((await ping.stop()).lost, 0)
   })
 
@@ -105,7 +109,7 @@ describe('a mesh that is cut', () => {
       // A credential made on one end of the cut is known at the other.
       const name = `cut-${alpha.name}-${Date.now() % 1e6}`
       await alpha.addClient(name)
-      await until('beta knows it', async () => (await beta.clients()).some(each => each.name === name), 3)
+      await until('beta knows it', async () => (await beta.api.clients()).some(each => each.name === name), 3)
       await mesh.heal()
       await mesh.whole(15)
       const again = await onAlpha.host.exec('ping', '-c', '1', '-W', '2', onBeta.address)
@@ -121,7 +125,7 @@ describe('a mesh that is cut', () => {
     await mesh.whole(15)
     await beta.addClient('after-the-copy')
     await beta.cli('client', 'revoke', 'alpha-1')
-    await until('alpha has it', async () => (await alpha.client('alpha-1')).revoked, 3)
+    await until('alpha has it', async () => (await alpha.api.client('alpha-1')).revoked, 3)
     await beta.process.kill()
     rmSync(beta.dataDir, { recursive: true })
     cpSync(backup, beta.dataDir, { recursive: true })
@@ -132,7 +136,7 @@ describe('a mesh that is cut', () => {
     // What it writes from now on is new to everyone, although it counts from where the copy ended.
     await beta.addClient('after-the-return')
     for (const each of [alpha, gamma]) {
-      const knows = async () => (await each.clients()).some(({ name }) => name === 'after-the-return')
+      const knows = async () => (await each.api.clients()).some(({ name }) => name === 'after-the-return')
       await until(`${each.name} has it`, knows, 3)
     }
     await mesh.whole(10)

@@ -7,7 +7,7 @@ import { PcapngReader } from '../../node/capture/pcapng-reader.ts'
 import { iperf, iperfServer } from './iperf.ts'
 import { until } from './lab.ts'
 import { Mesh, type MeshClient } from './mesh.ts'
-import { Ping } from './ping.ts'
+import { Ping, reaches } from './ping.ts'
 import { useLab } from './suite.ts'
 
 describe('three controllers, a client on each', () => {
@@ -22,7 +22,7 @@ describe('three controllers, a client on each', () => {
 
   test('every controller says who is where', async () => {
     for (const asked of mesh.controllers) {
-      await until(`${asked.name} sees all sessions`, async () => (await asked.sessions()).length === 3, 3)
+      await until(`${asked.name} sees all sessions`, async () => (await asked.api.sessions()).length === 3, 3)
       const where = new Map((await asked.sessions()).map(each => [each.client, each.controller]))
       for (const [index, { name }] of mesh.controllers.entries()) assert.equal(where.get(`c${index}`), name)
     }
@@ -82,13 +82,12 @@ describe('three controllers, a client on each', () => {
     const file = join(alpha.dataDir, 'link.pcapng')
     const link = capture('--controller', beta.name, '--host', address, '--packets', '4', '--out', file)
     const tun = capture('--controller', alpha.name, '--host', address, '--packets', '4')
-    const pings = [clients[0].host, alpha.host].map(host =>
-      Ping.start(host, address, { interval: 0.05, count: 60 }),
-    )
+    // For as long as it takes both commands to start.
+    const pings = [clients[0].host, alpha.host].map(host => Ping.start(host, address, { interval: 0.05 }))
     const [linkFigures, tunFigures] = await Promise.all([link, tun])
+    for (const ping of await Promise.all(pings)) await ping.stop()
     assert.deepEqual(linkFigures.ports, { [`link ${beta.name}`]: 4 })
     assert.deepEqual(tunFigures.ports, { tun: 4 })
-    for (const ping of await Promise.all(pings)) await ping.finish()
     const blocks = new PcapngReader().push(await readFile(file))
     const packets = blocks.filter(block => block.type === 'packet')
     assert.equal(packets.length, 4)
@@ -104,7 +103,7 @@ describe('three controllers, a client on each', () => {
     await site.ip('address', 'add', '192.168.5.1/32', 'dev', 'lo')
     const [{ host }] = clients
     await host.ip('route', 'replace', '192.168.5.0/24', 'dev', 'tun0')
-    await host.exec('ping', '-c', '2', '-i', '0.2', '-W', '2', '192.168.5.1')
+    await until('word of it is there', () => reaches(host, '192.168.5.1'), 5)
   })
 
   test('a client kicked from a controller it is not on comes back', async () => {
@@ -129,7 +128,7 @@ describe('three controllers, a client on each', () => {
       const done = performance.now()
       await openvpn.says(/AUTH_FAILED/, 3, mark)
       assert.ok(performance.now() - done < 1000, `told after ${performance.now() - revoked} ms`)
-      await until('gone', async () => !(await gamma.sessions()).some(each => each.client === name), 1)
+      await until('gone', async () => !(await gamma.api.sessions()).some(each => each.client === name), 1)
       await openvpn.stop()
     }
   })
