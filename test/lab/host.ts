@@ -87,10 +87,11 @@ export class Host {
 
   /** Gives the host another address, the way a laptop gets one in another network. */
   async moveTo(ip4: string): Promise<void> {
-    await this.ip('address', 'add', `${ip4}/24`, 'dev', 'eth0')
-    await this.ip('address', 'delete', `${this.ip4}/24`, 'dev', 'eth0')
-    // The kernel may have promoted or removed the other one together with the first.
-    await this.ip('address', 'replace', `${ip4}/24`, 'dev', 'eth0')
+    // The new one goes together with the first, of whose network it is the second, and comes back: by one command, since until then
+    // there is no way out.
+    const changes = [`add ${ip4}/24`, `delete ${this.ip4}/24`, `replace ${ip4}/24`]
+    const input = changes.map(each => `address ${each} dev eth0\n`).join('')
+    await run(['ip', '-n', this.namespace, '-batch', '-'], { input })
     this.ip4 = ip4
   }
 
