@@ -63,8 +63,12 @@ describe('five controllers, one of which dies', () => {
     const ping = await Ping.start(steady.host, roaming.address)
     await ping.answered()
     await used.cli('drain')
-    await until('it has moved', async () => (await mesh.whereIs('roaming')) !== used.name, 5)
-    await sleep(500)
+    await until(
+      'it has moved',
+      async () => ![undefined, used.name].includes(await mesh.whereIs('roaming')),
+      5,
+    )
+    await ping.answered()
     const { longestGap } = await ping.stop()
     assert.ok(longestGap <= 3, `${longestGap} s without traffic`)
     assert.equal((await used.sessions()).filter(each => each.controller === used.name).length, 0)
