@@ -29,6 +29,8 @@ export class ClientSessions {
   readonly #init: ClientSessionsInit
   /** The session that counts of each client. */
   readonly #current = new Map<ClientId, ServerSession>()
+  /** Sessions that the switch has no routes to as yet. */
+  readonly #unrouted = new Set<ServerSession>()
 
   constructor(init: ClientSessionsInit) {
     this.#init = init
@@ -93,13 +95,22 @@ export class ClientSessions {
     const facts = { client: name, address: formatIpv4(address), remote, cipher, tls: tlsVersion, version }
     const client = session.client as ClientId
     this.#current.set(client, session)
+    this.#unrouted.add(session)
     this.#init.presence()?.sessionUp(client, remote)
     this.#init.events.append({ type: 'session-up', ...facts })
     this.#init.logger.info(facts, 'session up')
     this.#init.changed()
   }
 
+  /** The switch was given the routes to all sessions that there are. */
+  routed(): void {
+    const sessions = [...this.#unrouted]
+    this.#unrouted.clear()
+    for (const session of sessions) session.reachable()
+  }
+
   ended(session: ServerSession, reason: string): void {
+    this.#unrouted.delete(session)
     const facts = { client: session.name, remote: session.remote, reason }
     const client = session.client as ClientId
     if (this.#current.get(client) === session) {

@@ -660,6 +660,8 @@ export class Controller {
 
   #setRoutes(): void {
     this.#switch?.setRoutes(this.#routes.table(), this.#routes.six.table())
+    this.#clients.routed()
+    this.#turns.soon()
     this.#beyond?.routesChanged()
   }
 

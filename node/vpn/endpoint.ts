@@ -41,6 +41,7 @@ export interface EndpointInit {
   admit(applicant: Applicant): Verdict
   /** Network options for PUSH_REPLY. */
   push(session: ServerSession): string[]
+  /** Call the session's `reachable` when packets to it find their way; before that its client is not told that it is connected. */
   opened(session: ServerSession): void
   ended(session: ServerSession, reason: string): void
   refused(session: ServerSession, reason: string): void

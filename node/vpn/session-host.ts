@@ -67,6 +67,7 @@ export interface SessionHost {
   push(session: ServerSession): string[]
   /** Before data flows: gives the session its peer id, or refuses with a reason. */
   opening(session: ServerSession): number | { refused: string }
+  /** Its client is told that it is connected once the session is `reachable`. */
   opened(session: ServerSession): void
   /** Once for each session that was opened. */
   ended(session: ServerSession, reason: string): void

@@ -78,6 +78,9 @@ export class ServerSession {
   #clientMtu: number | undefined
   /** The network's options, as the client has them; undefined before it was told. */
   #pushed: readonly string[] | undefined
+  #isReachable = false
+  /** The client asked to be told before it was reachable. */
+  #isPushDue = false
   #lastText: string | undefined
   #renegotiateAt = Number.POSITIVE_INFINITY
   #closeAt = Number.POSITIVE_INFINITY
@@ -174,6 +177,14 @@ export class ServerSession {
     return this.state === 'handshake'
       ? Math.min(next, this.startedAt + this.#host.settings.handshakeMs)
       : next
+  }
+
+  /** Packets to the client find their way from now on: it may be told that it is connected. */
+  reachable(): void {
+    this.#isReachable = true
+    if (!this.#isPushDue) return
+    this.#guard(() => this.#push())
+    this.#host.stirred(this)
   }
 
   /** The server's own wish for a fresh key. */
@@ -437,6 +448,8 @@ export class ServerSession {
   #push(): void {
     const key = this.#keys.current
     if (this.#pushed !== undefined || this.state !== 'open' || !key || !this.#terms) return
+    this.#isPushDue = !this.#isReachable
+    if (this.#isPushDue) return
     const options = this.#host.push(this)
     this.#pushed = options
     const { mtu } = this.#host.settings

@@ -14,7 +14,7 @@ import { DEFAULT_PROTO } from '../../../node/vpn/client.ts'
 import { OPCODE, opcodeOf } from '../../../node/vpn/packet.ts'
 import { IV_PROTO } from '../../../node/vpn/peer-info.ts'
 import { routesOf } from '../../../node/vpn/pushed-options.ts'
-import { UdpClient } from '../../../node/vpn/udp-client.ts'
+import { addressOf, UdpClient } from '../../../node/vpn/udp-client.ts'
 import { newMesh, patientProfile } from './home.ts'
 import { UdpRelay } from './udp-relay.ts'
 
@@ -72,6 +72,19 @@ test('without the root key the issuing certificate cannot be renewed, which is s
   assert.equal(status.certificates.root.keyPresent, false)
   assert.ok(status.warnings.some(warning => /authority import/.test(warning)))
   await connect(t, controller, await controller.service.addClient({ name: 'web' }))
+})
+
+test('who is told that it is connected is reached from the first packet on, however lately it was here before', async t => {
+  const { controller, service } = await run(t)
+  const first = await connect(t, controller, await service.addClient({ name: 'first' }))
+  const pack = await service.addClient({ name: 'second' })
+  for (let round = 0; round < 10; round++) {
+    const second = await connect(t, controller, pack)
+    await first.ping(addressOf(second.connection!))
+    await second.close()
+  }
+  const { counters } = await service.status()
+  assert.equal(counters.unreachable, 0)
 })
 
 test('a revoked client is put out at once and told why', async t => {

@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { DEFAULT_PROTO } from '../../../node/vpn/client.ts'
 import type { ClientError } from '../../../node/vpn/client-end.ts'
 import { IV_PROTO } from '../../../node/vpn/peer-info.ts'
 import { parseProfile } from '../../../node/vpn/profile.ts'
+import type { ServerSession } from '../../../node/vpn/session.ts'
 import { addressOf, UdpClient, type UdpClientOptions } from '../../../node/vpn/udp-client.ts'
 import { inline, replaceInline } from '../../lab/openvpn-client.ts'
 import { LoopbackServer } from './loopback.ts'
@@ -80,6 +82,21 @@ for (const { name, options, expect } of KINDS) {
     await until('gone', () => server.log.includes('down one: the client left'))
     assert.equal(server.endpoint.counters.controlForged, 0)
     assert.equal(server.endpoint.counters.internalErrors, 0)
+  })
+}
+
+for (const proto of [DEFAULT_PROTO, IV_PROTO.dataV2]) {
+  const how = (proto & IV_PROTO.requestPush) === 0 ? 'asks for it' : 'does not ask'
+  test(`a client that ${how} is told that it is connected once packets find their way to it`, async t => {
+    const opened: ServerSession[] = []
+    const { client } = await serve(t, { opened: session => opened.push(session) })
+    const one = client('one', { proto })
+    const connecting = one.connect(10_000)
+    await until('open', () => opened.length === 1)
+    await sleep(300)
+    assert.equal(one.connection, undefined)
+    opened[0].reachable()
+    await connecting
   })
 }
 

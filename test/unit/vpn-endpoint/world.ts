@@ -146,7 +146,10 @@ export class World {
       },
       admit: applicant => this.admit(applicant),
       push: ({ address }) => pushOptions({ address, subnet: SUBNET, gateway: GATEWAY, routes: [] }),
-      opened: session => log.push(`up ${session.name}`),
+      opened: session => {
+        log.push(`up ${session.name}`)
+        session.reachable()
+      },
       ended: (session, reason) => log.push(`down ${session.name}: ${reason}`),
       refused: (_session, reason) => log.push(`refused: ${reason}`),
       now: Date.now,
