@@ -69,6 +69,17 @@ async function messages(socket: Socket, count: number): Promise<string[]> {
   return all
 }
 
+/** Whether a query gets an answer: otherwise the connection ends. */
+async function isAnswered(socket: Socket): Promise<boolean> {
+  const ended = new Promise<false>(resolve => socket.once('close', () => resolve(false)))
+  const answered = messages(socket, 1).then(
+    () => true,
+    () => false,
+  )
+  socket.write(frameMessage(QUERY))
+  return Promise.race([ended, answered])
+}
+
 test('a query goes there and back, by UDP and by TCP', async t => {
   const byUdp = upstream(t, [await udp(t)])
   assert.equal(text(await byUdp.ask(QUERY, false, accept)), 'ANY BYTES WILL DO true false')
@@ -84,7 +95,7 @@ test('a server that is silent or not there costs its time, and the next one is a
   assert.ok(performance.now() - began >= 280)
   const again = performance.now()
   assert.ok(await made.ask(QUERY, false, accept))
-  assert.ok(performance.now() - again < 200, 'the one that answered is asked first')
+  assert.ok(performance.now() - again < 280, 'the one that answered is asked first')
   const closed = await listenUdp(HOST, 0, echo)
   await closed.close()
   const refusing = upstream(t, [closed.port, good], 5000)
@@ -102,7 +113,7 @@ test('many that are silent cost no more time together than those who ask wait', 
   const began = performance.now()
   assert.equal(await made.ask(QUERY, false, accept), undefined)
   const took = performance.now() - began
-  assert.ok(took >= 390 && took < 900, `${took}`)
+  assert.ok(took >= 390 && took < 1200, `${took}`)
 })
 
 test('an answer that is not accepted is passed over, and the right one still taken', async t => {
@@ -170,10 +181,8 @@ test('TCP: one address has only so many connections, and all together', async t 
   first.write(frameMessage(QUERY))
   assert.equal((await messages(first, 1)).length, 1)
   first.destroy()
-  await sleep(100)
-  const next = await dial(t, port)
-  next.write(frameMessage(QUERY))
-  assert.equal((await messages(next, 1)).length, 1, 'a place that was given up is free')
+  // A place that was given up is free, as soon as the other end has heard of it.
+  while (!(await isAnswered(await dial(t, port)))) await sleep(10)
   const few = await tcp(t, echo, { connections: 1 })
   await dial(t, few)
   await once(await dial(t, few), 'close')

@@ -109,7 +109,8 @@ test('keys are renewed by either side under traffic, and nothing is lost', async
   let lost = 0
   let answered = 0
   while (Date.now() < end) {
-    await one.ping(addressOf(other), { timeout: 500 }).then(
+    // What is lost never comes; what is late on a busy machine does.
+    await one.ping(addressOf(other), { timeout: 5000 }).then(
       () => answered++,
       () => lost++,
     )
