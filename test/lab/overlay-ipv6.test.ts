@@ -288,7 +288,7 @@ describe('two controllers with IPv6 in the overlay, and clients on each', () => 
     await alpha.cli('route', 'add', prefix, '--via', 'client:here')
     await alpha.cli('route', 'add', prefix, '--via', 'client:beside', '--metric', '10')
     const active = async () =>
-      (await alpha.status()).routes.find(({ cidr, state }) => cidr === prefix && state === 'active')?.via
+      (await alpha.api.status()).routes.find(({ cidr, state }) => cidr === prefix && state === 'active')?.via
     await until('the better via is in use', async () => (await active()) === 'client:here')
     await until('there is told', async () =>
       /dev tun0/.test((await there.host.attempt(['ip', '-6', 'route', 'get', target])).stdout),
