@@ -65,9 +65,10 @@ export class Gateway implements GatewayHandle {
   #wanted: GatewayDescription | undefined
   /** `#wanted` as text, and the ruleset that is in force: to see changes. */
   #wantedText = ''
-  /** The description of the latest turn, as text, and who waits for the next. */
-  #madeText = ''
-  readonly #waiting: (() => void)[] = []
+  /** How many descriptions there were, up to which they are in force, and who waits for which to be. */
+  #described = 0
+  #inForce = 0
+  #waiting: { for: number; resolve: () => void }[] = []
   #rulesText = ''
   /** Of both versions of IP. */
   readonly #found: readonly [FoundForwarding, FoundForwarding]
@@ -138,20 +139,21 @@ export class Gateway implements GatewayHandle {
     if (this.#stopping || text === this.#wantedText) return
     this.#wanted = description
     this.#wantedText = text
+    this.#described++
     this.#schedule(this.#grainMs)
   }
 
-  /** Resolves when what was described last is in force, or cannot be. */
+  /** Resolves when what was described last is in force, or cannot be; however often it is described anew meanwhile. */
   settled(): Promise<void> {
-    if (this.#stopping || this.#wantedText === this.#madeText) return Promise.resolve()
-    return new Promise(resolve => this.#waiting.push(resolve))
+    if (this.#stopping || this.#described === this.#inForce) return Promise.resolve()
+    return new Promise(resolve => this.#waiting.push({ for: this.#described, resolve }))
   }
 
   /** Undoes everything. */
   async stop(): Promise<void> {
     if (this.#stopping) return this.#turn
     this.#stopping = true
-    for (const resolve of this.#waiting.splice(0)) resolve()
+    for (const { resolve } of this.#waiting.splice(0)) resolve()
     clearTimeout(this.#timer)
     this.#turn = this.#turn.then(() => this.#undo())
     await this.#turn
@@ -172,6 +174,7 @@ export class Gateway implements GatewayHandle {
   async #apply(): Promise<void> {
     const description = this.#wanted!
     const text = this.#wantedText
+    const described = this.#described
     const problems: string[] = []
     try {
       const refused = await this.#make(description, problems)
@@ -186,8 +189,9 @@ export class Gateway implements GatewayHandle {
       problems.unshift(NO_GATEWAY + reason)
     }
     this.#tell(problems)
-    this.#madeText = text
-    if (text === this.#wantedText) for (const resolve of this.#waiting.splice(0)) resolve()
+    this.#inForce = described
+    for (const each of this.#waiting) if (each.for <= described) each.resolve()
+    this.#waiting = this.#waiting.filter(each => each.for > described)
     this.#lastTurn = performance.now()
     this.#busy = false
     this.#schedule(text === this.#wantedText ? this.#lookMs : this.#grainMs)

@@ -360,6 +360,8 @@ export class Switch implements DataPlane {
       routes6.map(({ address, length, peerId }) => ({ address, length, nextHop: nextHopOf(peerId) })),
     )
     this.#queue.add({ type: 'routes', table, table6 }, [table.buffer, table6.buffer])
+    // Other controllers are told of what has changed next, and may send by it at once: what the old table would send back is lost.
+    this.#queue.flush()
   }
 
   /** Sends a valid IPv4 packet of this machine's own to a session or link; at most {@link SwitchOptions.mtu} bytes. Given away. */

@@ -11,8 +11,8 @@ const REMOVED = `add table inet ${TABLE}\ndelete table inet ${TABLE}\n`
 const ESP_PORT = 4500
 /** A dial is over by then (see RETRANSMIT); the kernel itself forgets a site that this process was killed before it could. */
 const HOLD_SECONDS = 20
-/** ms for which a socket stays open for packets that are on their way to it. */
-const LINGER_MS = 250
+/** ms without a packet after which none is on its way to a socket any more. */
+export const LINGER_MS = 250
 
 /** What of UDP is needed; tests give their own. */
 export interface EspSocket {
@@ -47,6 +47,8 @@ export class EarlyEsp {
   readonly #expected = new Set<string>()
   readonly #sockets = new Map<Family, EspSocket>()
   #closing: NodeJS.Timeout | undefined
+  /** Packets that came to a socket. */
+  #came = 0
   #turn: Promise<void> = Promise.resolve()
 
   constructor(kernel: Pick<Kernel, 'run'> = thisKernel, open: OpenEspSocket = openEspSocket) {
@@ -62,7 +64,7 @@ export class EarlyEsp {
   /**
    * A tunnel is about to be dialled. Resolves when its packets wait; without nft(8) all is as it would be.
    * @param addresses of the device
-   * @param known SPIs of all associations that there are: their packets are not touched
+   * @param known SPIs of all associations that there are, but for those of tunnels that are held: their packets are not touched
    * @param awaited child SAs that come of it
    */
   async hold(
@@ -78,6 +80,11 @@ export class EarlyEsp {
     for (const address of addresses) this.#expected.add(address)
     for (const spi of known) this.#known.add(spi)
     await this.#inTurn(() => this.#apply())
+  }
+
+  /** Its child SA is yet to come, or cannot be taken yet. */
+  isHeld(tunnel: string): boolean {
+    return this.#held.has(tunnel)
   }
 
   /** A child SA is there, and what comes by it can be taken. @param end its address on this machine */
@@ -119,9 +126,21 @@ export class EarlyEsp {
       if (code !== 0) this.#close()
     } else if (this.#sockets.size > 0) {
       await this.#kernel.run('nft', ['-f', '-'], REMOVED)
-      this.#closing = setTimeout(() => this.#close(), LINGER_MS)
-      this.#closing.unref()
+      this.#closeWhenQuiet()
     }
+  }
+
+  /** A process that stood still has its timers before its packets: it looks for those once more. */
+  #closeWhenQuiet(): void {
+    const came = this.#came
+    this.#closing = setTimeout(() => {
+      setImmediate(() => {
+        if (this.#held.size > 0) return
+        if (this.#came === came) this.#close()
+        else this.#closeWhenQuiet()
+      })
+    }, LINGER_MS)
+    this.#closing.unref()
   }
 
   /** After the filters of this machine, for which the packets are what they were. */
@@ -150,6 +169,7 @@ ${parts.map(({ rule }) => rule).join('')}  }
   async #opened(family: Family): Promise<void> {
     if (this.#sockets.has(family)) return
     const came = (packet: Uint8Array, from: string): void => {
+      this.#came++
       const end = this.#expected.has(from) ? this.#waiting.came(packet) : undefined
       if (end !== undefined) this.#sendOn(packet, end)
     }

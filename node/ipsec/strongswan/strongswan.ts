@@ -314,7 +314,10 @@ export class StrongSwan implements IpsecEngine {
   /** See early-esp.ts. */
   async #holdEarly(tunnel: Tunnel): Promise<void> {
     const { id, remote } = tunnel
-    const known = (await this.#list()).flatMap(([, ike]) => inboundSpis(ike))
+    // Of one that is held, what waits would come after what did not, and be taken for a replay (RFC 4303 section 3.4.3).
+    const known = (await this.#list()).flatMap(([connection, ike]) =>
+      this.#early.isHeld(tunnelOfName(connection)) ? [] : inboundSpis(ike),
+    )
     const addresses = isAddress(remote) ? [remote] : this.#names.addresses(remote)
     await this.#early.hold(id, addresses, known, childNames(tunnel).length)
   }

@@ -254,3 +254,20 @@ test('routes of other tables than the main one are no reason not to set ours', a
   await gateway.settled()
   assert.deepEqual(gateway.problems(), [])
 })
+
+test('who waits for what was described is not kept waiting by what is described later', async t => {
+  const kernel = new FakeKernel()
+  const [gateway] = await start(t, kernel)
+  const open = (n: number) => gateway.update(description({ forwarded: [cidr(`192.168.${n}.0/24`)] }))
+  await gateway.settled()
+  let last = 1
+  open(last)
+  // Each turn finds another description than the one that it made.
+  kernel.answer = (program, args) => {
+    if (program === 'nft' && args[0] === '-f' && last < 200) open(++last)
+    return undefined
+  }
+  await gateway.settled()
+  assert.ok(last < 10, `${last} descriptions`)
+  assert.ok(kernel.rules.length > 0)
+})

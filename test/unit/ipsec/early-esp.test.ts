@@ -1,7 +1,10 @@
 // ESP that comes before its association.
 import assert from 'node:assert/strict'
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
 import { test } from 'node:test'
-import { EarlyEsp } from '../../../node/ipsec/strongswan/early-esp.ts'
+import { setImmediate } from 'node:timers/promises'
+import { EarlyEsp, LINGER_MS } from '../../../node/ipsec/strongswan/early-esp.ts'
 import { MAX_WAITING, WaitingEsp } from '../../../node/ipsec/strongswan/waiting-esp.ts'
 
 const DEVICE = '192.0.2.7'
@@ -109,10 +112,12 @@ test('of several child SAs all are awaited', async t => {
   t.after(() => early.stop())
   await early.hold('one', [DEVICE], [], 2)
   early.installed('one', SPI, END)
+  assert.equal(early.isHeld('one'), true)
   await early.hold('two', [DEVICE, '2001:db8::7'], [], 1)
   assert.match(rulesets[1], /0xc0ffee01/)
   assert.match(rulesets[1], /ip6 saddr @sites6 .* set 40006/)
   early.installed('one', OTHER, END)
+  assert.equal(early.isHeld('one'), false)
   await early.release('two')
   assert.doesNotMatch(rulesets.at(-1)!, /dport/)
 })
@@ -126,4 +131,33 @@ test('without nft, or without the family, nothing is held', async t => {
   t.after(() => without.early.stop())
   await without.early.hold('one', ['2001:db8::7'], [], 1)
   assert.deepEqual(without.rulesets, [])
+})
+
+test('what came while this process stood still is sent on before its socket is closed', async t => {
+  const sockets = [createSocket('udp4'), createSocket('udp4')]
+  t.after(() => sockets.map(socket => socket.close()))
+  const [end, device] = sockets
+  end.bind(4500, '127.0.0.77')
+  device.bind(0, '127.0.0.78')
+  await Promise.all(sockets.map(socket => once(socket, 'listening')))
+  let ruleset = ''
+  const early = new EarlyEsp({
+    run: async (_program, _args, input = '') => {
+      ruleset = /dport set/.test(input) ? input : ruleset
+      return { code: 0, stdout: '', stderr: '', missing: false }
+    },
+  })
+  t.after(() => early.stop())
+  await early.hold('one', ['127.0.0.78'], [], 1)
+  device.connect(Number(/dport set (\d+)/.exec(ruleset)![1]), '127.0.0.1')
+  await once(device, 'connect')
+  early.installed('one', SPI, '127.0.0.77')
+  await early.release('one')
+  const arrived = once(end, 'message', { signal: AbortSignal.timeout(5000) })
+  // Timers come next in a turn of the event loop, and then packets.
+  await setImmediate()
+  device.send(esp(SPI, 1))
+  for (const until = performance.now() + 2 * LINGER_MS; performance.now() < until; );
+  const [packet] = (await arrived) as [Buffer]
+  assert.equal(packet.readUInt32BE(4), 1)
 })

@@ -456,6 +456,19 @@ test('routes are swapped whole; longer prefixes win', async () => {
   assert.throws(() => net.running.setRoutes([{ address: 0, length: 33, peerId: 1 }]), RangeError)
 })
 
+test('what comes once routes were set goes by them, though this process has other things to do', async () => {
+  await using net = await startTestSwitch()
+  await net.a.send(ipv4Packet(A, B))
+  await net.b.receive()
+  const [{ host, port }] = net.running.addresses
+  net.running.setRoutes([{ address: 0x08080808, length: 32, peerId: 6 }, ...ROUTES])
+  void net.a.socket.send(net.a.seal(ipv4Packet(A, 0x08080808)), port, host)
+  // After the socket has looked up its address, before anything that waits for a turn of the event loop.
+  await new Promise<void>(resolve => process.nextTick(resolve))
+  for (const until = performance.now() + 100; performance.now() < until; );
+  assert.equal((await net.b.receive()).readUInt32BE(16), 0x08080808)
+})
+
 test('random bytes of any length stop nothing', async () => {
   await using net = await startTestSwitch()
   const batch = Array.from({ length: 3000 }, () => {
