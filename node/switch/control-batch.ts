@@ -1,4 +1,4 @@
-// Control packets on their way between the threads: many in one buffer, each with the path it took or is to take.
+// Control packets on their way to the main thread: many in one buffer, each with the path it took.
 import { type Memory, wrapMemory } from './memory.ts'
 import { PATH_STRIDE } from './socket-address.ts'
 

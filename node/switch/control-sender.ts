@@ -1,8 +1,9 @@
-// Sends the endpoint's control packets: each to its own path, many by one system call.
-import { ControlBatchReader, MAX_CONTROL_PACKET } from './control-batch.ts'
+// Sends the endpoint's control packets by one of the listening sockets, on the endpoint's own thread: many by one system call,
+// each to its own path. To hand them to the loop and to wake it would cost more than to send them.
+import { MAX_CONTROL_PACKET } from './control-batch.ts'
 import { COUNTER } from './counters.ts'
-import type { Listener } from './listener.ts'
-import { controlAt, controlLength, nameLength, PATH_STRIDE } from './socket-address.ts'
+import type { Path } from './path.ts'
+import { controlAt, controlLength, nameLength, PATH_STRIDE, writePath } from './socket-address.ts'
 import { Arena } from './sys/arena.ts'
 import { ERRNO } from './sys/error.ts'
 import { SendBatch } from './sys/send-batch.ts'
@@ -10,54 +11,39 @@ import { SendBatch } from './sys/send-batch.ts'
 const CAPACITY = 64
 
 export class ControlSender {
-  readonly #listeners: readonly Listener[]
+  readonly #socket: number
   readonly #counters: Float64Array
   readonly #batch = new SendBatch(CAPACITY, CAPACITY)
   readonly #paths = new Arena(CAPACITY * PATH_STRIDE)
   readonly #packets = new Arena(CAPACITY * MAX_CONTROL_PACKET)
 
-  constructor(listeners: readonly Listener[], counters: Float64Array) {
-    this.#listeners = listeners
+  /** @param socket its file descriptor @param counters of the thread that calls */
+  constructor(socket: number, counters: Float64Array) {
+    this.#socket = socket
     this.#counters = counters
   }
 
-  /** Sends a batch of the main thread's. What the kernel does not take is dropped: its sender will repeat it. */
-  send(batch: ArrayBuffer): void {
-    const reader = new ControlBatchReader(batch)
-    let socket = -1
-    while (reader.next()) {
-      if (reader.length > MAX_CONTROL_PACKET || this.#listeners[reader.socket] === undefined) {
-        this.#counters[COUNTER.sendFailed]++
-        continue
-      }
-      if (reader.socket !== socket || !this.#batch.fits(1)) this.#flush(socket)
-      socket = reader.socket
-      const i = this.#batch.messages
-      const path = i * PATH_STRIDE
-      const { words, bytes } = reader.memory
-      for (let w = 0; w < PATH_STRIDE >> 2; w++)
-        this.#paths.words[(path >> 2) + w] = words[(reader.pathAt >> 2) + w]
-      const payload = bytes.subarray(reader.payloadAt, reader.payloadAt + reader.length)
-      this.#packets.bytes.set(payload, i * MAX_CONTROL_PACKET)
-      const paths = this.#paths
-      this.#batch.begin(
-        paths,
-        path,
-        nameLength(paths, path),
-        paths,
-        controlAt(path),
-        controlLength(paths, path),
-        0,
-      )
-      this.#batch.add(this.#packets, i * MAX_CONTROL_PACKET, reader.length)
-    }
-    this.#flush(socket)
+  /** True when there is room for another packet. */
+  get fits(): boolean {
+    return this.#batch.fits(1)
   }
 
-  #flush(socket: number): void {
+  /** Takes a packet of at most `MAX_CONTROL_PACKET` bytes, which is copied; see `fits`. */
+  add(path: Path, packet: Uint8Array): void {
+    const i = this.#batch.messages
+    const at = i * PATH_STRIDE
+    const paths = this.#paths
+    if (!writePath(paths, at, path)) throw new TypeError(`no address: ${path.remote}`)
+    this.#packets.bytes.set(packet, i * MAX_CONTROL_PACKET)
+    this.#batch.begin(paths, at, nameLength(paths, at), paths, controlAt(at), controlLength(paths, at), 0)
+    this.#batch.add(this.#packets, i * MAX_CONTROL_PACKET, packet.length)
+  }
+
+  /** Sends what was taken. What the kernel does not take is dropped: its sender will repeat it. */
+  flush(): void {
     let retried = -1
     for (let first = 0; first < this.#batch.messages; ) {
-      const sent = this.#batch.send(this.#listeners[socket].fd, first)
+      const sent = this.#batch.send(this.#socket, first)
       this.#counters[COUNTER.sendCalls]++
       if (sent > 0) {
         this.#counters[COUNTER.controlTx] += sent

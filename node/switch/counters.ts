@@ -1,5 +1,5 @@
-// The switch's counters: doubles in shared memory, which the switch's thread alone writes and any thread reads. On
-// the 64-bit machines this runs on, reading an aligned double is never torn.
+// The switch's counters: doubles in shared memory, which one thread alone writes and any thread reads. On the 64-bit machines
+// this runs on, reading an aligned double is never torn. Each thread has its own, and they are summed up by who reads them.
 
 /** Places of the counters by name. The path of a packet does `cells[COUNTER.rxPackets]++`. */
 export const COUNTER = {
@@ -117,8 +117,9 @@ export function counterCells(memory: SharedArrayBuffer): Float64Array<SharedArra
   return new Float64Array(memory)
 }
 
-/** Reads all counters. Each is right; together they may be some packets apart. */
-export function readCounters(memory: SharedArrayBuffer): SwitchCounters {
-  const cells = new Float64Array(memory)
-  return Object.fromEntries(NAMES.map(name => [name, cells[COUNTER[name]]])) as SwitchCounters
+/** Reads all counters, of several threads together. Each is right; together they may be some packets apart. */
+export function readCounters(memories: readonly SharedArrayBuffer[]): SwitchCounters {
+  const threads = memories.map(memory => new Float64Array(memory))
+  const sum = (at: number): number => threads.reduce((total, cells) => total + cells[at], 0)
+  return Object.fromEntries(NAMES.map(name => [name, sum(COUNTER[name])])) as SwitchCounters
 }

@@ -50,8 +50,6 @@ export type Command =
   | { type: 'routes'; table: Int32Array<ArrayBuffer>; table6: Int32Array<ArrayBuffer> }
   /** An echo request to an overlay address or one behind it, see port-echoes.ts. */
   | { type: 'echo'; slot: number; to: IpAddress; token: Uint8Array<ArrayBuffer> }
-  /** Packets to send, see control-batch.ts. */
-  | { type: 'control'; batch: ArrayBuffer; count: number }
   /** An overlay packet of this machine's own to send. */
   | { type: 'packet'; packet: Uint8Array<ArrayBuffer> }
   /** Copy packets that pass, or are dropped, into a ring; see taps.ts. */
@@ -76,6 +74,8 @@ export type Report =
   | {
       type: 'ready'
       wakeup: number
+      /** The listening sockets. Whoever hears of them closes them once the thread has ended. */
+      sockets: number[]
       addresses: ListenAddress[]
       tun: { name: string; mtu: number; problem6?: string } | null
     }

@@ -83,15 +83,13 @@ export const SIGNAL = {
   inFlight: 2,
   /** Bytes of them all. */
   inFlightBytes: 5,
-  /** Control packets under way to the loop. */
-  outgoing: 6,
   /** Queries to this machine under way to the main thread. */
-  queries: 7,
+  queries: 6,
   /** Turns of the loop, from 0 and around: one that hangs makes no more, any other at least four a second. */
-  turns: 8,
+  turns: 7,
 } as const
 
-const SIGNALS = 9
+const SIGNALS = 8
 
 export function allocateSignals(): Int32Array<SharedArrayBuffer> {
   return new Int32Array(new SharedArrayBuffer(SIGNALS * Int32Array.BYTES_PER_ELEMENT))
@@ -111,7 +109,5 @@ export const GROUP = {
 export const IN_FLIGHT_LIMIT: readonly number[] = [4096, 4096, 2048]
 /** Bytes of all that may be under way. The established may use them all, others half. */
 export const IN_FLIGHT_BYTES = 16 << 20
-/** Control packets that may be under way from the main thread to the loop. */
-export const OUTGOING_LIMIT = 8192
 /** Queries to this machine that may be under way to the main thread. */
 export const QUERY_LIMIT = 256

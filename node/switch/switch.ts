@@ -7,7 +7,7 @@ import type { DataChannelKeys, DataPlane, PortSources, PortSpec } from '../vpn/d
 import { isLinkId } from '../vpn/peer-ids.ts'
 import { CommandQueue } from './command-queue.ts'
 import { ControlBatchReader } from './control-batch.ts'
-import { allocateCounters, readCounters, type SwitchCounters } from './counters.ts'
+import { allocateCounters, counterCells, readCounters, type SwitchCounters } from './counters.ts'
 import { SwitchError } from './errors.ts'
 import { type LinkFigures, LinkStats, MAX_LINKS } from './link-stats.ts'
 import type { ListenAddress } from './listener.ts'
@@ -113,13 +113,13 @@ export class Switch implements DataPlane {
   readonly #exited: Promise<void>
   readonly #queue: CommandQueue
   readonly #signals: Int32Array<SharedArrayBuffer>
-  readonly #counters: SharedArrayBuffer
+  /** Of the loop, and of this thread. */
+  readonly #counters: readonly SharedArrayBuffer[]
   readonly #stats: PortStats
   readonly #linkStats: LinkStats
   readonly #maxPorts: number
   readonly #maxMtu: number
   #stopping = false
-  #closed = false
 
   /** Open ports by peer id. `link` is a link's place among the links, 0 for a session. */
   readonly #ports = new Map<number, { slot: number; generation: number; link: number }>()
@@ -141,9 +141,17 @@ export class Switch implements DataPlane {
     ready: Report & { type: 'ready' },
   ) {
     this.#exited = exited
-    this.#queue = new CommandQueue(commands, init.signals, ready.wakeup)
+    const counters = allocateCounters()
+    this.#queue = new CommandQueue({
+      port: commands,
+      signals: init.signals,
+      wakeup: ready.wakeup,
+      sockets: ready.sockets,
+      counters: counterCells(counters),
+    })
+    void exited.then(() => this.#queue.close())
     this.#signals = init.signals
-    this.#counters = init.counters
+    this.#counters = [init.counters, counters]
     this.#stats = new PortStats(init.stats)
     this.#linkStats = new LinkStats(init.linkStats)
     this.#maxPorts = init.maxPorts
@@ -371,9 +379,7 @@ export class Switch implements DataPlane {
 
   /** What was counted since the start. */
   counters(): SwitchCounters {
-    const counters = readCounters(this.#counters)
-    counters.controlQueueFull += this.#queue.dropped
-    return counters
+    return readCounters(this.#counters)
   }
 
   /** Changes with every turn of the loop; one that hangs makes no more. */
@@ -400,8 +406,7 @@ export class Switch implements DataPlane {
     this.#stopping = true
     this.#queue.end()
     await this.#exited
-    if (!this.#closed) this.#queue.close()
-    this.#closed = true
+    this.#queue.close()
   }
 
   // --- From the loop

@@ -3,14 +3,13 @@ import { randomBytes } from 'node:crypto'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { cidrLast } from '../../state/address.ts'
 import { type Assembly, assemble } from './assembly.ts'
-import { ControlSender } from './control-sender.ts'
 import { counterCells } from './counters.ts'
 import { SwitchError } from './errors.ts'
 import { LinkStats } from './link-stats.ts'
 import { type Listener, listen } from './listener.ts'
 import { Loop } from './loop.ts'
 import { type Command, longestPacket, type Report, unpackSecrets, type WorkerInit } from './messages.ts'
-import { KEY_IDS, PortStats, SIGNAL } from './shared.ts'
+import { KEY_IDS, PortStats } from './shared.ts'
 import { PATH_STRIDE, writePath } from './socket-address.ts'
 import { Arena, freeArenas } from './sys/arena.ts'
 import { newWakeup } from './sys/poller.ts'
@@ -24,6 +23,8 @@ const init = workerData as WorkerInit
 const main = parentPort!
 const counters = counterCells(init.counters)
 const listeners: Listener[] = []
+/** The main thread has been told of the sockets, and closes them. */
+let handedOver = false
 let tun: Tun | undefined
 
 try {
@@ -33,7 +34,7 @@ try {
   main.postMessage({ type: 'refused', code: error.code, message: error.message } satisfies Report)
 } finally {
   tun?.close()
-  for (const { fd } of listeners) closeFile(fd)
+  if (!handedOver) for (const { fd } of listeners) closeFile(fd)
   freeArenas()
   init.commands.close()
 }
@@ -67,9 +68,11 @@ function run(): void {
   main.postMessage({
     type: 'ready',
     wakeup,
+    sockets: listeners.map(({ fd }) => fd),
     addresses: listeners.map(({ host, port }) => ({ host, port })),
     tun: tun === undefined ? null : { name: tun.name, mtu: tun.mtu, problem6: tun.problem6 },
   } satisfies Report)
+  handedOver = true
   if (init.warmUp) warmUp(tun)
   try {
     loop.run()
@@ -91,7 +94,6 @@ function commandHandler({
   reporter,
   taps,
 }: Assembly): () => void {
-  const control = new ControlSender(listeners, counters)
   const path = new Arena(PATH_STRIDE)
   const dropKey = (slot: number, keyId: number): void => {
     const key = ports.keys[slot * KEY_IDS + keyId]
@@ -158,10 +160,6 @@ function commandHandler({
         return
       case 'echo':
         echoes.send(command.slot, command.to, command.token)
-        return
-      case 'control':
-        Atomics.sub(init.signals, SIGNAL.outgoing, command.count)
-        control.send(command.batch)
         return
       case 'packet':
         forwarder.fromSelf(command.packet)

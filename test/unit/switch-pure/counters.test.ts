@@ -11,8 +11,8 @@ test('every counter has a cell of its own and is read under its name', () => {
   const memory = allocateCounters()
   const cells = counterCells(memory)
   assert.equal(cells.length, names.length)
-  assert.ok(Object.values(readCounters(memory)).every(value => value === 0))
+  assert.ok(Object.values(readCounters([memory])).every(value => value === 0))
   for (const name of names) cells[COUNTER[name]] += COUNTER[name] + 2 ** 40
-  const counters = readCounters(memory)
+  const counters = readCounters([memory])
   for (const name of names) assert.equal(counters[name], COUNTER[name] + 2 ** 40)
 })

@@ -518,7 +518,7 @@ test('what was asked for before stop is still done', async () => {
   await net.running.stop()
   for (let i = 0; i < 100; i++) assert.deepEqual(await net.a.socket.next(), Buffer.from([4 << 3, i]))
   net.running.sendControl(net.a.path, Buffer.from([4 << 3, 100]))
-  assert.equal(net.running.counters().controlQueueFull, 1)
+  assert.equal(net.running.counters().sendFailed, 1)
   await net[Symbol.asyncDispose]()
 })
 
