@@ -9,6 +9,7 @@ import {
   type TlsCredentials,
   type TlsHandlers,
   type TlsServer,
+  trustedIssuers,
 } from './tls.ts'
 
 /** Bytes of certificates from a client; a chain of the mesh has two or three of less than 1 kB. */
@@ -38,6 +39,7 @@ function contextOf(credentials: TlsCredentials): TlsContext {
   const all = DEFAULT_CIPHERS.split(':')
   return new TlsContext({
     ...credentials,
+    ca: trustedIssuers(credentials.ca),
     ciphers: all.filter(name => !name.startsWith('TLS_')).join(':'),
     suites: all.filter(name => name.startsWith('TLS_')).join(':'),
     maxCertificates: MAX_CERTIFICATES,

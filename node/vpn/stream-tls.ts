@@ -12,6 +12,7 @@ import {
   type TlsHandlers,
   type TlsServer,
   type TlsVersion,
+  trustedIssuers,
 } from './tls.ts'
 
 export class StreamTlsServer implements TlsServer {
@@ -21,7 +22,7 @@ export class StreamTlsServer implements TlsServer {
 
   constructor(credentials: TlsCredentials) {
     this.#server = tls.createServer({
-      ...contextOptions(credentials),
+      ...serverOptions(credentials),
       requestCert: true,
       rejectUnauthorized: false,
       // Of no use over UDP, where the control channel has its own hand window.
@@ -40,7 +41,7 @@ export class StreamTlsServer implements TlsServer {
   }
 
   setCredentials(credentials: TlsCredentials): void {
-    this.#server.setSecureContext(contextOptions(credentials))
+    this.#server.setSecureContext(serverOptions(credentials))
   }
 
   accept(handlers: TlsHandlers): TlsChannel {
@@ -86,6 +87,10 @@ export function connectTls(options: TlsClientOptions, handlers: TlsHandlers): Tl
     else channel.secured(socket)
   })
   return channel
+}
+
+function serverOptions(credentials: TlsCredentials): tls.SecureContextOptions {
+  return contextOptions({ ...credentials, ca: trustedIssuers(credentials.ca) })
 }
 
 function contextOptions(credentials: TlsCredentials): tls.SecureContextOptions {

@@ -1,4 +1,6 @@
 // TLS inside the control channel: ciphertext comes from and goes to the reliability layer.
+import { X509Certificate } from 'node:crypto'
+
 /** What a channel reports. Nothing is called after `closed`. */
 export interface TlsHandlers {
   /** Ciphertext for the peer. */
@@ -45,8 +47,27 @@ export interface TlsCredentials {
   cert: string
   /** PEM */
   key: string
-  /** PEM: the mesh root, and issuing certificates that are newer than those that peers bring along. */
+  /** PEM: the mesh root, then issuing certificates, which may be newer than those that peers bring along. */
   ca: string[]
+}
+
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?/g
+
+/**
+ * Whom client certificates may be issued by: the root, and those that it signed itself. Whoever else is named beside it
+ * must not become one that is believed. @param ca see {@link TlsCredentials} @returns PEM, one certificate each
+ */
+export function trustedIssuers([root, ...issuing]: readonly string[]): string[] {
+  const authority = new X509Certificate(root)
+  const isSigned = (pem: string): boolean => {
+    try {
+      const certificate = new X509Certificate(pem)
+      return certificate.ca && certificate.checkIssued(authority) && certificate.verify(authority.publicKey)
+    } catch {
+      return false
+    }
+  }
+  return [root, ...issuing.flatMap(pem => pem.match(CERTIFICATE) ?? []).filter(isSigned)]
 }
 
 /**

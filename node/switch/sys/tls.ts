@@ -17,6 +17,7 @@ const read_key = libcrypto('PEM_read_bio_PrivateKey', POINTER, POINTER, POINTER,
 const certificate_free = libcrypto('X509_free', 'void', POINTER)
 const key_free = libcrypto('EVP_PKEY_free', 'void', POINTER)
 const store_add = libcrypto('X509_STORE_add_cert', 'int', POINTER, POINTER)
+const store_flags = libcrypto('X509_STORE_set_flags', 'int', POINTER, 'ulong')
 const error_peek = libcrypto('ERR_peek_error', 'ulong')
 const error_clear = libcrypto('ERR_clear_error', 'void')
 const error_string = libcrypto('ERR_error_string_n', 'void', 'ulong', POINTER, 'size_t')
@@ -63,6 +64,7 @@ const SSL_CTRL_SET_MAX_CERT_LIST = 51
 const SSL_CTRL_CHAIN_CERT = 89
 const SSL_CTRL_SET_MIN_PROTO_VERSION = 123
 const SSL_MODE_RELEASE_BUFFERS = 0x10
+const X509_V_FLAG_PARTIAL_CHAIN = 0x80000
 const SSL_OP_NO_TICKET = 2 ** 14
 const SSL_OP_CIPHER_SERVER_PREFERENCE = 2 ** 22
 const SSL_OP_NO_RENEGOTIATION = 2 ** 30
@@ -110,7 +112,7 @@ export interface TlsContextOptions {
   cert: string
   /** PEM, not encrypted. */
   key: string
-  /** PEM, one or more certificates each: whom client certificates may be issued by. */
+  /** PEM, one or more certificates each: whom client certificates may be issued by. Each is believed without the one above it. */
   ca: readonly string[]
   /** Of TLS 1.2, as in `openssl ciphers`. */
   ciphers: string
@@ -321,6 +323,8 @@ function configure(context: number, options: TlsContextOptions): void {
   context_verify(context, SSL_VERIFY_PEER, goOn)
   identify(context, options.cert, options.key)
   const store = Number(context_store(context))
+  // A chain ends at the first of them that it comes to: one signature less to check for each client.
+  must('X509_STORE_set_flags', store_flags(store, X509_V_FLAG_PARTIAL_CHAIN))
   for (const pem of options.ca) {
     eachCertificate(pem, certificate => {
       must('X509_STORE_add_cert', store_add(store, certificate))

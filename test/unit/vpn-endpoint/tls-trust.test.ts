@@ -1,12 +1,13 @@
 // Whom the server's TLS trusts, and what it says of the others, with either engine. A channel with a problem never reaches
 // admission: see session.ts.
 import assert from 'node:assert/strict'
-import { X509Certificate } from 'node:crypto'
+import { createPublicKey, X509Certificate } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import type tls from 'node:tls'
+import { issueIssuingCa } from '../../../node/pki/authority.ts'
 import { fingerprintOf } from '../../../node/pki/names.ts'
 import { parseProfile } from '../../../node/vpn/profile.ts'
 import type { TlsServer, TlsVersion } from '../../../node/vpn/tls.ts'
@@ -97,6 +98,40 @@ for (const [engine, make] of ENGINES) {
       assert.match((await problemOf(options)) ?? '', /not of this mesh/)
     })
   }
+
+  test(`whom the root did not sign may certify nobody, though it is among the issuing certificates (${engine})`, async () => {
+    const other = new World()
+    const broken = world.issuing.pem.replace(/.{64}/, 'A'.repeat(64))
+    const ca = [...world.credentials.ca, other.root.pem, world.issuing.pem + other.issuing.pem + broken]
+    const server = make({ ...world.credentials, ca })
+    const problemOf = async (of: World): Promise<string | undefined> => {
+      const { cert, key } = parseProfile(of.pack('web'))
+      const pair = await shake(server, { cert, key })
+      const { certificateProblem } = pair.server
+      closePair(pair)
+      return certificateProblem
+    }
+    assert.equal(await problemOf(world), undefined)
+    assert.match((await problemOf(other)) ?? '', /not of this mesh/)
+  })
+
+  test(`nobody is certified by an issuing certificate that has expired (${engine})`, async () => {
+    const now = Date.now()
+    const { issuing, root } = world
+    const old = issueIssuingCa(root, {
+      controllerId: '01'.repeat(10),
+      controllerName: 'alpha',
+      publicKey: createPublicKey(issuing.privateKey),
+      now: now - 7_200_000,
+      lifetime: 3600,
+    })
+    const { key, cert } = parseProfile(world.pack('web'))
+    const [leaf] = cert.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/) ?? []
+    const server = make({ ...world.credentials, ca: [root.pem, old.pem] })
+    const pair = await shake(server, { cert: `${leaf}\n${old.pem}`, key })
+    assert.equal(pair.server.certificateProblem, 'this certificate has expired')
+    closePair(pair)
+  })
 
   test(`of a certificate, whoever made it, the same is read as by Node (${engine})`, async t => {
     for (const [subject, serial, commonName] of [
