@@ -1,7 +1,6 @@
 // Beyond the overlay: networks behind two controllers and a client, one network behind both controllers, and the Internet.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Route } from '../../node/service.ts'
 import type { Host } from './host.ts'
 import { sleep, until } from './lab.ts'
 import { Mesh, type MeshClient } from './mesh.ts'
@@ -42,8 +41,9 @@ describe('two remote networks behind two controllers, one behind a client, and t
   })
 
   const add = (...args: string[]) => mesh.controllers[0].cli('route', 'add', ...args)
+  /** Not by a command, which would take a whole core of what is timed. */
   const active = async (cidr: string, of = mesh.controllers[1]) =>
-    (await of.json<Route[]>('routes')).find(each => each.cidr === cidr && each.state === 'active')
+    (await of.api.routes()).find(each => each.cidr === cidr && each.state === 'active')
   const knowsWay = (host: Host, address: string) =>
     until(
       `${host.name} knows the way to ${address}`,

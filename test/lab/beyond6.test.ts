@@ -3,7 +3,6 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
-import type { Route } from '../../node/service.ts'
 import { Controller } from './controller.ts'
 import type { Host } from './host.ts'
 import { iperf, iperfServer } from './iperf.ts'
@@ -38,7 +37,7 @@ describe('IPv6 networks behind two controllers, one behind both and a client, an
     }
     const [one, two] = [await six('alpha'), await six('beta')]
     web = await lab.host('web')
-    await web.ip('address', 'add', `${WEB}/128`, 'dev', 'lo')
+    await web.ip('address', 'add', `${WEB}/128`, 'dev', 'lo', 'nodad')
     await web.exec('sysctl', '-qw', 'net.ipv6.conf.all.forwarding=1', 'net.ipv4.ip_forward=1')
     for (const { host } of [one, two]) await host.ip('-6', 'route', 'add', 'default', 'via', web.ip6)
     open = await remoteNetwork(lab, 'open', '192.168.11', [one.host], '2001:db8:11')
@@ -84,8 +83,9 @@ describe('IPv6 networks behind two controllers, one behind both and a client, an
   }
 
   const add = (...args: string[]) => mesh.controllers[0].cli('route', 'add', ...args)
+  /** Not by a command, which would take a whole core of what is timed. */
   const active = async (cidr: string, of = mesh.controllers[1]) =>
-    (await of.json<Route[]>('routes')).find(each => each.cidr === cidr && each.state === 'active')?.via
+    (await of.api.routes()).find(each => each.cidr === cidr && each.state === 'active')?.via
   const knowsWay = (host: Host, address: string) =>
     until(
       `${host.name} knows the way to ${address}`,

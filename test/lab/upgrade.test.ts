@@ -67,6 +67,7 @@ describe('a rolling upgrade of five controllers', () => {
     }
     for (const ping of pings) {
       const { longestGap, duplicates } = await ping.stop()
+      process.stdout.write(`${longestGap.toFixed(2)} s without traffic at the most\n`)
       assert.ok(longestGap <= DRAIN_SECONDS, `${longestGap} s without traffic`)
       assert.equal(duplicates, 0)
     }

@@ -85,7 +85,8 @@ describe('a webhook', () => {
     assert.deepEqual([refused.code, /did not answer/.test(refused.stderr)], [1, true])
 
     await receive()
-    await once('controller-down', 15)
+    // Between two attempts it is twice as long each time.
+    await once('controller-down', 40)
     await gamma.up()
     await once('controller-up')
     for (const type of ['controller-down', 'controller-up']) {
