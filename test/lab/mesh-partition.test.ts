@@ -5,7 +5,7 @@ import { afterEach, describe, test } from 'node:test'
 import type { Controller } from './controller.ts'
 import { sleep, until } from './lab.ts'
 import { Mesh, type MeshClient } from './mesh.ts'
-import { Ping } from './ping.ts'
+import { Ping, reaches } from './ping.ts'
 import { useLab } from './suite.ts'
 
 describe('a mesh that is cut', () => {
@@ -73,6 +73,17 @@ describe('a mesh that is cut', () => {
       for (const cidr of ['172.20.0.0/16', '172.21.0.0/16'])
         assert.ok(routes.some(route => route.cidr === cidr))
     }
+    // Stock clients connect anew for the routes, and the next test is not to begin in the midst of it.
+    await until(
+      'all clients know the routes',
+      async () => {
+        const sessions = await gamma.api.sessions()
+        return sessions.length === clients.length && sessions.every(each => each.routesBehind !== true)
+      },
+      60,
+    )
+    for (const { host } of clients)
+      for (const { address } of clients) await until('it is back', () => reaches(host, address))
   })
 
   test('a client that moved during the cut is where it is now, for everyone, at once after healing', async () => {

@@ -144,10 +144,13 @@ describe('three controllers, a client on each', () => {
   test('records are equal everywhere, and verified', async () => {
     await mesh.whole(5)
     for (const controller of mesh.controllers) {
-      const verified = JSON.parse(await controller.cli('state', 'verify', '--json'))
-      assert.equal(verified.ok, true)
-      assert.equal(verified.peers.length, 2)
-      assert.ok(verified.peers.every((peer: { equal: boolean }) => peer.equal))
+      // What the others have is known from what they told of themselves last.
+      await until(`${controller.name} has heard that all are equal`, async () => {
+        const verified = JSON.parse(await controller.cli('state', 'verify', '--json'))
+        assert.equal(verified.ok, true)
+        assert.equal(verified.peers.length, 2)
+        return verified.peers.every((peer: { equal: boolean }) => peer.equal)
+      })
     }
   })
 })
