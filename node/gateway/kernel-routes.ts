@@ -9,6 +9,8 @@ import { GLOBAL_UNICAST, INTERNET_LENGTH6 } from './reach6.ts'
 export const ROUTE_PROTOCOL = 172
 /** Behind everything that the machine's owner sets. */
 export const ROUTE_METRIC = 4096
+/** Bits of a prefix that is half a default route; a longer one may be that of multicast. */
+const HALF_LENGTH = 1
 
 /** A route, as far as it matters here. */
 export interface KernelRoute<P = Cidr> {
@@ -94,9 +96,7 @@ export function hasExit(
   { tunName, attached }: Pick<GatewayDescription, 'tunName' | 'attached'>,
   present: readonly KernelRoute[],
 ): boolean {
-  return present.some(
-    route => isExit(route, [tunName, attached?.device]) && route.cidr.length < INTERNET_LENGTH,
-  )
+  return present.some(route => isExit(route, [tunName, attached?.device]) && route.cidr.length <= HALF_LENGTH)
 }
 
 /** The same of IPv6, where a route to all global addresses does. */

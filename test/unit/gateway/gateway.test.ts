@@ -234,6 +234,7 @@ test('whether the machine has a way of its own to the Internet is seen in its ro
     [true, { dst: 'default', nexthops: [{ gateway: '192.0.2.1', dev: 'eth0' }] }],
     [true, { dst: '128.0.0.0/1', dev: 'ppp0' }],
     [true, { dst: 'default', gateway: '192.0.2.1', dev: 'eth0', table: '77' }],
+    [false, { dst: '224.0.0.0/4', dev: 'eth0' }],
     [false, { type: '7', dst: 'default' }],
     [false, { type: '2', dst: '10.0.0.0/8', dev: 'lo', table: '255' }],
     [false, { dst: 'default', dev: 'overmesh0' }],
