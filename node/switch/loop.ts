@@ -13,6 +13,7 @@ import { Clock } from './sys/clock.ts'
 import { Poller, preciseSleep, sleep } from './sys/poller.ts'
 import { ReceiveBatch } from './sys/receive-batch.ts'
 import { requestSlice } from './sys/scheduling.ts'
+import { TimeSlices, USUAL_SLICE } from './time-slices.ts'
 import type { Tun } from './tun.ts'
 
 /** Datagrams taken by one system call. */
@@ -24,8 +25,6 @@ const TUN_PACKETS_PER_TURN = 128
 const MAX_WAIT = 250
 /** How often the ports' timers are looked at. Milliseconds. */
 const TIMER_INTERVAL = 250
-/** Nanoseconds: the least there is. A turn takes some ten thousands of them when few packets come. */
-const SLICE = 100_000
 /** Turns that may fail one after another before the loop gives up. */
 const MAX_FAILURES = 100
 
@@ -69,6 +68,7 @@ export class Loop {
   readonly #poller: Poller
   readonly #batch = new ReceiveBatch(RECEIVE_BATCH)
   readonly #clock = new Clock()
+  readonly #slices = new TimeSlices(requestSlice)
   /** Milliseconds. A fraction from the start: a field that turns into one makes compiled code useless. */
   #nextTimers = Number.NEGATIVE_INFINITY
   /** Nanoseconds to sleep before the next turn. */
@@ -99,7 +99,8 @@ export class Loop {
   /** Runs until the stop signal. Throws only when nothing works any more. */
   run(): void {
     preciseSleep()
-    requestSlice(SLICE)
+    // The packets that warmed the code may have asked for others.
+    requestSlice(USUAL_SLICE)
     this.#setEpoch(this.#clock.read())
     let failures = 0
     while (Atomics.load(this.#signals, SIGNAL.stop) === 0) {
@@ -189,6 +190,11 @@ export class Loop {
     this.#ports.sinceEpoch = Date.now() - now
   }
 
+  /** Packets taken so far. */
+  #packets(): number {
+    return this.#counters[COUNTER.rxPackets] + this.#counters[COUNTER.tunRxPackets]
+  }
+
   /** Overlay bytes taken so far. */
   #bytes(): number {
     return this.#counters[COUNTER.rxBytes] + this.#counters[COUNTER.tunRxBytes]
@@ -230,6 +236,7 @@ export class Loop {
     const { now } = this.#ports
     this.#nextTimers = now + this.#timerInterval
     this.#setEpoch(now)
+    this.#slices.note(this.#packets(), now)
     for (let port = 1; port <= this.#ports.highest; port++) {
       if (this.#ports.open[port] === 0) continue
       const pingAfter = this.#ports.pingAfter[port]

@@ -70,9 +70,12 @@ test('a send batch takes no more than it has room for', () => {
 test('a thread that asks for short time slices has them where the kernel knows such, and its priority stays', () => {
   const told = () => readFileSync('/proc/thread-self/sched', 'utf8')
   const priority = () => /^prio .*: *(\d+)$/m.exec(told())?.[1]
-  const before = priority()
+  const slice = () => /^se\.slice .*: *(\d+)$/m.exec(told())?.[1]
+  const [before, usual] = [priority(), slice()]
   assert.equal(requestSlice(200_000), true)
   assert.equal(priority(), before)
   const [major, minor] = release().split('.').map(Number)
   if (major > 6 || (major === 6 && minor >= 12)) assert.match(told(), /^se\.slice .*: *200000$/m)
+  assert.equal(requestSlice(0), true)
+  assert.equal(slice(), usual)
 })
