@@ -102,9 +102,18 @@ const scratch = new Arena(2 * RECORD + SMALL)
 const incoming = Number(bio_new(Number(bio_memory())))
 const outgoing = Number(bio_new(Number(bio_memory())))
 
-// The handshake goes on whatever the certificate is: who refuses it says so inside TLS.
+// The handshake goes on whatever the certificate is: who refuses it says so inside TLS. What was wrong with it must not stay
+// among the errors, where it would be taken for one of the connection.
 const goOn = Number(
-  koffi.address(koffi.register(() => 1, koffi.pointer(koffi.proto('int OvermeshVerify(int, uint64_t)')))),
+  koffi.address(
+    koffi.register(
+      () => {
+        error_clear()
+        return 1
+      },
+      koffi.pointer(koffi.proto('int OvermeshVerify(int, uint64_t)')),
+    ),
+  ),
 )
 
 export interface TlsContextOptions {

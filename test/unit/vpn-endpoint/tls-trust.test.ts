@@ -9,6 +9,7 @@ import { type TestContext, test } from 'node:test'
 import type tls from 'node:tls'
 import { issueIssuingCa } from '../../../node/pki/authority.ts'
 import { fingerprintOf } from '../../../node/pki/names.ts'
+import { MemoryTlsServer } from '../../../node/vpn/memory-tls.ts'
 import { parseProfile } from '../../../node/vpn/profile.ts'
 import type { TlsServer, TlsVersion } from '../../../node/vpn/tls.ts'
 import { run } from '../../lab/command.ts'
@@ -176,3 +177,19 @@ for (const [engine, make] of ENGINES) {
     closePair(pair)
   })
 }
+
+// With node:tls such a connection ends instead.
+test('whose certificate has a false signature can still be told so', async () => {
+  const { cert, key } = parseProfile(world.pack('web'))
+  const der = Buffer.from(new X509Certificate(cert).raw)
+  der[der.length - 1] ^= 1
+  const text = der.toString('base64').replace(/.{64}/g, '$&\n')
+  const changed = `-----BEGIN CERTIFICATE-----\n${text}\n-----END CERTIFICATE-----\n${world.issuing.pem}`
+  for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] satisfies TlsVersion[]) {
+    const pair = await shake(new MemoryTlsServer(world.credentials), { cert: changed, key, maxVersion })
+    assert.match(pair.server.certificateProblem ?? '', /not of this mesh/)
+    pair.server.write(Buffer.from('refused'))
+    await pair.until('client got refused')
+    closePair(pair)
+  }
+})
