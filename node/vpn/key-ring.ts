@@ -47,10 +47,10 @@ export class KeyRing {
     return this.#current
   }
 
-  /** The renegotiation that is not through yet. */
+  /** The renegotiation that is not through yet; the first negotiation is none. */
   get underway(): Negotiation | undefined {
     const newest = this.#keys.at(-1)
-    return newest && newest !== this.#current && !newest.exchanged ? newest : undefined
+    return this.#current && newest !== this.#current && !newest?.exchanged ? newest : undefined
   }
 
   /** What control messages go through: stock peers read those of their newest key only. */
