@@ -8,9 +8,9 @@ import { runInNewContext } from 'node:vm'
 /** Longest input made, in bytes: more than a datagram that any of the sockets takes whole. */
 export const MAX_INPUT = 4096
 
-const INPUTS = Number(process.env.OVERMESH_FUZZ ?? 100_000)
+export const INPUTS = Number(process.env.OVERMESH_FUZZ ?? 100_000)
 /** Heap that may be left over after all inputs: what the engine itself keeps, not what an input could. */
-const ALLOWED_GROWTH = 4 * 1024 * 1024
+export const ALLOWED_GROWTH = 4 * 1024 * 1024
 /** Lengths and counts at which parsers go wrong. */
 const EDGES = [0, 1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 19, 20, 21, 31, 32, 60, 63, 64, 127, 128, 129, 255]
 const WIDE_EDGES = [0, 1, 19, 20, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xfffe, 0xffff]
@@ -159,7 +159,8 @@ export function fuzz({ name, corpus, check, inputs = INPUTS }: Target): void {
 
 let collect: (() => void) | undefined
 
-function heapUsed(): number {
+/** Bytes of JavaScript's that are in use, buffers among them. */
+export function heapUsed(): number {
   if (collect === undefined) {
     setFlagsFromString('--expose-gc')
     collect = runInNewContext('gc') as () => void
