@@ -1,10 +1,11 @@
 // Many clients at once: what a handshake costs the server, and what an open session weighs.
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { parseProfile } from '../../node/vpn/profile.ts'
 import { NODE } from '../lab/controller.ts'
 import { Lab, sleep, until } from '../lab/lab.ts'
 import type { LabProcess } from '../lab/process.ts'
-import { StrangersPki } from '../lab/strangers-pki.ts'
+import { World } from '../unit/vpn-endpoint/world.ts'
 import type { Hub } from './hubs.ts'
 
 export interface Crowd {
@@ -12,7 +13,7 @@ export interface Crowd {
   handshakesPerCpuSecond: number
   /** CPU seconds of the server for one client to get in. */
   cpuSecondsPerHandshake: number
-  /** Memory of the server for one open session: resident, on Node after a garbage collection, unused heap not counted. */
+  /** Memory of the server for one open session: on Node what V8 and malloc have in use after a garbage collection, else what is resident. */
   bytesPerSession: number
   /** From the first client's start until all were in. */
   seconds: number
@@ -89,16 +90,17 @@ export async function measureProbeCrowd(hub: Hub, clients: number): Promise<Crow
   })
 }
 
-/** The same for node:tls alone: the least that any server on Node can need. */
+/**
+ * The same for node:tls alone, with the certificates of a mesh and as much to verify: the least that a server on Node needs
+ * that leaves TLS to Node.
+ */
 export async function measureTlsAlone(clients: number): Promise<Crowd> {
   const lab = await Lab.create('bench-tls')
   try {
     const host = await lab.host('both')
-    const pki = await StrangersPki.create(join(lab.directory, 'pki'))
-    await pki.issue('server', { use: 'serverAuth' })
-    await pki.issue('client', { use: 'clientAuth' })
+    writeCertificates(lab.directory)
     const program = join(import.meta.dirname, 'tls-alone.ts')
-    const server = await host.spawn('tls server', [NODE, ...WEIGHED, program, 'serve', pki.directory])
+    const server = await host.spawn('tls server', [NODE, ...WEIGHED, program, 'serve', lab.directory])
     const [, port] = await server.waitFor(/listening on (\d+)/)
     let settled = server.cpuSeconds()
     await until('the server has started', async () => {
@@ -109,11 +111,26 @@ export async function measureTlsAlone(clients: number): Promise<Crowd> {
       return idle
     })
     return await weigh(server, true, clients, async count => {
-      const argv = [NODE, program, 'connect', pki.directory, port, String(count)]
+      const argv = [NODE, program, 'connect', lab.directory, port, String(count)]
       const load = await host.spawn('tls clients', argv)
       await load.waitFor(/^connected/m, 60)
     })
   } finally {
     await lab.close()
+  }
+}
+
+function writeCertificates(directory: string): void {
+  const world = new World()
+  const client = parseProfile(world.pack('client'))
+  const { cert, key, ca } = world.credentials
+  const files = { 'ca.crt': ca.join(''), 'server.crt': cert, 'server.key': key }
+  for (const [name, text] of Object.entries({
+    ...files,
+    'root.crt': client.ca,
+    'client.crt': client.cert,
+    'client.key': client.key,
+  })) {
+    writeFileSync(join(directory, name), text, { mode: 0o600 })
   }
 }

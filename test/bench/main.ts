@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { attempt } from '../lab/command.ts'
 import { prepareForLab } from '../requirements.ts'
-import { measureProbeCrowd, measureStockCrowd, measureTlsAlone, WEIGHED } from './crowd.ts'
+import { type Crowd, measureProbeCrowd, measureStockCrowd, measureTlsAlone, WEIGHED } from './crowd.ts'
 import { measureGateway } from './gateway.ts'
 import { measureHeap } from './heap.ts'
 import { connectPair, HUB_NAMES, type Hub, type HubName, startHub } from './hubs.ts'
@@ -137,8 +137,7 @@ async function measureAll(options: Options): Promise<Results> {
     },
     rounds: [],
   }
-  if (options.parts.has('handshakes') || options.parts.has('memory'))
-    results.tlsAlone = await measureTlsAlone(options.probes)
+  const tlsAlone: Crowd[] = []
   const roundParts = [...options.parts].some(part => part !== 'heap' && part !== 'ipsec')
   for (let round = 1; roundParts && round <= options.rounds; round++) {
     const figures = {} as Record<HubName, RoundFigures>
@@ -147,8 +146,13 @@ async function measureAll(options: Options): Promise<Results> {
       say(`round ${round} of ${options.rounds}: ${name}`)
       figures[name] = await measureRound(name, options)
     }
+    if (options.parts.has('handshakes') || options.parts.has('memory')) {
+      say(`round ${round} of ${options.rounds}: TLS alone`)
+      tlsAlone.push(await measureTlsAlone(options.probes))
+    }
     results.rounds.push(figures)
   }
+  if (tlsAlone.length > 0) results.tlsAlone = tlsAlone
   if (options.parts.has('ipsec')) results.attachments = await measureAttachments(options)
   if (options.parts.has('heap')) {
     say(`heap: ${options.packets} million packets through overmesh`)

@@ -23,7 +23,8 @@ export interface Results {
   rounds: Record<HubName, RoundFigures>[]
   /** One for each round. */
   attachments?: Record<Carrier, AttachmentCosts>[]
-  tlsAlone?: Crowd
+  /** One for each round. */
+  tlsAlone?: Crowd[]
   heap?: HeapGrowth
 }
 
@@ -190,15 +191,23 @@ const columns = (label: string, ...cells: string[]): string =>
     .join(' ')
     .trimEnd()
 
-function formatTlsAlone(tlsAlone: Crowd, rounds: Results['rounds']): string[] {
+function formatTlsAlone(tlsAlone: readonly Crowd[], rounds: Results['rounds']): string[] {
+  const middle = (crowds: readonly Crowd[], value: (crowd: Crowd) => number): number =>
+    median(crowds.map(value))
+  const weight = middle(tlsAlone, each => each.bytesPerSession)
+  const rate = cell(
+    tlsAlone.map(each => each.handshakesPerCpuSecond),
+    { unit: 'handshakes per CPU-second', digits: 0 },
+  )
   const lines = [
-    `node:tls alone, ${tlsAlone.clients} clients: ${tlsAlone.handshakesPerCpuSecond.toFixed(0)} handshakes per CPU-second, ` +
-      `${(tlsAlone.bytesPerSession / 1000).toFixed(1)} kB a session`,
+    `node:tls alone, ${tlsAlone[0].clients} clients: ${rate}, ${(weight / 1000).toFixed(1)} kB a session`,
   ]
   const probes = rounds.map(round => round.overmesh.probeCrowd).filter(each => each !== undefined)
   if (probes.length > 0) {
-    const beyond = (median(probes.map(each => each.bytesPerSession)) - tlsAlone.bytesPerSession) / 1000
-    const cpu = median(probes.map(each => each.cpuSecondsPerHandshake)) / tlsAlone.cpuSecondsPerHandshake
+    const beyond = (middle(probes, each => each.bytesPerSession) - weight) / 1000
+    const cpu =
+      middle(probes, each => each.cpuSecondsPerHandshake) /
+      middle(tlsAlone, each => each.cpuSecondsPerHandshake)
     lines.push(
       `overmesh beyond that: ${beyond.toFixed(1)} kB a session (< 20 kB ${beyond < 20 ? 'reached' : 'MISSED'}), ` +
         `${cpu.toFixed(2)} × the CPU time a handshake`,
