@@ -153,9 +153,10 @@ export class Loop {
       this.#links.tick(this.#ports.now)
     }
     this.#outbox.flush()
+    const behind = this.#reporter.isBehind(packets)
     this.#reporter.post()
     const bytes = (this.#bytes() - bytesBefore) | 0
-    this.#delay = this.#moderation.after(packets, bytes)
+    this.#delay = this.#moderation.after(packets, bytes, behind)
   }
 
   /** What comes before the packets of a turn: the time, and commands. */

@@ -1,8 +1,11 @@
 // How long to let packets gather before taking them, like the interrupt moderation of a network card: batches then
 // grow, and with them segmented sends, where many packets come one at a time. Quiet traffic is never delayed.
 
-/** The longest delay, nanoseconds: for bulk transfers, and for small packets, whose senders often wait for answers. */
-export const MAX_DELAY = { bulk: 1_000_000, small: 300_000 } as const
+/**
+ * The longest delay, nanoseconds: for bulk transfers, for small packets, whose senders often wait for answers, and for control
+ * packets alone while the main thread, which they are for, is behind: it takes many as easily as one.
+ */
+export const MAX_DELAY = { bulk: 1_000_000, small: 300_000, control: 2_000_000 } as const
 /** Mean bytes of a packet from which traffic counts as bulk: a transfer and its acknowledgements together have more. */
 const BULK_BYTES = 500
 /** Packets that a delay must be expected to gather for it to be worth its latency. */
@@ -35,8 +38,9 @@ export class Moderation {
 
   /**
    * Takes note of a turn that received `packets` of together `bytes` and ends now, and returns how many nanoseconds to wait before the next; 0 for not at all.
+   * @param behind all were control packets, and the main thread was still at earlier ones
    */
-  after(packets: number, bytes: number): number {
+  after(packets: number, bytes: number, behind = false): number {
     const { now } = this.#time
     this.#packets += packets
     this.#bytes += bytes
@@ -49,6 +53,6 @@ export class Moderation {
       this.#packets = 0
       this.#bytes = 0
     }
-    return this.#delay
+    return this.#delay === 0 && behind ? this.#limits.control : this.#delay
   }
 }

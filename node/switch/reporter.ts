@@ -123,6 +123,12 @@ export class Reporter implements Notices {
     this.#port.postMessage({ type: 'trouble', message } satisfies Report)
   }
 
+  /** Whether the `packets` of a turn that is not posted yet are all control packets, and the main thread is still at earlier ones. */
+  isBehind(packets: number): boolean {
+    if (packets === 0 || this.#writer.count < packets) return false
+    return Atomics.load(this.#signals, SIGNAL.inFlightBytes) > 0
+  }
+
   /** Posts what was gathered, if anything was. */
   post(): void {
     if (this.#writer.count === 0 && this.#events.length === 0 && this.#queries.length === 0) return

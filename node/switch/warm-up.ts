@@ -67,7 +67,7 @@ export function warmUp(tun: Pick<Tun, 'offload'> | undefined): number {
       subnet: SUBNET,
       subnet6: SUBNET6,
       origin: { address: ADDRESSES[0], broadcast: 0xffffffff },
-      delays: { bulk: 0, small: 0 },
+      delays: { bulk: 0, small: 0, control: 0 },
       seed: 0,
     })
     try {

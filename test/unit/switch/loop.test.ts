@@ -56,7 +56,7 @@ test('a command that was given before a packet was sent is carried out before th
       links: { deadline: Number.POSITIVE_INFINITY },
       sessions: { flush() {} },
       moderation: { after: () => 0 },
-      reporter: { post() {}, trouble: (text: string) => assert.fail(text) },
+      reporter: { post() {}, isBehind: () => false, trouble: (text: string) => assert.fail(text) },
       commands: () => seen.push('command'),
     }
     new Loop(parts as unknown as LoopParts).run()

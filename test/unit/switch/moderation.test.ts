@@ -27,7 +27,7 @@ test('quiet traffic is never delayed', () => {
 test('a bulk transfer waits a millisecond at most, small packets less than a third of that', () => {
   for (const rate of [10_000, 30_000]) assert.equal(settled(rate, 3000), MAX_DELAY.bulk)
   for (const rate of [30_000, 60_000]) assert.equal(settled(rate, 3000, SMALL), MAX_DELAY.small)
-  assert.deepEqual(MAX_DELAY, { bulk: 1_000_000, small: 300_000 })
+  assert.deepEqual(MAX_DELAY, { bulk: 1_000_000, small: 300_000, control: 2_000_000 })
 })
 
 test('at very high rates a batch is full sooner, and the wait is shorter', () => {
@@ -46,4 +46,21 @@ test('the delay ends when the traffic does', () => {
   assert.ok(turn(20, 101) > 0)
   // Nothing comes, turn after turn of the delay's length: within a few windows it is over.
   assert.ok(Array.from({ length: 100 }, (_, i) => turn(0, 102 + i)).includes(0))
+})
+
+test('control packets gather while the main thread is behind, and only then', () => {
+  const time = { now: 0 }
+  const moderation = new Moderation(time)
+  const after = (behind: boolean): number => {
+    time.now += 0.5
+    return moderation.after(1, 0, behind)
+  }
+  assert.deepEqual([after(false), after(true), after(false)], [0, MAX_DELAY.control, 0])
+  // What is switched is never held up by them.
+  for (let i = 0; i < 100; i++) {
+    time.now += 0.15
+    moderation.after(20, 20 * BULK)
+  }
+  const delay = moderation.after(20, 20 * BULK, true)
+  assert.ok(delay > 0 && delay <= MAX_DELAY.bulk)
 })
