@@ -1,21 +1,23 @@
 // The stateless cookie: the server's session id is a keyed hash over who asked and when, so that an address that has
 // not shown that it receives our answers costs no memory. Source: OpenVPN src/openvpn/ssl_pkt.c (the format is private).
-import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto'
+import { timingSafeEqual } from 'node:crypto'
 import { type ControlBody, OPCODE, SID_LENGTH } from './packet.ts'
+import { type MakeWrapKeys, type WrapKeys, wrapKeys } from './wrap-keys.ts'
 
 /** Slots before the current one that are still accepted. */
 const OLD_SLOTS = 2
 
 export class SessionCookie {
-  readonly #secret: KeyObject
+  readonly #keys: Pick<WrapKeys, 'tag'>
   readonly #slotMs: number
 
   /**
-   * @param secret random, of this process
+   * @param secret 32 random bytes of this process
    * @param handWindowSeconds time a handshake may take; a cookie lives for one to one and a half times as long
    */
-  constructor(secret: Uint8Array, handWindowSeconds: number) {
-    this.#secret = createSecretKey(secret)
+  constructor(secret: Uint8Array, handWindowSeconds: number, make: MakeWrapKeys = wrapKeys) {
+    // Nothing is encrypted with it: only what makes tags is used.
+    this.#keys = make(secret, secret)
     this.#slotMs = (handWindowSeconds * 1000) / 2
   }
 
@@ -34,8 +36,7 @@ export class SessionCookie {
   }
 
   #hash(slot: number, remote: string, clientSid: Uint8Array): Uint8Array {
-    const hash = createHmac('sha256', this.#secret).update(`${slot}|${remote}|`).update(clientSid).digest()
-    const sid = hash.subarray(0, SID_LENGTH)
+    const sid = this.#keys.tag(Buffer.from(`${slot}|${remote}|`), clientSid).subarray(0, SID_LENGTH)
     // A session id is never zero.
     sid[0] |= 1
     return sid

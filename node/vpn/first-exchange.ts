@@ -71,7 +71,7 @@ export class FirstExchange {
   constructor(init: FirstExchangeInit) {
     this.#init = init
     this.#keys = new TlsCryptV2Server(init.serverKey, init.wrapKeys)
-    this.#cookie = new SessionCookie(init.random(32), init.handshakeMs / 1000)
+    this.#cookie = new SessionCookie(init.random(32), init.handshakeMs / 1000, init.wrapKeys)
     this.#remembered = new RememberedKeys(init.handshakeMs)
     const now = init.now()
     this.#resetChecks = new TokenBucket(CHECKS_PER_SECOND, now)

@@ -256,7 +256,17 @@ export class ServerSession {
   }
 
   #wrapOf(keyId: number): ControlWrap {
-    return keyId === 0 ? this.#wrap : (this.#dynamicWrap ?? this.#wrap)
+    if (keyId === 0 || this.#terms?.dynamicTlsCrypt !== true) return this.#wrap
+    this.#dynamicWrap ??= this.#makeDynamicWrap()
+    return this.#dynamicWrap ?? this.#wrap
+  }
+
+  /** Many sessions never renegotiate, so this waits for the first time. Until then the first TLS session is there. */
+  #makeDynamicWrap(): ControlWrap | undefined {
+    const tls = this.#keys.find(0)?.channel.tls
+    if (this.state !== 'open' || !tls) return undefined
+    const key = dynamicTlsCryptKey(exportDynamicTlsCrypt(tls), this.#clientKey)
+    return new ControlWrap(new TlsCrypt(key, 'server', this.#host.wrapKeys), this.#host.now())
   }
 
   #channel(keyId: number, firstMessage: 0 | 1, key: () => Negotiation): ControlChannel {
@@ -330,7 +340,7 @@ export class ServerSession {
       this.end({ kind: 'auth-failed', reason: verdict.reason, temporary: verdict.temporary }, verdict.reason)
       return
     }
-    if (first && !this.#settle(message, info, verdict, tls)) return
+    if (first && !this.#settle(message, info, verdict)) return
     const keys = deriveKeys('server', this.derivation, tls, {
       preMaster: message.preMaster,
       clientRandom1: message.random1,
@@ -380,12 +390,7 @@ export class ServerSession {
   }
 
   /** Settles what stays for the whole session; false when that failed and the client was told. */
-  #settle(
-    message: ClientKeyMethod,
-    info: PeerInfo,
-    verdict: Verdict & { ok: true },
-    tls: TlsChannel,
-  ): boolean {
+  #settle(message: ClientKeyMethod, info: PeerInfo, verdict: Verdict & { ok: true }): boolean {
     const { settings, plane } = this.#host
     const terms = agree(settings.ciphers, info, message.options)
     if ('refused' in terms) {
@@ -407,10 +412,6 @@ export class ServerSession {
     this.version = [info.version, info.platform].filter(Boolean).join(' ')
     this.takesRemotes = info.takesRemotes
     if (info.mtu !== undefined) this.#clientMtu = info.mtu
-    if (terms.dynamicTlsCrypt) {
-      const key = dynamicTlsCryptKey(exportDynamicTlsCrypt(tls), this.#clientKey)
-      this.#dynamicWrap = new ControlWrap(new TlsCrypt(key, 'server', this.#host.wrapKeys), this.#host.now())
-    }
     this.state = 'open'
     this.openedAt = this.#host.now()
     plane.openPort({
