@@ -85,7 +85,7 @@ const LOCK_PATIENCE_MS = 5000
 /** ms for the last messages to leave. */
 const FAREWELL_MS = 250
 /** ms between two forwarding tables at the least: a thousand sessions that come at once do not make a thousand. */
-const ROUTES_GRAIN_MS = 20
+const ROUTES_GRAIN_MS = 40
 /** ms that a table may be late: with very many clients each takes long. */
 const ROUTES_LONGEST_MS = 500
 /** ms between two looks at timers at most. */

@@ -30,7 +30,7 @@ const USAGE = `usage: npm run bench -- [--rounds N] [--seconds S] [--only PART,â
   --rounds N    rounds, each with both hubs in turn (3)
   --seconds S   length of one measurement of traffic (6)
   --only PART,â€¦ of ${PARTS.join(', ')} (all)
-  --clients N   stock clients that connect at once (100)
+  --clients N   stock clients that connect at once (300)
   --probes N    clients of Overmesh's own that connect at once (500)
   --packets N   packets in millions for the heap (10)
 `
@@ -62,7 +62,7 @@ function readOptions(args: string[]): Options {
     rounds: whole('rounds', 3, 100),
     seconds: whole('seconds', 6, 600),
     parts,
-    clients: whole('clients', 100, 1000),
+    clients: whole('clients', 300, 1000),
     probes: whole('probes', 500, 10_000),
     packets: whole('packets', 10, 1000),
   }
