@@ -122,15 +122,12 @@ export async function measureTlsAlone(clients: number): Promise<Crowd> {
 
 function writeCertificates(directory: string): void {
   const world = new World()
+  const { ca, cert, key } = world.credentials
   const client = parseProfile(world.pack('client'))
-  const { cert, key, ca } = world.credentials
-  const files = { 'ca.crt': ca.join(''), 'server.crt': cert, 'server.key': key }
-  for (const [name, text] of Object.entries({
-    ...files,
-    'root.crt': client.ca,
-    'client.crt': client.cert,
-    'client.key': client.key,
-  })) {
-    writeFileSync(join(directory, name), text, { mode: 0o600 })
+  const files = {
+    ...{ 'ca.crt': ca.join(''), 'server.crt': cert, 'server.key': key },
+    ...{ 'root.crt': client.ca, 'client.crt': client.cert, 'client.key': client.key },
   }
+  for (const [name, text] of Object.entries(files))
+    writeFileSync(join(directory, name), text, { mode: 0o600 })
 }
