@@ -4,7 +4,7 @@ import { randomInt } from 'node:crypto'
 import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import fc from 'fast-check'
-import koffi from 'koffi'
+import { allocatedBytes } from '../../node/switch/sys/allocated.ts'
 import { ALLOWED_GROWTH, heapUsed, INPUTS } from './mutate.ts'
 
 export interface Scripts<Script> {
@@ -50,21 +50,5 @@ async function memory(): Promise<{ heap: number; native: number }> {
     heapUsed()
     await setTimeout(20)
   }
-  return { heap: heapUsed(), native: allocated() }
-}
-
-const allocated = askLibc()
-
-/** What of its memory glibc has given out: mallinfo2(3). Other libraries do not tell. */
-function askLibc(): () => number {
-  const fields = ['arena', 'ordblks', 'smblks', 'hblks', 'hblkhd', 'usmblks', 'fsmblks', 'uordblks']
-  try {
-    const all = [...fields, 'fordblks', 'keepcost'].map(field => [field, 'size_t'])
-    koffi.struct('mallinfo2', Object.fromEntries(all))
-    const mallinfo2 = koffi.load(null).func('mallinfo2 mallinfo2()')
-    // Large pieces are counted apart from the others.
-    return () => Number(mallinfo2().uordblks) + Number(mallinfo2().hblkhd)
-  } catch {
-    return () => 0
-  }
+  return { heap: heapUsed(), native: allocatedBytes() ?? 0 }
 }
