@@ -32,7 +32,11 @@ export class DemoKeys {
   async close(): Promise<void> {
     const { stdin } = process
     stdin.off('data', this.#read).pause()
-    if (stdin.isTTY) stdin.setRawMode(false)
+    try {
+      if (stdin.isTTY) stdin.setRawMode(false)
+    } catch {
+      // It was closed.
+    }
     await this.#work
   }
 

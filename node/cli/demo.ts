@@ -20,8 +20,10 @@ const REFRESH = { terminal: 1000, log: 5000 }
 /** Runs until interrupted, or for `seconds` once all is up; false if a client never reached another. */
 async function demo(seconds: number): Promise<boolean> {
   const output = new Output(false)
-  using interrupted = untilInterrupted()
+  using interrupted = untilInterrupted(true)
   const { signal } = interrupted
+  // Where nobody can read this any more, the controllers are not to run on.
+  process.stdout.on('error', () => interrupted.hangUp())
   const directory = await makeDirectory(line => output.line(line))
   const controllers: DemoController[] = []
   const clients: DemoClient[] = []

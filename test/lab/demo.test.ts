@@ -5,7 +5,12 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { run } from './command.ts'
 import { NODE, WITHOUT_ROOT } from './controller.ts'
+import type { Host } from './host.ts'
+import { until } from './lab.ts'
 import { useLab } from './suite.ts'
+
+const processesOn = async (host: Host): Promise<string> =>
+  (await run(['ip', 'netns', 'pids', host.namespace])).trim()
 
 describe('npm run mesh', () => {
   const use = useLab('demo')
@@ -22,7 +27,22 @@ describe('npm run mesh', () => {
     const { code } = await demo.stop('SIGINT')
     assert.equal(code, 0)
     assert.equal(existsSync(dataDir), false)
-    const left = (await run(['ip', 'netns', 'pids', host.namespace])).trim()
-    assert.equal(left, '', 'no process is left')
+    assert.equal(await processesOn(host), '', 'no process is left')
+  })
+
+  test('leaves nothing behind either when its terminal is closed, or nobody reads what it says', async () => {
+    const host = await use.lab.host('closed')
+    const program = join(import.meta.dirname, '../../node/cli/demo.ts')
+    const command = [...WITHOUT_ROOT, NODE, program]
+    const terminal = ['script', '--quiet', '--command', command.join(' '), '/dev/null']
+    const reader = ['sh', '-c', `${command.join(' ')} | { sed '/Ctrl-C ends/q'; exec cat >/dev/full; }`]
+    for (const argv of [terminal, reader]) {
+      const demo = await host.spawn('npm run mesh', argv)
+      const [, dataDir] = await demo.waitFor(/--data (\S+) status/, 60)
+      await demo.waitFor(/Ctrl-C ends/)
+      if (argv === terminal) await demo.stop('SIGKILL')
+      await until('all has ended', async () => (await processesOn(host)) === '', 30)
+      assert.equal(existsSync(dataDir), false)
+    }
   })
 })
