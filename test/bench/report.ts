@@ -151,6 +151,7 @@ export function formatResults(results: Results): string {
     `Server, both clients and iperf3 share the ${machine.cores} cores: what passes in a second depends on all of them,`,
     'so CPU time per gigabyte, per packet and per handshake are the honest figures. Medians of ' +
       `${count} round${count === 1 ? '' : 's'}, range in brackets.`,
+    "Memory per session: openvpn's is what became resident, overmesh's and node:tls's what malloc and V8 have in use.",
     ...(machine.loadBefore > 0.5
       ? [
           `The machine was busy with other things (load ${machine.loadBefore.toFixed(1)}): figures are disturbed.`,

@@ -6,7 +6,7 @@ const syscall = libc('syscall', 'long', 'long', 'int', POINTER, 'uint')
 const getpriority = libc('getpriority', 'int', 'int', 'uint')
 
 /** Number of the system call sched_setattr, which is not in every libc. */
-const number = new Map([
+const SCHED_SETATTR = new Map([
   ['x64', 314],
   ['arm64', 274],
 ]).get(process.arch)
@@ -24,10 +24,10 @@ let attribute: Arena | undefined
  * kernels know no such thing, and nothing changes.
  */
 export function requestSlice(nanoseconds: number): boolean {
-  if (number === undefined) return false
+  if (SCHED_SETATTR === undefined) return false
   attribute ??= new Arena(ATTRIBUTE_BYTES)
   attribute.words[0] = ATTRIBUTE_BYTES
   attribute.words[NICE_WORD] = getpriority(PRIO_PROCESS, 0)
   attribute.words[RUNTIME_WORD] = nanoseconds
-  return syscall(number, 0, attribute.address(0, ATTRIBUTE_BYTES), 0) === 0
+  return syscall(SCHED_SETATTR, 0, attribute.address(0, ATTRIBUTE_BYTES), 0) === 0
 }
