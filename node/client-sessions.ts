@@ -4,7 +4,9 @@ import type { Presence } from '../mesh/presence.ts'
 import { type Cidr, formatCidr, formatIpv4 } from '../state/address.ts'
 import { type Cidr6, formatCidr6 } from '../state/address6.ts'
 import { gatewayOf } from '../state/allocator.ts'
-import { type ClientId, parseSerial } from '../state/kinds.ts'
+import type { Change } from '../state/batch.ts'
+import { CredentialChanges } from '../state/credential-changes.ts'
+import { type ClientId, parseSerial, type Serial } from '../state/kinds.ts'
 import { pushedDns } from './dns/settings.ts'
 import type { EventLog } from './events.ts'
 import type { Home } from './home.ts'
@@ -29,6 +31,8 @@ export class ClientSessions {
   readonly #init: ClientSessionsInit
   /** The session that counts of each client. */
   readonly #current = new Map<ClientId, ServerSession>()
+  /** Revision of the routes by which subnets behind the sessions were looked at last. */
+  #reviewed = -1
   /** Sessions that the switch has no routes to as yet. */
   readonly #unrouted = new Set<ServerSession>()
 
@@ -129,18 +133,30 @@ export class ClientSessions {
     if (recorded) this.#init.logger.warn(facts, 'session refused')
   }
 
-  /** Ends those whose credential is not good any more, and has the others' packets come from what is behind them now. */
-  review(sessions: Iterable<ServerSession>): void {
+  /**
+   * The records have changed: ends those whose credential is not good any more, and has the others' packets come from what is
+   * behind them now.
+   */
+  review(sessions: Iterable<ServerSession>, changes: readonly Change[]): void {
+    const changed = new CredentialChanges(changes)
+    const { revision } = this.#init.routes
+    const hasNewSubnets = revision !== this.#reviewed
+    this.#reviewed = revision
+    if (changed.isEmpty && !hasNewSubnets) return
     for (const session of [...sessions]) {
       const serial = parseSerial(session.serial)
-      const credential = serial && this.#init.home.views.credential(serial)
-      if (credential?.usable) {
-        this.#reviewSubnets(session)
-        continue
-      }
-      const reason = credential ? credential.message : 'this certificate is not known here'
-      session.end({ kind: 'auth-failed', reason, temporary: credential?.reason === 'disabled' }, reason)
+      const isConcerned = serial === undefined || changed.concern(session.client as ClientId, serial)
+      if ((!isConcerned || this.#isGood(session, serial)) && hasNewSubnets) this.#reviewSubnets(session)
     }
+  }
+
+  /** Whether its credential is good; if not, it is ended. */
+  #isGood(session: ServerSession, serial: Serial | undefined): boolean {
+    const credential = serial && this.#init.home.views.credential(serial)
+    if (credential?.usable) return true
+    const reason = credential ? credential.message : 'this certificate is not known here'
+    session.end({ kind: 'auth-failed', reason, temporary: credential?.reason === 'disabled' }, reason)
+    return false
   }
 
   #reviewSubnets(session: ServerSession): void {

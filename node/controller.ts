@@ -39,8 +39,8 @@ import { pooledRandomBytes } from './random.ts'
 import { removalNotice } from './removal.ts'
 import { ROUTE_REFRESH, ROUTE_UPDATES, readRefresh, readRouteUpdates } from './route-settings.ts'
 import { RouteUpdates } from './route-updates.ts'
-import type { ControllerService, Session } from './service.ts'
-import { listSessions } from './session-list.ts'
+import type { ControllerService } from './service.ts'
+import { listSessions, type SessionSources, sessionOf } from './session-list.ts'
 import { SwitchError } from './switch/errors.ts'
 import type { Switch } from './switch/switch.ts'
 import { ControlKeys } from './switch/sys/control-keys.ts'
@@ -233,7 +233,8 @@ export class Controller {
         startedAt: this.#startedAt,
         listen: () => this.#switch?.addresses.map(formatHostPort) ?? [],
         tun: () => this.#switch?.tun?.name ?? null,
-        sessions: () => this.#sessions(),
+        sessions: () => listSessions(this.#sessionSources()),
+        sessionOf: client => sessionOf(client, this.#sessionSources()),
         behindElsewhere: () => this.#behindElsewhere(),
         standings: () => this.#routes.standings(),
         standings6: () => this.#routes.six.standings(),
@@ -569,7 +570,7 @@ export class Controller {
     if (!endpoint) return
     this.#noticeRemoval()
     this.#foreign.look()
-    this.#clients.review(endpoint.sessions())
+    this.#clients.review(endpoint.sessions(), changes)
     this.#useCertificates()
     if (changes.some(({ kind }) => kind === 'token' || kind === 'controller')) this.#api?.review()
     this.#dns?.review()
@@ -590,9 +591,14 @@ export class Controller {
     this.#updates.changed()
   }
 
-  #sessions(): Session[] {
-    const isBehind = (session: ServerSession) => this.#updates.isBehind(session)
-    return listSessions(this.#home, this.#clients.all(), this.#switch, this.#mesh?.core, isBehind)
+  #sessionSources(): SessionSources {
+    return {
+      home: this.#home,
+      local: this.#clients,
+      network: this.#switch,
+      core: this.#mesh?.core,
+      isBehind: session => this.#updates.isBehind(session),
+    }
   }
 
   /** Clients here that have not heard of the routes that there are now. */

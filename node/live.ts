@@ -21,6 +21,8 @@ export interface Live {
   tun(): string | null
   /** Of the whole mesh; who of other controllers' clients is behind is not among what is known of them. */
   sessions(): Session[]
+  /** The session of one client, as it is among those. */
+  sessionOf(client: ClientId): Session | undefined
   /** Clients of other controllers that are behind, as those say now. */
   behindElsewhere(): Promise<ReadonlySet<ClientId>>
   /** How the routes stand here, now. */

@@ -40,14 +40,14 @@ export class LocalClients implements ClientService {
   }
 
   async clients(): Promise<Client[]> {
-    const sessions = new Map(this.#sessions().map(session => [session.client, session]))
+    const all = this.#context.live?.sessions() ?? []
+    const sessions = new Map(all.map(session => [session.client, session]))
     return this.#context.home.views.clients().map(client => this.#describe(client, sessions.get(client.name)))
   }
 
   async client(name: string): Promise<Client> {
     const client = this.#all.get(name)
-    const session = this.#sessions().find(({ client: connected }) => connected === client.name)
-    return this.#describe(client, session)
+    return this.#describe(client, this.#context.live?.sessionOf(client.id))
   }
 
   addClient(request: AddClient): Promise<Pack> {
@@ -108,10 +108,6 @@ export class LocalClients implements ClientService {
       events.append({ type: 'client-rekeyed', client: name })
       return this.#pack(client, 'ovpn')
     })
-  }
-
-  #sessions(): Session[] {
-    return this.#context.live?.sessions() ?? []
   }
 
   async #pack(client: ClientView, format: PackFormat, options?: PackOptions): Promise<Pack> {

@@ -98,6 +98,29 @@ test('a revoked client is put out at once and told why', async t => {
   assert.match(await ended, /revoked/)
 })
 
+test('a change ends the sessions of those whom it concerns, and each is shown with its own', async t => {
+  const { controller, service } = await run(t)
+  const names = ['web', 'db', 'cache', 'old']
+  for (const name of names) await connect(t, controller, await service.addClient({ name }))
+  for (const name of names) {
+    const { session, address } = await service.client(name)
+    assert.deepEqual([session?.client, session?.address], [name, address])
+  }
+  await service.disableClient('web')
+  await service.addClient({ name: 'other' })
+  assert.deepEqual(
+    (await service.sessions()).map(({ client }) => client),
+    ['cache', 'db', 'old'],
+  )
+  assert.equal((await service.client('web')).session, null)
+  await service.rekeyClient('db')
+  await service.revokeClient('old')
+  assert.deepEqual(
+    (await service.sessions()).map(({ client }) => client),
+    ['cache'],
+  )
+})
+
 test('SIGTERM’s drain leaves no session, and stop gives the directory back', async t => {
   const { dataDir, controller, service } = await run(t)
   await connect(t, controller, await service.addClient({ name: 'web' }))

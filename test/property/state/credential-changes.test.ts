@@ -1,0 +1,117 @@
+// What changes of the records are said to concern, against the credentials themselves: whoever is let in, and is not
+// concerned, must stand as before.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { CredentialChanges } from '../../../state/credential-changes.ts'
+import { StateError } from '../../../state/errors.ts'
+import type { ClientId } from '../../../state/kinds.ts'
+import { Views } from '../../../state/views.ts'
+import type { Op } from '../../../state/writing.ts'
+import {
+  clientId,
+  clientOp,
+  controllerOp,
+  exchange,
+  foundMesh,
+  identity,
+  leaseOp,
+  openReplica,
+  pull,
+  revocationOp,
+  START,
+  serial,
+  settingOp,
+} from '../../unit/state/samples.ts'
+
+const CLIENTS = 4
+const index = fc.integer({ min: 1, max: CLIENTS })
+const address = (at: number) => `10.77.0.${at}`
+
+const change: fc.Arbitrary<Op> = fc.oneof(
+  { weight: 4, arbitrary: fc.tuple(index, index).map(([at, by]) => leaseOp(address(at), by)) },
+  index.map(at => ({ kind: 'lease' as const, id: address(at), value: null })),
+  {
+    weight: 6,
+    arbitrary: fc
+      .tuple(index, index, index, fc.boolean(), fc.integer({ min: 0, max: 1 }), fc.nat(3))
+      .map(([at, other, place, enabled, issuer, age]) =>
+        clientOp(at, {
+          serial: serial(other),
+          address: address(place),
+          enabled,
+          issuer: identity(issuer).id,
+          createdAt: START + age,
+        }),
+      ),
+  },
+  index.map(at => ({ kind: 'client' as const, id: clientId(at), value: null })),
+  index.map(at => revocationOp(at)),
+  fc.boolean().map(removed => controllerOp(1, removed ? { removedAt: START } : {})),
+  fc.nat(9).map(value => settingOp('some', value)),
+)
+const steps = fc.array(
+  fc.record({
+    half: fc.boolean(),
+    ops: fc.array(change, { minLength: 1, maxLength: 3 }),
+    meet: fc.boolean(),
+  }),
+  { minLength: 1, maxLength: 12 },
+)
+
+test('who is let in and not concerned by a change stands as before it, on both halves of a mesh', async () => {
+  let spared = 0
+  let concerned = 0
+  await fc.assert(
+    fc.asyncProperty(steps, async all => {
+      const a = await foundMesh()
+      const b = await openReplica(1)
+      await pull(b.replica, a.replica)
+      await b.replica.write([controllerOp(1)])
+      await exchange(a.replica, b.replica)
+      for (const { replica } of [a, b]) {
+        const views = new Views(replica)
+        const standing = () =>
+          new Map(
+            Array.from({ length: CLIENTS }, (_, at) => {
+              const credential = views.credential(serial(at + 1))
+              return [
+                serial(at + 1),
+                credential.usable ? `${credential.client.id} ${credential.address}` : '',
+              ]
+            }),
+          )
+        let before = standing()
+        replica.onChange(({ changes }) => {
+          const changed = new CredentialChanges(changes)
+          const after = standing()
+          for (const [number, told] of before) {
+            if (told === '') continue
+            const isConcerned = changed.concern(told.split(' ')[0] as ClientId, number)
+            if (isConcerned) concerned++
+            else spared++
+            if (!isConcerned) assert.equal(after.get(number), told)
+            if (changed.isEmpty) assert.equal(isConcerned, false)
+          }
+          before = after
+        })
+      }
+      await a.replica.write(Array.from({ length: CLIENTS }, (_, at) => clientOp(at + 1)))
+      await a.replica.write(Array.from({ length: CLIENTS }, (_, at) => leaseOp(address(at + 1), at + 1)))
+      for (const { half, ops, meet } of all) {
+        const side = half ? a : b
+        side.time += 10
+        // Of several about one record only the last would count.
+        const [...written] = new Map(ops.map(op => [`${op.kind} ${op.id}`, op])).values()
+        await side.replica.write(written).catch(error => {
+          // An address that another has is not given away: each half refuses that by itself.
+          if (!(error instanceof StateError)) throw error
+        })
+        if (meet) await exchange(a.replica, b.replica)
+      }
+      await exchange(a.replica, b.replica)
+    }),
+    { numRuns: 300 },
+  )
+  assert.ok(spared > 500 && concerned > 500, `spared ${spared}, concerned ${concerned}`)
+})
