@@ -5,7 +5,9 @@ import { test } from 'node:test'
 import tls from 'node:tls'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { Arena } from '../../../node/switch/sys/arena.ts'
 import { SysError } from '../../../node/switch/sys/error.ts'
+import { libcrypto, POINTER } from '../../../node/switch/sys/library.ts'
 import { TlsConnection } from '../../../node/switch/sys/tls.ts'
 import { MemoryTlsServer } from '../../../node/vpn/memory-tls.ts'
 import { parseProfile } from '../../../node/vpn/profile.ts'
@@ -195,6 +197,28 @@ test('connections are freed once, whatever ended them', async () => {
   assert.equal(TlsConnection.living, before)
   assert.equal(open.server.peer, undefined)
   assert.throws(() => open.server.exportKey(32, 'x'), /no TLS session/)
+})
+
+// OpenSSL has one queue of errors for each thread, and what stands there already counts as an error of the next connection.
+test('an error that someone else left behind is none of a connection', async () => {
+  const name = new Arena(16)
+  name.bytes.set(Buffer.from('no cipher\0'))
+  const fetch = libcrypto('EVP_CIPHER_fetch', POINTER, POINTER, POINTER, POINTER)
+  const peek = libcrypto('ERR_peek_error', 'ulong')
+  for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+    const pair = connectPair(new MemoryTlsServer(world.credentials), { ...client, maxVersion })
+    await Promise.all([pair.until('client secure'), pair.until('server secure')])
+    assert.equal(Number(fetch(0, name.address(0, 10), 0)), 0)
+    assert.notEqual(Number(peek()), 0)
+    // The first byte of a record: there is more to come.
+    pair.server.receive(Uint8Array.of(0x17))
+    assert.equal(Number(peek()), 0)
+    assert.deepEqual(
+      pair.log.filter(entry => entry.includes('closed')),
+      [],
+    )
+    closePair(pair)
+  }
 })
 
 /** What a client says first. */
