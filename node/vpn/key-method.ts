@@ -121,17 +121,12 @@ class Reader {
     for (let i = 0; i < most && this.#bytes[this.used] === 0; i++) this.used++
   }
 
+  /** Empty once something has failed. */
   string(most: number): string {
-    const [high, low] = this.take(2)
-    if (this.failed) return ''
+    const [high = 0, low = 0] = this.take(2)
     const length = (high << 8) | low
-    if (length === 0) return ''
-    if (length > most) {
-      this.failed = 'bad'
-      return ''
-    }
+    if (length > most) this.failed = 'bad'
     const bytes = this.take(length)
-    if (this.failed) return ''
     const end = bytes.indexOf(0)
     return Buffer.from(end < 0 ? bytes : bytes.subarray(0, end)).toString('latin1')
   }

@@ -38,6 +38,16 @@ test('both messages come back as they were', () => {
   assert.deepEqual(decodeClientKeyMethod(client), { value: CLIENT, used: client.length })
   const server = encodeServerKeyMethod(SERVER)
   assert.deepEqual(decodeServerKeyMethod(server), { value: SERVER, used: server.length })
+  // The longest of each, and one whose length needs both bytes of the field.
+  const longest = {
+    ...CLIENT,
+    options: 'o'.repeat(511),
+    username: 'u'.repeat(4095),
+    password: 'p'.repeat(300),
+    peerInfo: 'i'.repeat(4095),
+  }
+  const long = encodeClientKeyMethod(longest)
+  assert.deepEqual(decodeClientKeyMethod(long), { value: longest, used: long.length })
 })
 
 test('a message that is not all there is incomplete, and what comes behind it is not touched', () => {
@@ -58,8 +68,10 @@ test("a server's empty strings may come now, later or never", () => {
   for (let missing = 7; missing <= server.length; missing++) {
     assert.equal(decodeServerKeyMethod(server.subarray(0, server.length - missing)), 'incomplete')
   }
-  const reply = Buffer.concat([server, Buffer.from('PUSH_REPLY\0')])
-  assert.deepEqual(decodeServerKeyMethod(reply), { value: SERVER, used: server.length })
+  for (const behind of ['PUSH_REPLY\0', '\0\0']) {
+    const reply = Buffer.concat([server, Buffer.from(behind)])
+    assert.deepEqual(decodeServerKeyMethod(reply), { value: SERVER, used: server.length })
+  }
 })
 
 test('another key method or a string over its limit is bad at once, without waiting for its bytes', () => {
@@ -72,19 +84,19 @@ test('another key method or a string over its limit is bad at once, without wait
   assert.equal(withLength('0200'), 'incomplete', 'options of 512 bytes')
   assert.equal(withLength('0000 1001'), 'bad', 'a user name of 4097 bytes')
   assert.equal(withLength('0000 1000'), 'incomplete')
+  assert.equal(withLength('0000 0000 1001'), 'bad', 'a password of 4097 bytes')
+  assert.equal(withLength('0000 0000 1000'), 'incomplete')
   assert.equal(withLength('0000 0000 0000 ffff'), 'bad', 'peer info of 65535 bytes')
+  assert.equal(withLength('0000 0000 0000 1001'), 'bad', 'peer info of 4097 bytes')
+  assert.equal(withLength('0000 0000 0000 1000'), 'incomplete')
 })
 
-test('a string ends at its first NUL', () => {
-  const bytes = Buffer.concat([
-    encodeClientKeyMethod({ ...CLIENT, options: '', username: '', password: '', peerInfo: '' }).subarray(
-      0,
-      117,
-    ),
-    hex('0005 4142004300 0000 0000 0000'),
-  ])
+test('a string ends at its first NUL, or with its bytes', () => {
+  const before = encodeClientKeyMethod(CLIENT).subarray(0, 117)
+  const bytes = Buffer.concat([before, hex('0005 4142004300 0003 414243 0001 00 0001 41')])
   const decoded = decodeClientKeyMethod(bytes)
   assert.ok(typeof decoded === 'object')
-  assert.equal(decoded.value.options, 'AB')
+  const { options, username, password, peerInfo } = decoded.value
+  assert.deepEqual([options, username, password, peerInfo], ['AB', 'ABC', '', 'A'])
   assert.equal(decoded.used, bytes.length)
 })

@@ -5,6 +5,7 @@ import {
   decodePlain,
   encodeControlBody,
   encodePlain,
+  firstByte,
   isControl,
   keyIdOf,
   MAX_ACKS,
@@ -74,8 +75,9 @@ test('eight acknowledgements are accepted, nine are not', () => {
       remoteSid: new Uint8Array(8),
       payload: new Uint8Array(0),
     })
-  assert.equal(decodeControlBody(OPCODE.ackV1, body(MAX_ACKS))?.acks.length, MAX_ACKS)
-  assert.equal(decodeControlBody(OPCODE.ackV1, body(MAX_ACKS + 1)), undefined)
+  assert.equal(MAX_ACKS, 8)
+  assert.equal(decodeControlBody(OPCODE.ackV1, body(8))?.acks.length, 8)
+  assert.equal(decodeControlBody(OPCODE.ackV1, body(9)), undefined)
   assert.equal(decodeControlBody(OPCODE.ackV1, body(255)), undefined)
 })
 
@@ -94,6 +96,8 @@ test('obsolete resets and data packets are not control packets', () => {
 })
 
 test('the first byte holds opcode and key id', () => {
+  assert.equal(firstByte(OPCODE.hardResetServerV2, 0), 0x40)
+  assert.equal(firstByte(OPCODE.dataV2, 7), 0x4f)
   assert.equal(opcodeOf(0x27), OPCODE.controlV1)
   assert.equal(keyIdOf(0x27), 7)
 })

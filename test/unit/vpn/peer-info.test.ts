@@ -48,6 +48,27 @@ test('a stock client is understood', () => {
   ])
 })
 
+// OpenVPN's src/openvpn/ssl.h, IV_PROTO_*.
+test('each bit of IV_PROTO stands where stock peers have it', () => {
+  assert.deepEqual(
+    { ...IV_PROTO },
+    {
+      dataV2: 0x2,
+      requestPush: 0x4,
+      tlsKeyExport: 0x8,
+      authPendingKeywords: 0x10,
+      ncpP2p: 0x20,
+      dnsOption: 0x40,
+      ccExitNotify: 0x80,
+      authFailedTemp: 0x100,
+      dynamicTlsCrypt: 0x200,
+      dataEpoch: 0x400,
+      dnsOptionV2: 0x800,
+      pushUpdate: 0x1000,
+    },
+  )
+})
+
 // OpenVPN's tests/unit_tests/openvpn/test_ncp.c, test_extract_client_ciphers.
 test('the ciphers of a client are those published', () => {
   const ciphers = (text: string): string[] => parsePeerInfo(text).ciphers

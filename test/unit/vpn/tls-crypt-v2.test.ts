@@ -16,6 +16,7 @@ import {
   splitWkc,
   TlsCryptV2Server,
 } from '../../../node/vpn/tls-crypt-v2.ts'
+import { wrapKeys } from '../../../node/vpn/wrap-keys.ts'
 import { CLIENT_KEY, CLIENT_KEY_USER_METADATA, counting, hex, SERVER_KEY } from './published-keys.ts'
 
 const SERVER = new TlsCryptV2Server(parseTlsCryptV2ServerKey(SERVER_KEY)!)
@@ -71,6 +72,22 @@ test('a wrapped key that was changed anywhere, cut, or wrapped by another server
   assert.equal(new TlsCryptV2Server(new Uint8Array(128)).unwrapClientKey(wkc), undefined)
 })
 
+test('a wrapped key of a length that cannot be, or that is not the one it states, is refused though its tag is right', () => {
+  const server = parseTlsCryptV2ServerKey(SERVER_KEY)!
+  const keys = wrapKeys(server.subarray(0, 32), server.subarray(64, 96))
+  const wrapped = (length: number, stated = length): Uint8Array => {
+    const field = Uint8Array.of(stated >> 8, stated & 0xff)
+    const plain = counting(length - 34)
+    const tag = keys.tag(field, plain)
+    return Buffer.concat([tag, keys.ctr(tag, plain), field])
+  }
+  for (const length of [290, 1024]) assert.ok(SERVER.unwrapClientKey(wrapped(length)), `${length}`)
+  for (const length of [34, 289, 1025])
+    assert.equal(SERVER.unwrapClientKey(wrapped(length)), undefined, `${length}`)
+  for (const stated of [0, 299, 301])
+    assert.equal(SERVER.unwrapClientKey(wrapped(300, stated)), undefined, `${stated}`)
+})
+
 const { kc, wkc } = parseTlsCryptV2ClientKey(CLIENT_KEY)!
 const RESET = new TlsCrypt(kc, 'client').wrap(
   encodeHeader(OPCODE.hardResetClientV3, 0, counting(8)),
@@ -95,4 +112,20 @@ test('a length field that does not fit the packet is refused', () => {
   assert.equal(splitWkc(wkc), undefined, 'a wrapped key alone')
   assert.equal(splitWkc(Buffer.concat([Uint8Array.of(0x50), wkc])), undefined, 'one byte before it')
   for (const length of [0, 1, 2, 9]) assert.equal(splitWkc(new Uint8Array(length)), undefined)
+})
+
+test('the shortest and the longest wrapped key are taken off the shortest packet, and of none is less left', () => {
+  // Header, packet id, tag and one byte of text.
+  const least = 9 + 8 + 32 + 1
+  const packetOf = (before: number, length: number): Uint8Array => {
+    const packet = Buffer.alloc(before + length)
+    packet.writeUInt16BE(length, packet.length - 2)
+    return packet
+  }
+  for (const length of [290, 1024]) {
+    const split = splitWkc(packetOf(least, length))!
+    assert.deepEqual([split.packet.length, split.wkc.length], [least, length])
+    assert.equal(splitWkc(packetOf(least - 1, length)), undefined, `${length}`)
+  }
+  for (const length of [289, 1025]) assert.equal(splitWkc(packetOf(1000, length)), undefined, `${length}`)
 })

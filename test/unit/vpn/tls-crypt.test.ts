@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createCipheriv, createHmac } from 'node:crypto'
 import { test } from 'node:test'
 import { decodeControlBody, encodeHeader, OPCODE } from '../../../node/vpn/packet.ts'
 import { parseStaticKey } from '../../../node/vpn/static-key.ts'
@@ -34,6 +35,23 @@ test('a client writes the published tls-crypt reset byte for byte', () => {
   const header = encodeHeader(OPCODE.hardResetClientV2, 0, hex('f419cb12d1f9e48f'))
   const packet = new TlsCrypt(KEY, 'client').wrap(header, hex('0000000161d3f8e1'), hex('0000000000'))
   assert.deepEqual(packet, RESET_CRYPT)
+})
+
+test('each end sends with its own half of the key, which the other receives with', () => {
+  const header = encodeHeader(OPCODE.controlV1, 0, counting(8))
+  const text = counting(50)
+  for (const [from, to, at] of [
+    ['server', 'client', 0],
+    ['client', 'server', 128],
+  ] as const) {
+    const packet = new TlsCrypt(KEY, from).wrap(header, hex('00000001 61d3f8e1'), text)
+    const hmac = createHmac('sha256', KEY.subarray(at + 64, at + 96))
+    const tag = hmac.update(packet.subarray(0, 17)).update(text).digest()
+    const cipher = createCipheriv('aes-256-ctr', KEY.subarray(at, at + 32), tag.subarray(0, 16))
+    assert.deepEqual(Buffer.from(packet.subarray(17)), Buffer.concat([tag, cipher.update(text)]))
+    assert.deepEqual(Uint8Array.from(new TlsCrypt(KEY, to).unwrap(packet)!.plaintext), text)
+    assert.equal(new TlsCrypt(KEY, from).unwrap(packet), undefined)
+  }
 })
 
 test('tls-crypt refuses what test_pkt.c says it must', () => {
