@@ -25,9 +25,15 @@ export const WEIGHED = ['--expose-gc', '--import', join(import.meta.dirname, 'co
 /** Until what a handshake needed is not needed any more. */
 const SETTLE_SECONDS = 3
 
-/** Clients that come first, so that the server has compiled and allocated what it does once: a share of those measured. */
+/**
+ * Clients that come before those whose handshakes are measured, so that the server has compiled and allocated what it does once, and
+ * after them, to be weighed: as shares of those. Not the same ones, since full collections just before would have V8 compile again.
+ */
 const FIRST_SHARE = 0.2
+const WEIGHED_SHARE = 0.5
 const firstOf = (clients: number): number => Math.ceil(FIRST_SHARE * clients)
+const weighedOf = (clients: number): number => Math.ceil(WEIGHED_SHARE * clients)
+const allOf = (clients: number): number => firstOf(clients) + clients + weighedOf(clients)
 
 /**
  * What it costs a server to let so many clients in, and what they weigh.
@@ -48,17 +54,19 @@ async function weigh(
     return Number((await server.waitFor(/^holds (\d+) bytes$/m, 10, mark))[1])
   }
   await connect(firstOf(clients))
-  const memory = await heldBytes()
+  await sleep(SETTLE_SECONDS * 1000)
   const started = performance.now()
   const cpu = server.cpuSeconds()
   await connect(clients)
   const seconds = (performance.now() - started) / 1000
   const cpuSecondsPerHandshake = (server.cpuSeconds() - cpu) / clients
+  const memory = await heldBytes()
+  await connect(weighedOf(clients))
   return {
     clients,
     handshakesPerCpuSecond: 1 / cpuSecondsPerHandshake,
     cpuSecondsPerHandshake,
-    bytesPerSession: ((await heldBytes()) - memory) / clients,
+    bytesPerSession: ((await heldBytes()) - memory) / weighedOf(clients),
     seconds,
   }
 }
@@ -66,7 +74,7 @@ async function weigh(
 /** Stock clients without a TUN, all started at once. */
 export async function measureStockCrowd(hub: Hub, clients: number): Promise<Crowd> {
   const host = await hub.lab.host('crowd')
-  const packs = await hub.addClients(firstOf(clients) + clients)
+  const packs = await hub.addClients(allOf(clients))
   const argv = ['--dev', 'null', '--ifconfig-noexec', '--route-noexec', '--verb', '3', '--hand-window', '60']
   return weigh(hub.process, hub.name === 'overmesh', clients, async count => {
     const started = await Promise.all(
@@ -81,7 +89,7 @@ export async function measureStockCrowd(hub: Hub, clients: number): Promise<Crow
 /** Clients in one program of Overmesh's own, so that far more of them fit on the machine. */
 export async function measureProbeCrowd(hub: Hub, clients: number): Promise<Crowd> {
   const host = await hub.lab.host('probes')
-  const packs = await hub.addClients(firstOf(clients) + clients)
+  const packs = await hub.addClients(allOf(clients))
   return weigh(hub.process, hub.name === 'overmesh', clients, async count => {
     const list = join(hub.lab.directory, `packs-${packs.length}`)
     writeFileSync(list, packs.splice(0, count).join('\n'))
