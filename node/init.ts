@@ -32,6 +32,7 @@ import { fingerprintOf } from './pki/names.ts'
 import { LIFETIMES } from './pki/renewal.ts'
 import { issueServerCertificate } from './pki/server.ts'
 import { DEFAULT_PORT, SESSION_KEY_SECONDS } from './push.ts'
+import { unroutable } from './route-check.ts'
 import { ServiceError } from './service.ts'
 import { formatTlsCryptV2ServerKey } from './vpn/static-key.ts'
 import { generateServerKey } from './vpn/tls-crypt-v2.ts'
@@ -204,7 +205,10 @@ function readSubnet(text: string) {
   if (cidrHasHostBits(text)) {
     throw new ServiceError('invalid', `${text} names a host; the prefix is ${formatCidr(subnet)}`)
   }
-  const problem = subnetProblem(subnet)
+  const special = unroutable(subnet)
+  const problem = special
+    ? `${formatCidr(subnet)} cannot be an overlay: these are ${special}; take a private prefix such as 10.77.0.0/16`
+    : subnetProblem(subnet)
   if (problem) throw new ServiceError('invalid', problem)
   return subnet
 }

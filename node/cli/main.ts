@@ -1,4 +1,6 @@
 // The overmesh command.
+import { writeSync } from 'node:fs'
+import { getSystemErrorMap } from 'node:util'
 import { reportError } from './errors.ts'
 import { buildProgram } from './program.ts'
 
@@ -9,16 +11,23 @@ import { buildProgram } from './program.ts'
 export async function main(argv: string[]): Promise<void> {
   // Keys, records, the log of the store: whatever is written is its owner's alone.
   process.umask(0o077)
-  // Whoever reads our output may stop reading (`overmesh state | head`): no reason to complain.
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error
-      process.exit()
-    })
-  }
+  process.stdout.on('error', error => outputFailed('standard output', error))
+  process.stderr.on('error', error => outputFailed('standard error', error))
   try {
     await buildProgram().parseAsync(argv)
   } catch (error) {
     process.exitCode = reportError(error, process.stderr)
   }
+}
+
+function outputFailed(name: string, error: NodeJS.ErrnoException): never {
+  // Whoever reads our output may stop reading (`overmesh state | head`): no reason to complain.
+  if (error.code === 'EPIPE') process.exit()
+  const reason = getSystemErrorMap().get(error.errno ?? 0)?.[1] ?? error.message
+  try {
+    writeSync(2, `overmesh: ${name} cannot be written: ${reason}; what the command was to do may be done\n`)
+  } catch {
+    // Nobody can be told.
+  }
+  process.exit(1)
 }

@@ -3,9 +3,11 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import {
   chownSync,
+  closeSync,
   cpSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   rmSync,
   symlinkSync,
@@ -34,6 +36,22 @@ test('a controller runs on large pages, and other commands do without', () => {
 
 test('who says what to do about large pages has their will', () => {
   assert.equal(started(['up', '--help'], '--use-largepages=off'), '()')
+})
+
+test('output that cannot be written is said in one line, with exit status 1', () => {
+  const full = openSync('/dev/full', 'w')
+  try {
+    const out = spawnSync(process.execPath, [LAUNCHER, 'help'], { stdio: ['ignore', full, 'pipe'] })
+    assert.equal(out.status, 1)
+    assert.match(
+      String(out.stderr),
+      /^overmesh: standard output cannot be written: no space left on device; [^\n]*\n$/,
+    )
+    const err = spawnSync(process.execPath, [LAUNCHER, 'no-such'], { stdio: ['ignore', 'pipe', full] })
+    assert.notEqual(err.status, 0)
+  } finally {
+    closeSync(full)
+  }
 })
 
 /** A package that was installed elsewhere: the launcher, and a program of one line. */

@@ -45,6 +45,11 @@ for (const [subnet, reason] of [
   ['10.77.0.0/7', /host|\/8/],
   ['banana', /prefix/],
   ['fd00::/64', /prefix/],
+  ['127.0.0.0/8', /loopback/],
+  ['0.0.0.0/8', /"this network"/],
+  ['169.254.8.0/24', /link-local/],
+  ['224.0.0.0/8', /multicast/],
+  ['240.0.0.0/8', /reserved/],
 ] as const) {
   test(`the subnet ${subnet} is refused, and no directory made`, async t => {
     const dataDir = await temporaryDirectory(t)
