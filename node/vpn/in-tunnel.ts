@@ -10,9 +10,5 @@ export function isPing(payload: Uint8Array): boolean {
 }
 
 export function isOccExit(payload: Uint8Array): boolean {
-  return (
-    payload.length > OCC_MAGIC.length &&
-    OCC_MAGIC.every((byte, i) => payload[i] === byte) &&
-    payload[OCC_MAGIC.length] === OCC_EXIT
-  )
+  return OCC_MAGIC.every((byte, i) => payload[i] === byte) && payload[OCC_MAGIC.length] === OCC_EXIT
 }

@@ -46,7 +46,7 @@ export function parsePeerInfo(text: string): PeerInfo {
   const raw = new Map<string, string>()
   for (const line of text.split('\n', MAX_LINES)) {
     const equals = line.indexOf('=')
-    if (equals < 1) continue
+    if (equals < 0) continue
     const key = line.slice(0, equals)
     if (KEY.test(key)) raw.set(key, printable(line.slice(equals + 1, equals + 1 + MAX_VALUE)))
   }

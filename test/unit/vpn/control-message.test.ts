@@ -6,8 +6,6 @@ import {
   ControlTextSplitter,
   encodeControlMessage,
   haltMessage,
-  MAX_CONTROL_MESSAGE,
-  MAX_PUSH_OPTION,
   PushReplyCollector,
   parseControlMessage,
   pushReply,
@@ -49,11 +47,21 @@ test('a long PUSH_REPLY is split so that stock clients put it together', () => {
   assert.deepEqual(collect(texts), options)
 })
 
+test('each part is filled to 940 characters, with a comma for each option', () => {
+  const partsOf = (...lengths: number[]): number =>
+    pushReply(lengths.map(length => 'x'.repeat(length))).length
+  const full = [255, 255, 255, 171]
+  assert.equal(partsOf(...full), 1)
+  assert.equal(partsOf(255, 255, 255, 172), 2)
+  assert.equal(partsOf(...full, ...full), 2)
+  assert.equal(partsOf(...full, 255, 255, 255, 172), 3)
+})
+
 test('options that stock clients would misread are a mistake of the caller', () => {
-  for (const option of ['a,b', 'x\ny', 'ü', 'x\0', 'x'.repeat(MAX_PUSH_OPTION + 1)]) {
+  for (const option of ['a,b', 'x\ny', 'ü', 'x\0', 'x'.repeat(256)]) {
     assert.throws(() => pushReply([option]), RangeError)
   }
-  assert.deepEqual(collect(pushReply(['x'.repeat(MAX_PUSH_OPTION)])), ['x'.repeat(MAX_PUSH_OPTION)])
+  assert.deepEqual(collect(pushReply(['x'.repeat(255)])), ['x'.repeat(255)])
 })
 
 test('a PUSH_REPLY without an end is given up', () => {
@@ -61,6 +69,15 @@ test('a PUSH_REPLY without an end is given up', () => {
   const part = { options: ['route 10.0.0.0'], more: true }
   for (let i = 0; i < 64; i++) assert.equal(collector.add(part), undefined)
   assert.equal(collector.add(part), 'bad')
+})
+
+test('a PUSH_REPLY that was put together is no part of the next', () => {
+  const collector = new PushReplyCollector()
+  for (let i = 0; i < 100; i++) {
+    const [first, last] = [`route 10.${i}.0.0`, `ping ${i}`]
+    assert.equal(collector.add({ options: [first], more: true }), undefined)
+    assert.deepEqual(collector.add({ options: [last], more: false }), [first, last])
+  }
 })
 
 test('each message is written as stock peers read it, and read back', () => {
@@ -99,6 +116,8 @@ test('messages of stock peers are read', () => {
     ['PUSH_REQUEST', { type: 'push-request' }],
     ['EXIT', { type: 'exit' }],
     ['PUSH_REPLY', { type: 'push-reply', options: [], more: false }],
+    ['PUSH_UPDATE', { type: 'push-update', options: [] }],
+    ['PUSH_UPDATE,-route,ping 1', { type: 'push-update', options: ['-route', 'ping 1'] }],
     ['RESTART,[PN]', { type: 'restart', target: 'next', reason: '' }],
     ['RESTART,[P]', { type: 'restart', target: 'same', reason: '' }],
     ['AUTH_FAILED,TEMP', { type: 'auth-failed', reason: '', temporary: {} }],
@@ -113,21 +132,15 @@ test('messages of stock peers are read', () => {
 
 // CVE-2024-5594: unprintable bytes reached logs and plug-ins.
 test('text that no peer sends is refused', () => {
-  for (const text of [
-    '',
-    '\r\n',
-    'EXIT\x1b[2J',
-    'PUSH_REPLY,a\nb',
-    'caf\xe9',
-    'x'.repeat(MAX_CONTROL_MESSAGE),
-  ]) {
+  for (const text of ['', '\r\n', 'EXIT\x1b[2J', 'PUSH_REPLY,a\nb', 'caf\xe9', 'x'.repeat(2048)]) {
     assert.equal(parseControlMessage(text), undefined, JSON.stringify(text.slice(0, 20)))
   }
+  assert.equal(parseControlMessage('x'.repeat(2047))?.type, 'other')
 })
 
 test('reasons go out as printable text of bounded length', () => {
   assert.equal(authFailedMessage('no\n\x00é'), 'AUTH_FAILED,no???')
-  assert.ok(restartMessage('next', 'x'.repeat(10_000)).length < 300)
+  assert.equal(haltMessage('x'.repeat(10_000)), `HALT,${'x'.repeat(256)}`)
 })
 
 // OpenVPN's tests/unit_tests/openvpn/test_pkt.c, test_extract_control_message.
@@ -156,10 +169,12 @@ test('messages are found wherever TLS cuts the stream', () => {
 
 test('a text without an end is bad before it grows', () => {
   const splitter = new ControlTextSplitter()
-  assert.deepEqual(splitter.push(new Uint8Array(MAX_CONTROL_MESSAGE - 1).fill(65)), [])
+  assert.deepEqual(splitter.push(new Uint8Array(2047).fill(65)), [])
   assert.equal(splitter.push(Uint8Array.of(65)), 'bad')
-  const long = Buffer.concat([new Uint8Array(MAX_CONTROL_MESSAGE).fill(65), Uint8Array.of(0)])
-  assert.equal(new ControlTextSplitter().push(long), 'bad')
+  const closed = (length: number): Buffer =>
+    Buffer.concat([new Uint8Array(length).fill(65), Uint8Array.of(0)])
+  assert.equal(new ControlTextSplitter().push(closed(2048)), 'bad')
+  assert.equal(new ControlTextSplitter().push(closed(2047)).length, 1)
   assert.deepEqual(new ControlTextSplitter().push(new Uint8Array(16_384)), [], 'NULs alone are no messages')
 })
 
@@ -172,4 +187,11 @@ test('ping and exit are told from packets', () => {
   assert.ok(isOccExit(Buffer.concat([OCC_MAGIC, Uint8Array.of(6)])))
   assert.ok(!isOccExit(Buffer.concat([OCC_MAGIC, Uint8Array.of(5)])))
   assert.ok(!isOccExit(OCC_MAGIC))
+  const exit = Uint8Array.of(...OCC_MAGIC, 6)
+  assert.ok(isOccExit(Uint8Array.of(...exit, 0)), 'what follows the type does not count')
+  for (let at = 0; at < 16; at++) {
+    const changed = (bytes: Uint8Array): Uint8Array => bytes.map((byte, i) => (i === at ? byte ^ 0x80 : byte))
+    assert.ok(!isPing(changed(PING)), `byte ${at}`)
+    assert.ok(!isOccExit(changed(exit)), `byte ${at}`)
+  }
 })

@@ -109,12 +109,12 @@ test('the cipher chosen is the one published', () => {
 
 test('malformed lines are passed over, and values hold printable text only', () => {
   const info = parsePeerInfo(
-    'IV_VER=2.6\x1b[31m\x07\r\n=x\nnothing\niv_low=1\nIV_PROTO=99x\nIV_MTU=-1\n__proto__=1\nIV_EQ=a=b',
+    'IV_VER=2.6\x1b[31m\x07\r\n=x\nNOTHING\niv_low=1\nA=1\nIV_PROTO=99x\nIV_MTU=-1\n__proto__=1\nIV_EQ=a=b',
   )
   assert.equal(info.version, '2.6[31m')
   assert.equal(info.proto, 0)
   assert.equal(info.mtu, undefined)
-  assert.deepEqual([...info.raw.keys()], ['IV_VER', 'IV_PROTO', 'IV_MTU', 'IV_EQ'])
+  assert.deepEqual([...info.raw.keys()], ['IV_VER', 'A', 'IV_PROTO', 'IV_MTU', 'IV_EQ'])
   assert.equal(info.raw.get('IV_EQ'), 'a=b')
 })
 
