@@ -107,6 +107,16 @@ test('what must not or cannot be fragmented is not', () => {
   assert.equal(planned({ payload, options: Uint8Array.of(7, 9, 4, 0) }), 0, 'an option beyond the header')
   assert.equal(planned({ payload, options: Uint8Array.of(1, 1, 1, 7) }), 0, 'an option without a length')
   assert.equal(
+    planned({ payload: payload.map(() => 2), options: Uint8Array.of(1, 1, 1, 7) }),
+    0,
+    'an option whose length would be payload',
+  )
+  assert.equal(
+    planned({ payload, options: Uint8Array.of(7, 2, 1, 7, 5, 0, 0, 0) }),
+    2,
+    'nothing but its head',
+  )
+  assert.equal(
     planned({ payload, options: Uint8Array.of(0, 7, 1, 1) }),
     2,
     'nothing counts after the end of the list',

@@ -79,10 +79,24 @@ test('fragments behind the first, UDP and malformed options are left alone, and 
   const behind = makeTransport({ version: 6, flags: SYN, options })
   behind[6] = 60
   assert.deepEqual(clamped(behind, 1420), behind)
-  for (const fields of [{ fragment: 0x00b9 }, { protocol: 17 as const }]) {
+  // What would be a SYN, in the place of a TCP header.
+  const likeTcp = Uint8Array.of(...new Uint8Array(4), 0x60, SYN, ...new Uint8Array(6), ...options)
+  for (const fields of [
+    { fragment: 0x00b9 },
+    { protocol: 17 as const, payload: likeTcp },
+    { protocol: 17 as const, payload: likeTcp, version: 6 as const },
+    // After the end of the list, behind one that is shorter than its head, and of another length.
+    { options: Uint8Array.of(0, 0, 0, 0, ...options) },
+    { options: Uint8Array.of(8, 1, ...options, 0, 0) },
+    { options: Uint8Array.of(2, 6, 0xff, 0xff, 0, 0) },
+  ]) {
     const packet = makeTransport({ flags: SYN, options, ...fields })
     assert.deepEqual(clamped(packet, 1420), packet)
   }
+  // A header that is longer than the packet.
+  const beyond = makeTransport({ flags: SYN, options: Uint8Array.of(1, 1, 1, 1, ...options) })
+  beyond[3] = 44
+  assert.deepEqual(clamped(beyond, 1420), beyond)
   fc.assert(
     fc.property(
       fc.uint8Array({ minLength: 40, maxLength: 40 }),

@@ -97,6 +97,27 @@ test('what cannot be divided is not', () => {
   assert.deepEqual(fragmentsOf(makePacket6({ nextHeader: DESTINATION_OPTIONS, payload: nested }), 1200), [])
   const endless = Buffer.from(Array.from({ length: 1240 }, (_, i) => (i % 8 === 0 ? HOP_BY_HOP : 0)))
   assert.deepEqual(fragmentsOf(makePacket6({ nextHeader: HOP_BY_HOP, payload: endless }), 1200), [])
+  // Options for the destination that reach beyond the packet, or end with it where another header would be.
+  const beyond = Buffer.concat([Buffer.from([UDP, 154]), long.subarray(0, 1230)])
+  assert.deepEqual(fragmentsOf(makePacket6({ nextHeader: DESTINATION_OPTIONS, payload: beyond }), 1200), [])
+  const none = Buffer.concat([Buffer.from([DESTINATION_OPTIONS, 153]), long.subarray(0, 1230)])
+  assert.deepEqual(fragmentsOf(makePacket6({ nextHeader: DESTINATION_OPTIONS, payload: none }), 1200), [])
+  none[0] = UDP
+  assert.equal(fragmentsOf(makePacket6({ nextHeader: DESTINATION_OPTIONS, payload: none }), 1200).length, 2)
+  const headers = (count: number): Buffer =>
+    Buffer.from(Array.from({ length: 1240 }, (_, i) => (i % 8 === 0 && i < 8 * (count - 1) ? ROUTING : UDP)))
+  const chain = (count: number): Buffer =>
+    headers(count).map((byte, i) => (i % 8 === 1 && i < 8 * count ? 0 : byte)) as Buffer
+  assert.equal(fragmentsOf(makePacket6({ nextHeader: ROUTING, payload: chain(7) }), 1200).length, 2)
+  assert.deepEqual(fragmentsOf(makePacket6({ nextHeader: ROUTING, payload: chain(8) }), 1200), [])
+  // Up to the last unit, and beyond it.
+  const at = (units: number): Uint8Array => {
+    const header = Buffer.from([UDP, 0, 0, 0, 0, 0, 0, 1])
+    header.writeUInt16BE(units * 8, 2)
+    return makePacket6({ nextHeader: FRAGMENT, payload: Buffer.concat([header, long]) })
+  }
+  assert.equal(fragmentsOf(at(8192 - 154), 1200).length, 2)
+  assert.deepEqual(fragmentsOf(at(8192 - 153), 1200), [])
   const last = Buffer.concat([Buffer.from([UDP, 0, 0xff, 0xf8, 0, 0, 0, 1]), long])
   assert.deepEqual(fragmentsOf(makePacket6({ nextHeader: FRAGMENT, payload: last }), 1200), [])
 })

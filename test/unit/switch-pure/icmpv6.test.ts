@@ -118,6 +118,9 @@ test('no error is sent about an error, and one is about a query', () => {
   assert.equal(errorAbout(hidden(1)), undefined, 'an error behind options')
   assert.ok(errorAbout(hidden(128)), 'a query behind options')
   assert.equal(errorAbout(makePacket6({ nextHeader: 58, payload: new Uint8Array() })), undefined)
+  // What lies behind the packet is no message of it.
+  const nothing = Uint8Array.of(...makePacket6({ nextHeader: 60, payload: options(58) }), 128, 0, 0, 0)
+  assert.equal(errorAbout(nothing), undefined)
 })
 
 test('headers that cannot be followed are not reported on, later fragments among them', () => {

@@ -5,7 +5,10 @@ import {
   decrementHopLimit,
   hopLimit,
   IPV6,
+  icmpOffset,
+  isFragment6,
   isLinkLocal,
+  isLinkScoped,
   isMulticast6,
   isUnicast6,
   isUnspecified,
@@ -89,6 +92,91 @@ test('kinds of addresses', () => {
     assert.equal(isUnspecified(view, AT), kind.unspecified ?? false, text)
     assert.equal(isUnicast6(view, AT), kind.unicast ?? false, text)
   }
+})
+
+test('an address with any bit set is not the unspecified one', () => {
+  for (let bit = 0; bit < 128; bit++) {
+    const address = new Uint8Array(16)
+    address[bit >> 3] = 1 << (bit & 7)
+    assert.equal(isUnspecified(placed(address).view, AT), false, `bit ${bit}`)
+  }
+})
+
+test('what is of one link, from nowhere or to more than one host is not forwarded', () => {
+  const scoped = (source: string, destination: string): boolean =>
+    isLinkScoped(placed(makePacket6({ source, destination })).view, AT)
+  assert.equal(scoped('fd00::1', 'fd00::2'), false)
+  for (const source of ['fe80::1', '::']) assert.equal(scoped(source, 'fd00::2'), true, source)
+  for (const destination of ['fe80::1', '::', '::1', 'ff0e::1'])
+    assert.equal(scoped('fd00::1', destination), true, destination)
+})
+
+/** A chain of extension headers, each of these kinds and lengths in bytes, and what follows the last. */
+function chain(headers: readonly [kind: number, length: number][], last: number, rest = 0): Uint8Array {
+  const kinds = [...headers.map(([kind]) => kind), last]
+  const bytes = headers.flatMap(([kind, length], i) => {
+    const field = kind === 44 ? 0 : kind === 51 ? length / 4 - 2 : length / 8 - 1
+    return [kinds[i + 1], field, ...new Array(length - 2).fill(0)]
+  })
+  return makePacket6({ nextHeader: kinds[0], payload: Uint8Array.of(...bytes, ...new Array(rest).fill(0)) })
+}
+
+test('a message is found behind extension headers, each by its own measure, and nothing is read behind the packet', () => {
+  const find = (packet: Uint8Array): number => {
+    const offset = icmpOffset(placed(packet).view, AT)
+    return offset > 0 ? offset - AT : offset
+  }
+  assert.equal(find(chain([[51, 24]], 58, 8)), 64)
+  assert.equal(find(chain([[51, 12]], 58, 8)), 52)
+  assert.equal(
+    find(
+      chain(
+        [
+          [44, 8],
+          [43, 24],
+          [0, 8],
+          [60, 16],
+        ],
+        58,
+        8,
+      ),
+    ),
+    96,
+  )
+  assert.equal(find(chain([[60, 8]], 17, 8)), 0, 'another protocol')
+  assert.equal(find(chain([[60, 8]], 58)), 48, 'no message')
+  const eight = new Array<[number, number]>(8).fill([60, 8])
+  assert.equal(find(chain(eight, 58, 8)), 104)
+  assert.equal(find(chain([...eight, [60, 8]], 58, 8)), -1, 'too many')
+  for (let missing = 1; missing <= 16; missing++) {
+    const packet = chain([[43, 24]], 58).subarray(0, 64 - missing)
+    packet[5] = 24 - missing
+    assert.equal(find(packet), -1, `${missing} bytes missing`)
+  }
+})
+
+test('a fragment header is found wherever it stands', () => {
+  const find = (packet: Uint8Array): boolean => isFragment6(placed(packet).view, AT)
+  assert.equal(find(chain([[44, 8]], 17)), true)
+  assert.equal(
+    find(
+      chain(
+        [
+          [51, 20],
+          [0, 8],
+          [43, 24],
+          [44, 8],
+        ],
+        17,
+      ),
+    ),
+    true,
+  )
+  assert.equal(find(chain([[60, 16]], 17, 8)), false)
+  const eight = new Array<[number, number]>(8).fill([60, 8])
+  assert.equal(find(chain([...eight, [44, 8]], 17)), true)
+  assert.equal(find(chain([...eight, [60, 8], [44, 8]], 17)), false)
+  assert.equal(find(chain([[60, 8]], 44, 7)), false, 'one that is cut short')
 })
 
 test('addresses that stand for an IPv4 overlay address are known by all their bits', () => {

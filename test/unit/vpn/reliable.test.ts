@@ -9,6 +9,7 @@ import {
   ReliableSender,
   SEND_WINDOW,
 } from '../../../node/vpn/reliable.ts'
+import { heapUsed } from '../../fuzz/mutate.ts'
 
 const ids = (messages: { messageId: number }[]): number[] => messages.map(message => message.messageId)
 
@@ -58,6 +59,7 @@ test('what is not acknowledged goes again after 2, 4 and then every 4 seconds', 
     assert.ok(sender.deadline(now) > now, 'a deadline lies ahead once all is done')
   }
   assert.deepEqual(sent, [0, 2000, 6000, 10_000, 14_000, 18_000])
+  assert.equal(sender.deadline(20_000), 22_000)
 })
 
 test('the last words of who will soon be gone go again after 150 and then 300 ms, and what was sent before as ever', () => {
@@ -119,6 +121,7 @@ test('the queue is bounded by bytes and by messages, and says when it is full', 
   sender.take(0)
   assert.equal(sender.push(OPCODE.controlV1, new Uint8Array(1000)), false)
   sender.acknowledge(0)
+  assert.equal(sender.queuedBytes, (accepted - 1) * 1032)
   assert.equal(sender.push(OPCODE.controlV1, new Uint8Array(1000)), true)
 
   const empty = new ReliableSender()
@@ -174,12 +177,22 @@ test('a flood of old duplicates owes a bounded number of acknowledgements', () =
   for (let id = 0; id < 1000; id++) receiver.receive(id, payload(0))
   let packets = 0
   while (receiver.owesAcks) {
-    receiver.takeAcks(8)
+    receiver.takeAcks(1)
     packets++
   }
-  assert.equal(packets, 6)
+  assert.equal(packets, 48)
 })
 
-test('the send window fits every known receive window', () => {
+test('old duplicates are not kept', () => {
+  const receiver = new ReliableReceiver()
+  for (let id = 0; id < 1000; id++) receiver.receive(id, payload(0))
+  const before = heapUsed()
+  for (let id = 0; id < 1000; id++) receiver.receive(id, new Uint8Array(20_000))
+  assert.ok(heapUsed() - before < 10_000_000)
+  assert.equal(receiver.receive(1000, payload(0)).length, 1)
+})
+
+test('the windows fit those of every known peer', () => {
   assert.ok(SEND_WINDOW < 8, 'OpenVPN 2.4, 2.5 and 3 receive 8 ahead')
+  assert.equal(RECEIVE_WINDOW, 12, 'OpenVPN 2.6 sends no further ahead')
 })
