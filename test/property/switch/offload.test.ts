@@ -186,6 +186,66 @@ test('whatever the virtio header and the packet say, what comes out lies inside 
   )
 })
 
+test('a virtio header that does not fit the packet is refused', () => {
+  const make = (version: 4 | 6, protocol: 6 | 17) => {
+    const whole = { ...FLOW, version, protocol, payload: payloadOf(300, 1) }
+    const start = version === 4 ? 20 : 40
+    return { bytes: makeSuper(whole), type: typeOf(whole), size: 100, start, flags: 1 }
+  }
+  type Super = ReturnType<typeof make>
+  const count = (of: Super, change: Partial<Super> = {}): number => {
+    const { bytes, type, size, start, flags } = { ...of, ...change }
+    const virtio = buffer(VIRTIO_HEADER)
+    writeVirtio(virtio, type, 0, size, start, type === GSO.udp ? 6 : 16)
+    virtio.view.setUint8(0, flags)
+    const packet = buffer(bytes.length)
+    packet.bytes.set(bytes)
+    return new Segmenter().begin(packet, bytes.length, virtio)
+  }
+  const changed = (bytes: Uint8Array, at: number, value: number): Uint8Array =>
+    bytes.map((byte, i) => (i === at ? value : byte))
+  for (const [version, protocol] of [
+    [4, 6],
+    [4, 17],
+    [6, 6],
+    [6, 17],
+  ] as const) {
+    const sound = make(version, protocol)
+    const { bytes, start } = sound
+    const name = `IPv${version}, ${protocol}`
+    const other = version === 4 ? GSO.tcp6 : GSO.tcp4
+    assert.equal(count(sound), 3, name)
+    assert.equal(count(sound, { size: 0 }), 0, `${name}: no size`)
+    assert.equal(count(sound, { flags: 0 }), 0, `${name}: no checksum to complete`)
+    assert.equal(count(sound, { type: 7 }), 0, `${name}: unknown type`)
+    assert.equal(count(sound, { type: other }), 0, `${name}: other version`)
+    assert.equal(count(sound, { start: start - 4 }), 0, `${name}: within the header of IP`)
+    assert.equal(count(sound, { bytes: changed(bytes, 0, 0x55) }), 0, `${name}: no version of IP`)
+    const headers = start + (protocol === 6 ? 20 : 8)
+    assert.equal(count(sound, { bytes: bytes.slice(0, headers) }), 0, `${name}: no payload`)
+    if (version === 4) {
+      assert.equal(count(sound, { start: 24 }), 0, `${name}: behind the header of IP`)
+      assert.equal(count(sound, { bytes: changed(bytes, 0, 0x44), start: 16 }), 0, `${name}: short header`)
+      assert.equal(count(sound, { bytes: changed(bytes, 9, 1) }), 0, `${name}: another protocol`)
+    }
+  }
+  // Extension headers in front of TCP, up to 256 bytes in all.
+  const behind = (extensions: number): Super => {
+    const { bytes, ...rest } = make(6, 6)
+    const more = Buffer.concat([bytes.subarray(0, 40), new Uint8Array(extensions), bytes.subarray(40)])
+    return { ...rest, bytes: Uint8Array.from(more), start: 40 + extensions }
+  }
+  assert.equal(count(behind(196)), 3)
+  assert.equal(count(behind(200)), 0)
+  const many = (segments: number): Super => ({
+    ...make(4, 6),
+    bytes: makeSuper({ ...FLOW, payload: payloadOf(segments * 10, 1) }),
+    size: 10,
+  })
+  assert.equal(count(many(1500)), 1500)
+  assert.equal(count(many(1501)), 0)
+})
+
 /** Keeps what is written: as the kernel's end of the TUN would have it, cut again. */
 class Kernel implements PacketSink {
   readonly packets: Uint8Array[] = []
@@ -331,6 +391,106 @@ test('what is put together is cut into the same packets again, in the order of e
     }),
     { numRuns: 300 },
   )
+})
+
+/** Whether the second of two packets is put together with the first; if not, both come as they are. */
+function joined(first: Uint8Array, second: Uint8Array): boolean {
+  const kernel = new Kernel()
+  const coalescer = new Coalescer(kernel, () => {})
+  for (const packet of [first, second]) {
+    coalescer.packet.bytes.set(packet)
+    coalescer.take(packet.length)
+  }
+  coalescer.flush()
+  if (kernel.writes === 1) return true
+  assert.deepEqual(hex(kernel.packets).sort(), hex([first, second]).sort())
+  return false
+}
+
+test('a segment that differs from the one before in what a super-packet has but once is not put together with it', () => {
+  const options = (last: number): Uint8Array => Uint8Array.of(1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, last)
+  for (const version of [4, 6] as const) {
+    const first = { ...FLOW, version, options: options(2), payload: payloadOf(100, 1) }
+    const next = { ...first, sequence: first.sequence + 100, id: 2, payload: payloadOf(100, 2) }
+    const joins = (fields: Partial<Transport>): boolean =>
+      joined(makeTransport(first), makeTransport({ ...next, ...fields }))
+    assert.ok(joins({}))
+    assert.ok(joins({ payload: payloadOf(99, 2) }))
+    for (const fields of [
+      { source: FLOW.source + 1 },
+      { destination: FLOW.destination + 1 },
+      { sourcePort: 1 },
+      { destinationPort: 1 },
+      { sequence: 100 },
+      { sequence: 102 },
+      { acknowledgment: 1 },
+      { window: 4 },
+      { urgent: 1 },
+      { ttl: 63 },
+      { tos: 1 },
+      { flags: 0 },
+      { flags: ACK | FIN },
+      { flags: ACK | 0x40 },
+      { options: options(3) },
+      { options: Uint8Array.of(1, 1, 1, 1, ...options(2).subarray(4)) },
+      { options: Uint8Array.of(...options(2), 1, 1, 1, 0) },
+      { options: options(2).subarray(0, 8) },
+      { payload: payloadOf(101, 2) },
+      { payload: new Uint8Array() },
+      { badChecksum: true },
+    ])
+      assert.ok(!joins(fields), `IPv${version}, ${JSON.stringify(fields)}`)
+  }
+})
+
+test('the identification of what may be fragmented has to count on; of what may not, it means nothing', () => {
+  const first = { ...FLOW, fragment: 0, id: 0xffff, payload: payloadOf(100, 1) }
+  const joins = (fields: Partial<Transport>): boolean => {
+    const next = { ...first, sequence: first.sequence + 100, id: 0, ...fields }
+    return joined(makeTransport(first), makeTransport(next))
+  }
+  assert.ok(joins({}))
+  for (const id of [0xffff, 0xfffe, 1]) assert.ok(!joins({ id }), `${id}`)
+  assert.ok(!joins({ fragment: 0x4000 }))
+  const whole = { ...FLOW, id: 7, payload: payloadOf(100, 1) }
+  assert.ok(joined(makeTransport(whole), makeTransport({ ...whole, sequence: 101, id: 3 })))
+})
+
+test('every bit of an IPv6 address counts, and so does the flow label', () => {
+  const first = makeTransport({ ...FLOW, version: 6, payload: payloadOf(100, 1) })
+  const second = { ...FLOW, version: 6 as const, sequence: 101, payload: payloadOf(100, 2) }
+  for (let at = 2; at < 40; at++) {
+    // The lengths, the protocol and the hop limit have their own say.
+    if (at >= 4 && at < 8) continue
+    const bytes = makeTransport(second)
+    const view = new DataView(bytes.buffer)
+    bytes[at] ^= 0x10
+    if (at >= 8) {
+      const pseudo = Uint8Array.of(...bytes.subarray(8, 40), 0, 0, 0, bytes.length - 40, 0, 0, 0, 6)
+      view.setUint16(56, 0)
+      view.setUint16(56, sumOf(Uint8Array.of(...pseudo, ...bytes.subarray(40))))
+    }
+    assert.ok(!joined(first, bytes), `byte ${at}`)
+  }
+})
+
+test('a super-packet has 64 segments and 65,535 bytes at most', () => {
+  for (const [size, count] of [
+    [10, 65],
+    [6549, 11],
+    [16_374, 4],
+  ]) {
+    const kernel = new Kernel()
+    const coalescer = new Coalescer(kernel, () => {})
+    const given = cut({ ...FLOW, payload: payloadOf(size * count, 1) }, size)
+    for (const packet of given) {
+      coalescer.packet.bytes.set(packet)
+      coalescer.take(packet.length)
+    }
+    coalescer.flush()
+    assert.equal(kernel.writes, 2, `${count} of ${size}`)
+    assert.deepEqual(byFlow(kernel.packets), byFlow(given))
+  }
 })
 
 test('a bulk transfer becomes few super-packets, full ones', () => {

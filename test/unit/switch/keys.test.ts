@@ -1,6 +1,6 @@
 // Data-channel keys against node:crypto: both formats, all ciphers, replay, forgery, limits.
 import assert from 'node:assert/strict'
-import { randomBytes } from 'node:crypto'
+import { createCipheriv, randomBytes } from 'node:crypto'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { LAST_PACKET_ID, OPEN, REKEY_PACKET_ID } from '../../../node/switch/data-limits.ts'
@@ -8,6 +8,7 @@ import { EpochKey, FUTURE_EPOCHS } from '../../../node/switch/epoch-key.ts'
 import { Keys } from '../../../node/switch/keys.ts'
 import { ReplayWindows } from '../../../node/switch/replay.ts'
 import { Arena } from '../../../node/switch/sys/arena.ts'
+import { epochIv, epochKey, epochSecret, nextEpochSecret } from '../../../node/vpn/data-keys.ts'
 import { DataOpener, DataSealer } from '../../../node/vpn/data-packet.ts'
 import { type CipherName, newKeys, openData, sealData, type TestKeys } from './peer.ts'
 
@@ -28,6 +29,8 @@ function open(keys: Keys, key: number, bytes: Uint8Array): number {
 
 function seal(keys: Keys, key: number, bytes: Uint8Array): Buffer {
   plain.bytes.set(bytes, 128)
+  // Every byte of the packet is written.
+  packet.bytes.fill(0xff)
   const length = keys.seal(key, plain, 128, bytes.length, packet, 192)
   return Buffer.from(packet.bytes.slice(192, 192 + length))
 }
@@ -68,6 +71,7 @@ for (const cipher of CIPHERS) {
         assert.deepEqual(opened(length), payload)
         const sealed = seal(keys, key, payload)
         // Sending follows the newest epoch of the peer's.
+        assert.equal(sealed.readUInt32BE(0), ((((9 << 3) | 3) << 24) | PEER) >>> 0)
         assert.equal(sealed.readUInt16BE(4), epoch)
         assert.deepEqual(Buffer.from(opener.open(sealed)!), payload)
       }
@@ -183,6 +187,91 @@ test('an epoch key takes the next epoch at its limit, and forgets all but one ol
     assert.equal(take(epoch), OPEN.replayed)
   }
   key.close()
+})
+
+/** A packet of this epoch and counter, whatever they are, that is sealed rightly. */
+function sealEpoch(material: TestKeys, epoch: number, counter: number): Uint8Array {
+  let secret = epochSecret(material.receive)
+  for (let i = 1; i < epoch; i++) secret = nextEpochSecret(secret)
+  const head = Buffer.alloc(12)
+  head.writeUInt32BE((((9 << 3) | 3) << 24) | PEER)
+  head.writeUInt16BE(epoch, 4)
+  head.writeUIntBE(counter, 6, 6)
+  const nonce = Buffer.from(epochIv(secret))
+  for (let i = 0; i < 8; i++) nonce[i] ^= head[4 + i]
+  const cipher = createCipheriv('aes-256-gcm', epochKey(secret, 32), nonce)
+  cipher.setAAD(head)
+  return Buffer.concat([head, cipher.update('x'), cipher.final(), cipher.getAuthTag()])
+}
+
+test('counter 0 is no packet of any epoch, though it is sealed rightly', () => {
+  const keys = new Keys(1)
+  const material = newKeys('AES-256-GCM', 'epoch')
+  const key = add(keys, material)
+  for (const epoch of [1, 2, 5]) assert.equal(open(keys, key, sealEpoch(material, epoch, 0)), OPEN.replayed)
+  for (const epoch of [1, 2, 5]) assert.equal(open(keys, key, sealEpoch(material, epoch, 1)), 1)
+  for (const epoch of [4, 5, 6]) assert.equal(open(keys, key, sealEpoch(material, epoch, 0)), OPEN.replayed)
+  keys.close()
+})
+
+test('all 48 bits of a counter tell packets apart', () => {
+  const keys = new Keys(1)
+  const material = newKeys('AES-256-GCM', 'epoch')
+  const key = add(keys, material)
+  const far = 2 ** 40 + 2 ** 32 + 5
+  for (const counter of [5, 2 ** 32 + 5, far, far - 1, 2 ** 48 - 1]) {
+    assert.equal(open(keys, key, sealEpoch(material, 1, counter)), 1, `${counter}`)
+    assert.equal(open(keys, key, sealEpoch(material, 1, counter)), OPEN.replayed, `${counter} again`)
+  }
+  assert.equal(open(keys, key, sealEpoch(material, 1, 6)), OPEN.replayed, 'far behind')
+  keys.close()
+})
+
+test('after a jump over epochs, the one before the newest begins with nothing seen', () => {
+  const keys = new Keys(1)
+  const material = newKeys('AES-256-GCM', 'epoch')
+  const key = add(keys, material)
+  // Epochs 2 and 4 have the same window, as have 1 and 5.
+  for (const epoch of [1, 2, 5, 4]) {
+    assert.equal(open(keys, key, sealEpoch(material, epoch, 9)), 1, `epoch ${epoch}`)
+    assert.equal(open(keys, key, sealEpoch(material, epoch, 9)), OPEN.replayed, `epoch ${epoch} again`)
+  }
+  keys.close()
+})
+
+test('a key in the place of another has nothing of it', () => {
+  for (const format of ['aead', 'epoch'] as const) {
+    const keys = new Keys(1)
+    const before = newKeys('AES-256-GCM', format)
+    const first = add(keys, before)
+    const last = new DataSealer('AES-256-GCM', format, before.receive, 3, PEER, 900)
+    assert.equal(open(keys, first, last.seal(Buffer.from('x'))), 1)
+    keys.skipTo(first, REKEY_PACKET_ID)
+    assert.equal(keys.rekeyDue(first), true)
+    keys.remove(first)
+    const material = newKeys('AES-256-GCM', format)
+    const key = add(keys, material)
+    assert.equal(key, first)
+    assert.equal(keys.rekeyDue(key), false)
+    const sealer = new DataSealer('AES-256-GCM', format, material.receive, 3, PEER)
+    for (let i = 0; i < 3; i++) assert.equal(open(keys, key, sealer.seal(Buffer.from('x'))), 1)
+    const sealed = seal(keys, key, Buffer.from('x'))
+    assert.equal(sealed.length, 1 + keys.overhead(key))
+    assert.ok(new DataOpener('AES-256-GCM', format, material.send).open(sealed))
+    keys.skipTo(key, REKEY_PACKET_ID)
+    assert.equal(keys.rekeyDue(key), true)
+    keys.close()
+  }
+})
+
+test('of thousands of keys, each has windows of its own', () => {
+  const keys = new Keys(2100)
+  const material = newKeys('AES-256-GCM')
+  const slots = Array.from({ length: 2100 }, () => add(keys, material))
+  const bytes = sealData(material, 3, PEER, 7, Buffer.from('x'))
+  for (const key of slots) assert.equal(open(keys, key, bytes), 1, `${key}`)
+  for (const key of slots) assert.equal(open(keys, key, bytes), OPEN.replayed, `${key} again`)
+  keys.close()
 })
 
 test('the pool has room for so many keys and no more, and gives places back', () => {
