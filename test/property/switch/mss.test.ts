@@ -86,7 +86,7 @@ test('fragments behind the first, UDP and malformed options are left alone, and 
     { protocol: 17 as const, payload: likeTcp },
     { protocol: 17 as const, payload: likeTcp, version: 6 as const },
     // After the end of the list, behind one that is shorter than its head, and of another length.
-    { options: Uint8Array.of(0, 0, 0, 0, ...options) },
+    { options: Uint8Array.of(0, 2, ...options, 0, 0) },
     { options: Uint8Array.of(8, 1, ...options, 0, 0) },
     { options: Uint8Array.of(2, 6, 0xff, 0xff, 0, 0) },
   ]) {

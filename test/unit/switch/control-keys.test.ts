@@ -37,4 +37,7 @@ test('what is too long or too short is refused before OpenSSL sees it', () => {
   assert.throws(() => keys.ctr(new Uint8Array(32), new Uint8Array(4097)), /ERANGE_ARENA \(4097 bytes\)/)
   assert.throws(() => keys.ctr(new Uint8Array(15), new Uint8Array(1)), /ECRYPTO/)
   assert.throws(() => new ControlKeys(new Uint8Array(31), new Uint8Array(32)), /31 and 32 bytes/)
+  assert.throws(() => new ControlKeys(new Uint8Array(32), new Uint8Array(33)), /32 and 33 bytes/)
+  assert.equal(keys.tag(new Uint8Array(17), new Uint8Array(4079)).length, 32)
+  assert.equal(keys.ctr(new Uint8Array(16), new Uint8Array(4096)).length, 4096)
 })

@@ -7,6 +7,9 @@ import { OPCODE } from '../../../node/vpn/packet.ts'
 import type { TlsHandlers } from '../../../node/vpn/tls.ts'
 import { TlsCrypt } from '../../../node/vpn/tls-crypt.ts'
 
+/** Of a wrapped key, whatever is in it. */
+const KEY_LENGTH = 300
+
 function channel() {
   const key = randomBytes(256)
   const peer = new ControlWrap(new TlsCrypt(key, 'client'), 0)
@@ -14,6 +17,8 @@ function channel() {
   const state = {
     now: 0,
     sent: [] as ControlPacket[],
+    /** How many of them had a wrapped key behind them. */
+    keys: 0,
     closed: [] as string[],
     /** Bytes that TLS was given. */
     received: 0,
@@ -26,7 +31,9 @@ function channel() {
     localSid,
     remoteSid,
     send: packet => {
-      const unwrapped = peer.unwrap(packet)
+      const bare = peer.unwrap(packet)
+      const unwrapped = bare ?? peer.unwrap(packet.subarray(0, -KEY_LENGTH))
+      if (!bare) state.keys++
       assert.ok(unwrapped && unwrapped !== 'replay')
       state.sent.push(unwrapped)
     },
@@ -60,6 +67,52 @@ test('a peer that has not shown who it is gets 64 kB to do so', () => {
   for (let id = 0; id < 200; id++) message(id)
   assert.deepEqual(state.closed, ['the handshake is too long'])
   assert.equal(state.received, 65_000)
+})
+
+test('the last byte of the 64 kB counts', () => {
+  for (const [last, closed] of [
+    [536, []],
+    [537, ['the handshake is too long']],
+  ] as const) {
+    const { state, message } = channel()
+    for (let id = 0; id < 65; id++) message(id)
+    message(65, randomBytes(last))
+    assert.deepEqual(state.closed, closed)
+  }
+})
+
+test('a packet has four acknowledgements beside a message, and eight alone', () => {
+  const { made, state, message } = channel()
+  for (let id = 11; id > 0; id--)
+    made.receive(OPCODE.controlV1, { acks: [], messageId: id, payload: randomBytes(1) })
+  message(0)
+  assert.equal(Math.max(...state.sent.map(({ body }) => body.acks.length)), 8)
+  state.sent.length = 0
+  state.tls?.output(randomBytes(2000))
+  assert.deepEqual(
+    state.sent.map(({ opcode, body }) => [opcode, body.acks.length]),
+    [
+      [OPCODE.controlV1, 4],
+      [OPCODE.controlV1, 4],
+    ],
+  )
+})
+
+test('a wrapped key goes with message 1 and no other, each time that is sent', () => {
+  const { made, state } = channel()
+  made.resendKey(new Uint8Array(KEY_LENGTH))
+  made.sendReset(OPCODE.hardResetClientV3)
+  state.tls?.output(randomBytes(2000))
+  state.now = 2000
+  made.flush()
+  const sent = state.sent.map(({ opcode, body }) => [opcode, body.messageId])
+  const all = [
+    [OPCODE.hardResetClientV3, 0],
+    [OPCODE.controlWkcV1, 1],
+    [OPCODE.controlV1, 2],
+  ]
+  assert.deepEqual(sent, [...all, ...all])
+  assert.equal(state.keys, 2)
 })
 
 test('who has shown it may go on', () => {
@@ -106,6 +159,15 @@ test('a peer that acknowledges nothing is given up when the queue is full', () =
   for (let i = 0; i < 100; i++) state.tls?.output(randomBytes(1000))
   assert.equal(state.closed[0], 'the peer does not acknowledge control messages')
   assert.ok(state.sent.length <= 6)
+})
+
+test('acknowledgements alone change no more than what waits for them', () => {
+  const { made, state } = channel()
+  state.tls?.output(randomBytes(100))
+  made.receive(OPCODE.ackV1, { acks: [0], payload: new Uint8Array(0) })
+  assert.ok(made.idle)
+  assert.equal(state.sent.length, 1)
+  assert.equal(made.deadline(), Number.POSITIVE_INFINITY)
 })
 
 test('nothing is sent after close', () => {

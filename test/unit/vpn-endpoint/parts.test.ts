@@ -78,6 +78,23 @@ test('a peer id rests for a minute before it is given out again', () => {
     later.next(60_000, () => false),
     5,
   )
+  const early = new PeerIds(() => Uint8Array.of(0, 0, 5))
+  early.release(0, 5)
+  assert.equal(
+    early.next(59_999, () => false),
+    6,
+  )
+})
+
+test('ids of sessions and of links never meet, and each kind goes round', () => {
+  const isLink = [0, 0xefffff, 0xf00000, 0xfffffe, 0xffffff].map(isLinkId)
+  assert.deepEqual(isLink, [false, false, true, true, false])
+  const unused = (): boolean => false
+  const sessions = new PeerIds(() => Uint8Array.of(0xef, 0xff, 0xff))
+  assert.deepEqual([sessions.next(0, unused), sessions.next(0, unused)], [0xefffff, 0])
+  assert.equal(new PeerIds(() => Uint8Array.of(0xf0, 0, 0)).next(0, unused), 0)
+  const links = new PeerIds(() => Uint8Array.of(0x0f, 0xff, 0xfe), LINK_IDS)
+  assert.deepEqual([links.next(0, unused), links.next(0, unused)], [0xfffffe, 0xf00000])
 })
 
 test('remembered keys are bounded and expire', () => {

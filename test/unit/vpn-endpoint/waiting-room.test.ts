@@ -8,6 +8,7 @@ import type { Newcomer } from '../../../node/vpn/first-exchange.ts'
 import { OPCODE, opcodeOf } from '../../../node/vpn/packet.ts'
 import { TlsCrypt } from '../../../node/vpn/tls-crypt.ts'
 import { WaitingRoom } from '../../../node/vpn/waiting-room.ts'
+import { heapUsed } from '../../fuzz/mutate.ts'
 import { SimulatedNetwork } from './simulated-network.ts'
 import { World } from './world.ts'
 
@@ -68,6 +69,19 @@ test('once somebody has waited for long, the newest are first; who has waited fo
   assert.deepEqual([room.size, room.has('sid 0'), room.has('sid 1')], [2, false, true])
   assert.equal(room.take(100_000), undefined)
   assert.equal(room.size, 0)
+})
+
+test('clients that begin anew without end leave nothing behind', () => {
+  const room = new WaitingRoom()
+  const words = newcomer(Buffer.from('hello'))
+  const round = (count: number): void => {
+    for (let i = 0; i < count; i++) room.add(i, `client ${i % 10}`, `${i} ${'x'.repeat(20)}`, path, words)
+  }
+  round(1000)
+  const before = heapUsed()
+  round(100_000)
+  assert.ok(heapUsed() - before < 1_000_000)
+  assert.equal(room.size, 10)
 })
 
 test('of a client that begins anew only its latest attempt waits', () => {
