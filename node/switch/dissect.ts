@@ -48,7 +48,7 @@ export function dissect(packet: PacketBuffer, offset: number, length: number, fo
 
 function dissect4({ bytes, view }: PacketBuffer, offset: number, length: number, found: Int32Array): void {
   const header = (bytes[offset] & 15) * 4
-  if (header < MIN_HEADER || header > length) {
+  if (length < MIN_HEADER || header < MIN_HEADER || header > length) {
     found[DISSECTED.headers] = Math.min(length, MIN_HEADER)
     return
   }

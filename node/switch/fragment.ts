@@ -111,6 +111,7 @@ function optionLength(bytes: Uint8Array, at: number, end: number): number {
   const type = bytes[at]
   if (type === OPTION_END) return 0
   if (type === OPTION_NOP) return 1
+  if (at + 2 > end) return -1
   const length = bytes[at + 1]
   return length >= 2 && at + length <= end ? length : -1
 }

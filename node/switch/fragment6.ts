@@ -77,9 +77,10 @@ function dataLength(view: DataView, offset: number, carried: number): number {
   return totalLength6(view, offset) - carried - (isPartAt(view, offset, carried) ? FRAGMENT_HEADER : 0)
 }
 
-/** Whether the packet is a fragment already, with its header behind the `carried` bytes: whole, if the packet is too long to stay so. */
+/** Whether the packet is a fragment already, with its header behind the `carried` bytes. */
 function isPartAt(view: DataView, offset: number, carried: number): boolean {
-  return view.getUint8(offset + nextHeaderAt(view, offset, carried)) === NEXT_HEADER.fragment
+  const hasRoom = carried + FRAGMENT_HEADER <= totalLength6(view, offset)
+  return hasRoom && view.getUint8(offset + nextHeaderAt(view, offset, carried)) === NEXT_HEADER.fragment
 }
 
 /** Length of the headers that routers read, which every fragment has: all up to the last of hop-by-hop and routing; -1 if malformed. */
