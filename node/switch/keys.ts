@@ -23,9 +23,18 @@ function windowOf(key: number): number {
   return (key & ((1 << CHUNK_BITS) - 1)) * 2
 }
 
+/** How much one key may bear. */
+export interface KeyLimits {
+  /** Forgeries after which it decrypts nothing any more. @default FORGERY_LIMIT */
+  forgeries: number
+  /** Blocks and packets after which it asks to be replaced, for AES-GCM in format "aead". @default REKEY_AT_USE */
+  rekeyAtUse: number
+}
+
 /** A pool of keys. Slot numbers are 1 and up; 0 is none. */
 export class Keys {
   readonly capacity: number
+  readonly #limits: KeyLimits
   // Contexts of OpenSSL's are numbers beyond V8's small integers. An array that also holds a null keeps them as the
   // objects they were born as; any other would make a new object for each packet.
   readonly #sealers: (Cipher | null)[] = [null]
@@ -49,9 +58,10 @@ export class Keys {
   #freeCount = 0
   #highest = 0
 
-  constructor(capacity: number) {
+  constructor(capacity: number, limits: Partial<KeyLimits> = {}) {
     const size = capacity + 1
     this.capacity = capacity
+    this.#limits = { forgeries: FORGERY_LIMIT, rekeyAtUse: REKEY_AT_USE, ...limits }
     this.#sendNonces = new Arena(size * NONCE_STRIDE)
     this.#receiveNonces = new Arena(size * NONCE_STRIDE)
     this.#header = new Int32Array(size)
@@ -160,7 +170,7 @@ export class Keys {
     const windows = this.#windows[key >> CHUNK_BITS]
     const window = windowOf(key)
     if (!windows.check(window, id)) return OPEN.replayed
-    if (this.#forged[key] >= FORGERY_LIMIT) return OPEN.badTag
+    if (this.#forged[key] >= this.#limits.forgeries) return OPEN.badTag
     const nonce = key * NONCE_STRIDE
     this.#receiveNonces.view.setUint32(nonce, id)
     const text = at + AEAD_OVERHEAD
@@ -195,7 +205,7 @@ export class Keys {
     plain: Arena,
     plainAt: number,
   ): number {
-    if (this.#forged[key] >= FORGERY_LIMIT) return OPEN.badTag
+    if (this.#forged[key] >= this.#limits.forgeries) return OPEN.badTag
     const size = epochs.open(this.#receiveNonces, key * NONCE_STRIDE, packet, at, length, plain, plainAt)
     if (size === OPEN.badTag) this.#forged[key]++
     return size
@@ -245,7 +255,9 @@ export class Keys {
     if (this.#rekeyAsked[key] !== 0) return false
     const epochs = this.#epochs[key]
     const worn =
-      epochs !== undefined ? epochs.worn : this.#limited[key] !== 0 && this.#used[key] >= REKEY_AT_USE
+      epochs !== undefined
+        ? epochs.worn
+        : this.#limited[key] !== 0 && this.#used[key] >= this.#limits.rekeyAtUse
     if (this.#nextId[key] < REKEY_PACKET_ID && !worn) return false
     this.#rekeyAsked[key] = 1
     return true

@@ -23,9 +23,11 @@ function fragmentsOf(packet: Uint8Array, mtu: number): Buffer[] {
   const source = packetOf(Buffer.concat([Buffer.alloc(3, 0xee), packet]))
   const count = planFragments6(source, 3, mtu)
   return Array.from({ length: count }, (_, i) => {
-    const target = packetOf(new Uint8Array(mtu + 5))
+    const target = packetOf(new Uint8Array(mtu + 10).fill(0xaa))
     const length = writeFragment6(source, 3, mtu, i, ID, target, 5)
     assert.ok(length <= mtu)
+    const around = Buffer.concat([target.bytes.subarray(0, 5), target.bytes.subarray(5 + length)])
+    assert.ok(around.every(byte => byte === 0xaa))
     return Buffer.from(target.bytes.subarray(5, 5 + length))
   })
 }
@@ -36,6 +38,7 @@ function together(fragments: Buffer[], header: number, field: number): Buffer {
     assert.equal(each.readUInt16BE(4), each.length - 40)
     assert.equal(each[field], FRAGMENT)
     assert.deepEqual(each.subarray(0, 4), fragments[0].subarray(0, 4))
+    assert.equal(each[header + 1], 0)
     assert.equal(each.readInt32BE(header + 4), ID)
     assert.equal(each.readUInt16BE(header + 2) & 1, Number(i < fragments.length - 1))
     const before = fragments.slice(0, i).reduce((sum, { length }) => sum + length - header - 8, 0)

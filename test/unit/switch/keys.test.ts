@@ -239,6 +239,52 @@ test('after a jump over epochs, the one before the newest begins with nothing se
   keys.close()
 })
 
+test('after so many forgeries a key opens nothing any more, and the next one in its place does', () => {
+  for (const format of ['aead', 'epoch'] as const) {
+    const keys = new Keys(1, { forgeries: 3 })
+    for (let round = 0; round < 2; round++) {
+      const material = newKeys('AES-256-GCM', format)
+      const key = add(keys, material)
+      const sealer = new DataSealer('AES-256-GCM', format, material.receive, 3, PEER)
+      const good = Array.from({ length: 6 }, () => sealer.seal(Buffer.from('x')))
+      const forged = good.map(bytes => bytes.map((byte, at) => (at === bytes.length - 1 ? byte ^ 1 : byte)))
+      for (let i = 0; i < 3; i++) {
+        assert.equal(open(keys, key, good[i]), 1, `${format} ${i}`)
+        // What was seen or is too short is no forgery.
+        for (let times = 0; times < 5; times++) {
+          assert.equal(open(keys, key, good[i]), OPEN.replayed)
+          assert.equal(open(keys, key, new Uint8Array(10)), OPEN.badLength)
+        }
+        assert.equal(open(keys, key, forged[5]), OPEN.badTag)
+      }
+      assert.equal(open(keys, key, good[4]), OPEN.badTag)
+      keys.remove(key)
+    }
+  }
+})
+
+test('an AES-GCM key asks to be replaced after so many blocks and packets, and one of ChaCha20 does not', () => {
+  for (const [cipher, length, packets] of [
+    ['AES-128-GCM', 0, 12],
+    ['AES-256-GCM', 1, 6],
+    ['AES-256-GCM', 16, 6],
+    ['AES-256-GCM', 17, 4],
+    ['CHACHA20-POLY1305', 1000, undefined],
+  ] as const) {
+    const keys = new Keys(1, { rekeyAtUse: 12 })
+    for (let round = 0; round < 2; round++) {
+      const key = add(keys, newKeys(cipher))
+      const due = Array.from({ length: 20 }, () => {
+        seal(keys, key, new Uint8Array(length))
+        return keys.rekeyDue(key)
+      })
+      assert.equal(due.indexOf(true) + 1, packets ?? 0, `${cipher}, ${length} bytes`)
+      assert.equal(due.lastIndexOf(true), due.indexOf(true))
+      keys.remove(key)
+    }
+  }
+})
+
 test('a key in the place of another has nothing of it', () => {
   for (const format of ['aead', 'epoch'] as const) {
     const keys = new Keys(1)

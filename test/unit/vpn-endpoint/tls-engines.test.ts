@@ -199,6 +199,28 @@ test('connections are freed once, whatever ended them', async () => {
   assert.throws(() => open.server.exportKey(32, 'x'), /no TLS session/)
 })
 
+test('a message that fills a record arrives whole, and a longer one is refused', async () => {
+  const pair = connectPair(new MemoryTlsServer(world.credentials), client)
+  await Promise.all([pair.until('client secure'), pair.until('server secure')])
+  const longest = 'x'.repeat(16_384)
+  pair.server.write(Buffer.from(longest))
+  await pair.until(`client got ${longest}`)
+  assert.throws(() => pair.server.write(Buffer.from(`${longest}y`)), /ERANGE_ARENA/)
+  closePair(pair)
+})
+
+test('why a connection is over is what ended it, however much came behind', () => {
+  const reasons: string[] = []
+  const channel = new MemoryTlsServer(world.credentials).accept({
+    output() {},
+    secure: () => assert.fail('secure'),
+    data: () => assert.fail('data'),
+    closed: reason => reasons.push(reason),
+  })
+  channel.receive(Buffer.alloc(40_000, 'GET / HTTP/1.1\r\n'))
+  assert.deepEqual(reasons, ['http request'])
+})
+
 // OpenSSL has one queue of errors for each thread, and what stands there already counts as an error of the next connection.
 test('an error that someone else left behind is none of a connection', async () => {
   const name = new Arena(16)
