@@ -115,7 +115,8 @@ test('what is of one link, from nowhere or to more than one host is not forwarde
 function chain(headers: readonly [kind: number, length: number][], last: number, rest = 0): Uint8Array {
   const kinds = [...headers.map(([kind]) => kind), last]
   const bytes = headers.flatMap(([kind, length], i) => {
-    const field = kind === 44 ? 0 : kind === 51 ? length / 4 - 2 : length / 8 - 1
+    // A fragment header has no length: what stands there is reserved.
+    const field = kind === 44 ? 9 : kind === 51 ? length / 4 - 2 : length / 8 - 1
     return [kinds[i + 1], field, ...new Array(length - 2).fill(0)]
   })
   return makePacket6({ nextHeader: kinds[0], payload: Uint8Array.of(...bytes, ...new Array(rest).fill(0)) })

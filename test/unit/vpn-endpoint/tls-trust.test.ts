@@ -178,6 +178,21 @@ for (const [engine, make] of ENGINES) {
   })
 }
 
+test('certificates of more than 16 kB are not taken', async () => {
+  const { cert, key } = parseProfile(world.pack('web'))
+  const { length } = new X509Certificate(world.issuing.pem).raw
+  for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] satisfies TlsVersion[]) {
+    const server = new MemoryTlsServer(world.credentials)
+    const few = world.issuing.pem.repeat(Math.floor(12_000 / length))
+    closePair(await shake(server, { cert: cert + few, key, maxVersion }))
+    const many = world.issuing.pem.repeat(Math.ceil(17_000 / length))
+    const pair = connectPair(server, { ca: world.root.pem, cert: cert + many, key, maxVersion })
+    await pair.until('server closed: excessive message size')
+    assert.ok(!pair.log.includes('server secure'))
+    closePair(pair)
+  }
+})
+
 // With node:tls such a connection ends instead.
 test('whose certificate has a false signature can still be told so', async () => {
   const { cert, key } = parseProfile(world.pack('web'))
