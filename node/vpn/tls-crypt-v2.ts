@@ -58,6 +58,7 @@ export class TlsCryptV2Server {
 /** Takes the WKc off a packet that carries one at its end. Undefined when its length field cannot be right. */
 export function splitWkc(packet: Uint8Array): { packet: Uint8Array; wkc: Uint8Array } | undefined {
   const least = HEADER_LENGTH + TLS_CRYPT_OVERHEAD + 1
+  if (packet.length < least + MIN_WKC_LENGTH) return undefined
   const length = (packet[packet.length - 2] << 8) | packet[packet.length - 1]
   if (length < MIN_WKC_LENGTH || length > MAX_WKC_LENGTH || length > packet.length - least) return undefined
   const at = packet.length - length
