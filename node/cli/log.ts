@@ -1,4 +1,5 @@
 // The log of a controller: on standard error, readable on a terminal and JSON otherwise, and never a secret in it.
+import { writeSync } from 'node:fs'
 import pino, { type Logger } from 'pino'
 import pretty from 'pino-pretty'
 import type { LogLevel } from './log-level.ts'
@@ -28,12 +29,6 @@ export function withoutKeys(line: string): string {
   return line.includes('-----BEGIN ') ? `${line.replace(KEY_BLOCK, '[$1 redacted]').trimEnd()}\n` : line
 }
 
-export interface Log {
-  logger: Logger
-  /** Writes what waits; before the process ends. */
-  flush(): void
-}
-
 export interface LogInit {
   level: LogLevel
   /** Readable instead of JSON. */
@@ -43,27 +38,46 @@ export interface LogInit {
   fd?: number
 }
 
-export function createLog({ level, readable, colour, fd = 2 }: LogInit): Log {
-  // In order with what else is written to standard error, and there when the process dies. A reader that stalls holds up
-  // this thread, not the switch's.
-  const destination = pino.destination({ fd, sync: true })
-  // A reader that went away is no reason to stop switching packets.
-  destination.on('error', () => {})
-  const guarded = {
-    write(line: string) {
-      destination.write(withoutKeys(line))
-    },
+/** Milliseconds after which a reader that took nothing is tried again. */
+const RETRY_MS = 10
+
+/**
+ * Writes lines in order with what else is written to the descriptor, and has none waiting when the process ends. A reader that stalls
+ * holds up this thread, not the switch's. What cannot be written is lost: that its reader is gone or the disk is full is no
+ * reason to stop switching packets, nor to keep what may never be read. pino's own destination tries such a line for ever.
+ */
+class LineWriter {
+  readonly #fd: number
+  readonly #pause = new Int32Array(new SharedArrayBuffer(4))
+  /** The last line was written in part. */
+  #isCut = false
+
+  constructor(fd: number) {
+    this.#fd = fd
   }
-  const options = { level, base: undefined, redact: { paths: REDACT, censor: '[redacted]' } }
-  const flush = () => {
-    try {
-      destination.flushSync()
-    } catch {
-      // Not open any more, or its reader went away.
+
+  write(line: string): void {
+    const bytes = Buffer.from(this.#isCut ? `\n${line}` : line)
+    let written = 0
+    while (written < bytes.length) {
+      try {
+        written += writeSync(this.#fd, bytes, written)
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'EAGAIN') Atomics.wait(this.#pause, 0, 0, RETRY_MS)
+        else break
+      }
     }
+    // Of a line that was not begun, nothing need be ended.
+    if (written > 0) this.#isCut = written < bytes.length
   }
+}
+
+export function createLog({ level, readable, colour, fd = 2 }: LogInit): Logger {
+  const lines = new LineWriter(fd)
+  const guarded = { write: (line: string) => lines.write(withoutKeys(line)) }
+  const options = { level, base: undefined, redact: { paths: REDACT, censor: '[redacted]' } }
   if (!readable) {
-    return { logger: pino({ ...options, timestamp: pino.stdTimeFunctions.isoTime }, guarded), flush }
+    return pino({ ...options, timestamp: pino.stdTimeFunctions.isoTime }, guarded)
   }
   // In this process and not in a worker: a line written just before a crash is seen.
   const format = pretty.prettyFactory({
@@ -78,5 +92,5 @@ export function createLog({ level, readable, colour, fd = 2 }: LogInit): Log {
       if (text !== undefined) guarded.write(text)
     },
   }
-  return { logger: pino(options, stream), flush }
+  return pino(options, stream)
 }

@@ -66,13 +66,12 @@ async function runController(context: Context, options: UpOptions): Promise<void
       import('../api/socket.ts'),
     ])
   const readable = process.stderr.isTTY === true
-  const log = createLog({
+  const logger = createLog({
     level: options.logLevel,
     readable,
     colour: readable && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
   })
-  const { logger } = log
-  const signals = new StopSignals(log.flush)
+  const signals = new StopSignals()
   const supervisor = await findSupervisor(process.env, error =>
     logger.warn({ err: error }, 'systemd was not told'),
   )
@@ -108,7 +107,6 @@ async function runController(context: Context, options: UpOptions): Promise<void
   } finally {
     for (const step of undo.toReversed()) await step()
     if (undo.length > 0) logger.info('stopped')
-    log.flush()
     signals.release()
     supervisor.close()
   }
@@ -129,14 +127,11 @@ class StopSignals {
   received: NodeJS.Signals | undefined
   readonly #handler: (signal: NodeJS.Signals) => void
 
-  constructor(beforeExit: () => void) {
+  constructor() {
     const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>()
     this.first = promise
     this.#handler = signal => {
-      if (this.received !== undefined) {
-        beforeExit()
-        process.exit(signal === 'SIGINT' ? 130 : 143)
-      }
+      if (this.received !== undefined) process.exit(signal === 'SIGINT' ? 130 : 143)
       this.received = signal
       resolve(signal)
     }

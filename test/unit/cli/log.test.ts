@@ -1,18 +1,17 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { createLog, type LogInit, withoutKeys } from '../../../node/cli/log.ts'
 import { PACK_TEXT } from '../api/fake-service.ts'
 
 const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 const pem = String(privateKey.export({ type: 'pkcs8', format: 'pem' }))
+const LOG_MODULE = import.meta.resolve('../../../node/cli/log.ts')
 const keyBytes = pem.split('\n')[1].slice(0, 20)
-
-const LAST = 'that was the last line'
 
 let directory: string
 beforeEach(() => {
@@ -20,24 +19,18 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(directory, { recursive: true }))
 
-async function logged(
-  init: Partial<LogInit>,
-  write: (logger: ReturnType<typeof createLog>['logger']) => void,
-): Promise<string> {
+function logged(init: Partial<LogInit>, write: (logger: ReturnType<typeof createLog>) => void): string {
   const file = join(directory, 'log')
   const fd = openSync(file, 'w')
-  const log = createLog({ level: 'info', readable: false, colour: false, fd, ...init })
-  write(log.logger)
-  // Lines are written in the background, in order.
-  log.logger.error(LAST)
-  while (!readFileSync(file, 'utf8').includes(LAST)) await sleep(5)
+  const logger = createLog({ level: 'info', readable: false, colour: false, fd, ...init })
+  write(logger)
   closeSync(fd)
   return readFileSync(file, 'utf8')
 }
 
 for (const readable of [false, true]) {
-  test(`no secret in the ${readable ? 'readable' : 'JSON'} log, wherever it was put`, async () => {
-    const text = await logged({ readable }, logger => {
+  test(`no secret in the ${readable ? 'readable' : 'JSON'} log, wherever it was put`, () => {
+    const text = logged({ readable }, logger => {
       logger.info({ password: 'hunter2', client: { privateKey: 'hunter2', name: 'web' } }, 'added')
       logger.error({ err: new Error(`cannot read ${pem}`) }, 'failed')
       logger.warn(`odd: ${pem} and ${pem}`)
@@ -52,8 +45,8 @@ for (const readable of [false, true]) {
   })
 }
 
-test('JSON is an object a line, with an ISO time', async () => {
-  const lines = await logged({}, logger => {
+test('JSON is an object a line, with an ISO time', () => {
+  const lines = logged({}, logger => {
     logger.info({ client: 'web' }, 'session up')
     logger.warn(`key ${pem} end`)
     logger.warn({ cut: pem.slice(0, 60) }, 'cut')
@@ -68,9 +61,41 @@ test('JSON is an object a line, with an ISO time', async () => {
   assert.deepEqual([objects[2].cut, objects[2].msg], ['[PRIVATE KEY redacted]', 'cut'])
 })
 
-test('colours only when asked for', async () => {
-  assert.doesNotMatch(await logged({ readable: true }, logger => logger.error('x')), /\u001b/)
-  assert.match(await logged({ readable: true, colour: true }, logger => logger.error('x')), /\u001b\[/)
+test('what cannot be written is lost and not kept, and what can be again begins a line of its own', () => {
+  const file = join(directory, 'log')
+  const program = `
+    import { closeSync, openSync, truncateSync } from 'node:fs'
+    const { createLog } = await import(process.argv[1])
+    const fd = openSync(process.argv[2], 'a')
+    const log = createLog({ level: 'info', readable: false, colour: false, fd })
+    for (let i = 0; i < 1000; i++) log.info('a line that is one of many')
+    // As those do that rotate logs.
+    truncateSync(process.argv[2], 2000)
+    log.info('again')
+    closeSync(fd)
+    log.info('nowhere')`
+  // Nothing may be longer than 4 kB, which is an error as of a full disk.
+  const limited = 'trap "" XFSZ; ulimit -f 4; exec "$@"'
+  const node = [process.execPath, '--input-type=module', '--eval', program, '--', LOG_MODULE, file]
+  const { status, stderr } = spawnSync('bash', ['-c', limited, 'bash', ...node], {
+    timeout: 20_000,
+    encoding: 'utf8',
+  })
+  assert.equal(status, 0, stderr)
+  const lines = readFileSync(file, 'utf8').trimEnd().split('\n')
+  assert.equal(JSON.parse(lines[0]).msg, 'a line that is one of many')
+  assert.equal(JSON.parse(lines.at(-1)!).msg, 'again')
+})
+
+test('colours only when asked for', () => {
+  assert.doesNotMatch(
+    logged({ readable: true }, logger => logger.error('x')),
+    /\u001b/,
+  )
+  assert.match(
+    logged({ readable: true, colour: true }, logger => logger.error('x')),
+    /\u001b\[/,
+  )
 })
 
 test('OpenVPN keys are keys, certificates are not', () => {

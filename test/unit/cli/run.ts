@@ -21,14 +21,16 @@ export interface RunOptions {
   env?: Record<string, string>
   cwd?: string
   input?: string
+  /** File descriptor. @default a pipe */
+  stderr?: number | 'pipe'
 }
 
-export function start(args: string[], { dataDir, env, cwd }: RunOptions = {}): ChildProcess {
+export function start(args: string[], { dataDir, env, cwd, stderr = 'pipe' }: RunOptions = {}): ChildProcess {
   const { NO_COLOR, FORCE_COLOR, OVERMESH_DEBUG, ...inherited } = process.env
   return spawn(process.execPath, [LAUNCHER, ...args], {
     cwd,
     env: { ...inherited, OVERMESH_DATA: dataDir ?? '/nonexistent/overmesh', ...env },
-    stdio: ['pipe', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', stderr],
   })
 }
 

@@ -3,7 +3,16 @@ import assert from 'node:assert/strict'
 import type { ChildProcess } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -122,6 +131,23 @@ test('starts again after kill -9, and ends on SIGINT', async () => {
   assert.equal(JSON.parse((await cli('client', 'list', '--json')).stdout).length, 1)
   child.kill('SIGINT')
   assert.deepEqual((await closed).slice(0, 2), [0, null])
+})
+
+test('goes on when nobody reads its log, or its disk is full, and ends all the same', async () => {
+  const full = openSync('/dev/full', 'w')
+  for (const stderr of ['pipe', full] as const) {
+    const child = start(['up', '--no-tun'], { dataDir, stderr })
+    const closed = once(child, 'close')
+    await once(createInterface({ input: child.stdout! }), 'line')
+    child.stderr?.destroy()
+    assert.equal((await cli('client', 'disable', 'web')).code, 0)
+    assert.equal((await cli('client', 'enable', 'web')).code, 0)
+    child.kill('SIGTERM')
+    const late = setTimeout(() => child.kill('SIGKILL'), 10_000)
+    assert.deepEqual((await closed).slice(0, 2), [0, null])
+    clearTimeout(late)
+  }
+  closeSync(full)
 })
 
 test('explains a port that is in use, in one last line', async () => {
