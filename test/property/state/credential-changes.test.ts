@@ -13,15 +13,13 @@ import {
   clientOp,
   controllerOp,
   exchange,
-  foundMesh,
   identity,
   leaseOp,
-  openReplica,
-  pull,
   revocationOp,
   START,
   serial,
   settingOp,
+  twoHalves,
 } from '../../unit/state/samples.ts'
 
 const CLIENTS = 4
@@ -64,11 +62,7 @@ test('who is let in and not concerned by a change stands as before it, on both h
   let concerned = 0
   await fc.assert(
     fc.asyncProperty(steps, async all => {
-      const a = await foundMesh()
-      const b = await openReplica(1)
-      await pull(b.replica, a.replica)
-      await b.replica.write([controllerOp(1)])
-      await exchange(a.replica, b.replica)
+      const { a, b } = await twoHalves()
       for (const { replica } of [a, b]) {
         const views = new Views(replica)
         const standing = () =>
@@ -102,7 +96,7 @@ test('who is let in and not concerned by a change stands as before it, on both h
         const side = half ? a : b
         side.time += 10
         // Of several about one record only the last would count.
-        const [...written] = new Map(ops.map(op => [`${op.kind} ${op.id}`, op])).values()
+        const written = [...new Map(ops.map(op => [`${op.kind} ${op.id}`, op])).values()]
         await side.replica.write(written).catch(error => {
           // An address that another has is not given away: each half refuses that by itself.
           if (!(error instanceof StateError)) throw error

@@ -2,7 +2,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { decodeRecord } from '../../../state/record.ts'
-import { controllerOp, exchange, foundMesh, MESH_ID, openReplica, pull, settingOp } from './samples.ts'
+import {
+  controllerOp,
+  exchange,
+  foundMesh,
+  MESH_ID,
+  openReplica,
+  pull,
+  settingOp,
+  twoHalves,
+} from './samples.ts'
 
 /** Rounds beyond it would go on for ever. */
 const ENOUGH = 100
@@ -13,11 +22,7 @@ function kindOf(bytes: Uint8Array): string {
 }
 
 test('controllers come first, so that what their authors wrote can be judged as it comes', async () => {
-  const founder = await foundMesh()
-  const other = await openReplica(1)
-  await pull(other.replica, founder.replica)
-  await other.replica.write([controllerOp(1)])
-  await exchange(founder.replica, other.replica)
+  const { a: founder, b: other } = await twoHalves()
   for (const { replica } of [founder, other]) {
     await replica.write(
       Array.from({ length: 100 }, (_, i) => settingOp(`${replica.id.slice(0, 4)}.${i}`, 'x'.repeat(500))),
@@ -55,11 +60,7 @@ test('more controllers than fit into one answer come in several', async () => {
 })
 
 test('an answer to an earlier question does not hold for a replica that asks for more by now', async () => {
-  const founder = await foundMesh()
-  const other = await openReplica(1)
-  await pull(other.replica, founder.replica)
-  await other.replica.write([controllerOp(1)])
-  await exchange(founder.replica, other.replica)
+  const { a: founder, b: other } = await twoHalves()
   const asked = other.replica.vector()
   await founder.replica.write([settingOp('later', 1)])
   const answer = founder.replica.missingFor(asked)!

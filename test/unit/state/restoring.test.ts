@@ -23,6 +23,7 @@ import {
   seededBytes,
   serial,
   settingOp,
+  twoHalves,
 } from './samples.ts'
 
 const HOUR = 3_600_000
@@ -38,16 +39,6 @@ async function restored(snapshot: Snapshot, time: number, index = 0): Promise<Be
   const random = seededBytes(seeded(99))
   await restoreRecords(store, parts(), { id, incarnation, copiedAt: 1, now: time, random })
   return openReplica(index, store, time)
-}
-
-/** The founder and another, with the same records. */
-async function pair(): Promise<{ a: Bench; b: Bench }> {
-  const a = await foundMesh()
-  const b = await openReplica(1)
-  await pull(b.replica, a.replica)
-  await b.replica.write([controllerOp(1)])
-  await exchange(a.replica, b.replica)
-  return { a, b }
 }
 
 /** Everybody has confirmed everything, and what was deleted is forgotten. */
@@ -85,7 +76,7 @@ test('a copy alone is the whole of it, under a new incarnation', async () => {
 })
 
 test('what was deleted and forgotten since the copy does not come back', async () => {
-  const { a, b } = await pair()
+  const { a, b } = await twoHalves()
   await a.replica.write([settingOp('own', 1), settingOp('kept', 1), clientOp(1), leaseOp('10.77.0.1', 1)])
   await b.replica.write([settingOp('others', 1), settingOp('changed', 1)])
   await exchange(a.replica, b.replica)
@@ -123,7 +114,7 @@ test('what was deleted and forgotten since the copy does not come back', async (
 })
 
 test('that holds across restarts, and when the exchange is cut short anywhere', async () => {
-  const { a, b } = await pair()
+  const { a, b } = await twoHalves()
   for (let n = 0; n < 20; n++) await (n % 2 ? a : b).replica.write([settingOp(`s${n}`, n)])
   await exchange(a.replica, b.replica)
   const snapshot = await a.replica.snapshot()
@@ -143,7 +134,7 @@ test('that holds across restarts, and when the exchange is cut short anywhere', 
 })
 
 test('what nobody else ever had is told', async () => {
-  const { a, b } = await pair()
+  const { a, b } = await twoHalves()
   await a.replica.write([settingOp('alone', 1)])
   const copy = await restored(await a.replica.snapshot(), a.time + HOUR)
   b.time = copy.time
@@ -155,7 +146,7 @@ test('what nobody else ever had is told', async () => {
 })
 
 test('numbers used since the copy are not used again', async () => {
-  const { a, b } = await pair()
+  const { a, b } = await twoHalves()
   const snapshot = await a.replica.snapshot()
   await a.replica.write([settingOp('since', 1)])
   await exchange(a.replica, b.replica)
@@ -170,7 +161,7 @@ test('numbers used since the copy are not used again', async () => {
 })
 
 test('a controller notices that a copy of it runs, and so does the copy', async () => {
-  const { a, b } = await pair()
+  const { a, b } = await twoHalves()
   const heard: string[] = []
   const listen = (who: string, { replica }: Bench) => {
     replica.onProblem = ({ code }: Problem) => heard.push(`${who} ${code}`)
@@ -193,7 +184,7 @@ test('a controller notices that a copy of it runs, and so does the copy', async 
 })
 
 test('a disk that was set back is no copy that runs', async () => {
-  const { a, b } = await pair()
+  const { a, b } = await twoHalves()
   for (const bench of [a, b]) bench.time += HOUR
   const snapshot = await a.replica.snapshot()
   await a.replica.write([settingOp('since', 1)])

@@ -205,6 +205,15 @@ export async function foundMesh(store?: RecordStore): Promise<Bench> {
   return bench
 }
 
+/** Two halves of a mesh, each knows of the other, that do not hear each other yet. */
+export async function twoHalves(): Promise<{ a: Bench; b: Bench }> {
+  const [a, b] = [await foundMesh(), await openReplica(1)]
+  await pull(b.replica, a.replica)
+  await b.replica.write([controllerOp(1)])
+  await exchange(a.replica, b.replica)
+  return { a, b }
+}
+
 /** Both tell each other all they have, as often as it takes. */
 export async function exchange(a: Replica, b: Replica): Promise<void> {
   await pull(a, b)

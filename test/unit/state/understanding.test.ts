@@ -40,6 +40,7 @@ import {
   record,
   START,
   serial,
+  twoHalves,
 } from './samples.ts'
 
 /** Numbers of the records that the newer controller writes. */
@@ -209,11 +210,7 @@ test('a revocation counts in any form, and a lease in any form keeps its address
 })
 
 test('a deletion of a newer kind is collected like any other', async () => {
-  const a = await foundMesh()
-  const b = await openReplica(1)
-  await pull(b.replica, a.replica)
-  await b.replica.write([controllerOp(1)])
-  await exchange(a.replica, b.replica)
+  const { a, b } = await twoHalves()
   await take(a, newer('group', 'x', { a: 1 }), newer('group', 'x', null, { time: START + 1 }))
   assert.equal([...a.replica.foreign()].length, 0)
   await exchange(a.replica, b.replica)

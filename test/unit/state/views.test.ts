@@ -12,12 +12,11 @@ import {
   foundMesh,
   identity,
   leaseOp,
-  openReplica,
-  pull,
   revocationOp,
   START,
   serial,
   settingOp,
+  twoHalves,
 } from './samples.ts'
 
 async function viewed() {
@@ -28,13 +27,8 @@ async function viewed() {
 const address = (index: number) => `10.77.0.${index}`
 const withLease = (index: number, change = {}) => [clientOp(index, change), leaseOp(address(index), index)]
 
-/** Two halves of a mesh that do not hear each other yet. */
 async function halves() {
-  const a = await foundMesh()
-  const b = await openReplica(1)
-  await pull(b.replica, a.replica)
-  await b.replica.write([controllerOp(1)])
-  await exchange(a.replica, b.replica)
+  const { a, b } = await twoHalves()
   return { a, b, views: [new Views(a.replica), new Views(b.replica)] as const }
 }
 
