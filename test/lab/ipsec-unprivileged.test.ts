@@ -7,6 +7,7 @@ import type { AttachmentDetail } from '../../node/service-ipsec.ts'
 import { run } from './command.ts'
 import { Controller } from './controller.ts'
 import { until } from './lab.ts'
+import { withOpenCheckout } from './open-checkout.ts'
 import { useLab } from './suite.ts'
 
 const USER = '10001'
@@ -38,7 +39,7 @@ test('a site that was added before the start is carried from the start on, witho
   )
   await run(['chown', '-R', USER, controller.dataDir])
   await run(['chmod', '711', lab.directory])
-  await controller.up(30, [...CONTAINED, ...AS_USER])
+  await controller.up(30, [...withOpenCheckout(), ...CONTAINED, ...AS_USER])
   let engine: AttachmentDetail['engine'] | undefined
   await until('the IKE daemon runs', async () => {
     engine = (await controller.json<AttachmentDetail>('ipsec', 'show', 'site')).engine

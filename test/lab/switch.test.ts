@@ -3,12 +3,16 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { test } from 'node:test'
+import { withOpenCheckout } from './open-checkout.ts'
 
 async function inNamespace(scenario: string): Promise<void> {
   const script = new URL('switch-scenarios.ts', import.meta.url).pathname
   const child = spawn(
     'unshare',
-    ['--net', 'sh', '-c', 'ip link set lo up && exec "$0" "$@"', process.execPath, script, scenario],
+    [
+      ...['--net', '--mount', ...withOpenCheckout()],
+      ...['sh', '-c', 'ip link set lo up && exec "$0" "$@"', process.execPath, script, scenario],
+    ],
     { stdio: ['ignore', 'pipe', 'pipe'], timeout: 60_000 },
   )
   let output = ''
