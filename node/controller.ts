@@ -8,7 +8,7 @@ import type { ApiMeter } from './api/meter.ts'
 import { TcpApi } from './api/tcp-api.ts'
 import { ApiCertificate } from './api-certificate.ts'
 import { apiSettings, checkListen } from './api-settings.ts'
-import { isUnsettled, settle } from './backup/settling.ts'
+import { Availability } from './availability.ts'
 import { BEHIND_QUESTION, behindAt, writeBehind } from './behind-elsewhere.ts'
 import { Beyond, NO_REACH, type Reach } from './beyond.ts'
 import { nextBoot } from './boot.ts'
@@ -51,6 +51,7 @@ import { VpnEndpoint } from './vpn/endpoint.ts'
 import type { ServerSession, SessionEnd } from './vpn/session.ts'
 import type { TlsServer } from './vpn/tls.ts'
 import { newTlsServer } from './vpn/tls-server.ts'
+import { Warnings } from './warnings.ts'
 import { Webhooks } from './webhooks/webhooks.ts'
 
 export interface ControllerOptions {
@@ -78,12 +79,8 @@ export class ControllerRemovedError extends Error {
 
 /** ms for which a handshake may take, and for which a cookie is good. */
 const HANDSHAKE_MS = 60_000
-/** ms that sessions are given to hear of the end when the controller drains, at most. */
-const DRAIN_MS = 5000
 /** ms to wait for a command that has the data directory open. */
 const LOCK_PATIENCE_MS = 5000
-/** ms for the last messages to leave. */
-const FAREWELL_MS = 250
 /** ms between two forwarding tables at the least: a thousand sessions that come at once do not make a thousand. */
 const ROUTES_GRAIN_MS = 40
 /** ms that a table may be late: with very many clients each takes long. */
@@ -106,7 +103,8 @@ export class Controller {
   readonly #metricsListen: string | undefined
   readonly #metricsServer: MetricsListen
   readonly #startedAt = Date.now()
-  readonly #warnings = new Map<string, string>()
+  readonly #warnings = new Warnings()
+  readonly #availability: Availability
   readonly #routes: OverlayRoutes
   readonly #clients: ClientSessions
   readonly #captures: Captures
@@ -131,11 +129,6 @@ export class Controller {
   /** What `#tls` uses, to see changes. */
   #credentials = ''
   #stopFollowing: (() => void) | undefined
-  #draining = false
-  #settling = false
-  #switchIsGone = false
-  #removed = false
-  #stopping = false
   readonly #fail: (error: Error) => void
 
   private constructor(parts: Parts, options: ControllerOptions) {
@@ -151,13 +144,22 @@ export class Controller {
     const { promise, resolve } = Promise.withResolvers<Error>()
     this.failed = promise
     this.#fail = resolve
+    this.#availability = new Availability({
+      home,
+      events,
+      logger: options.logger,
+      warnings: this.#warnings,
+      endpoint: () => this.#endpoint,
+      isHandingOver: () => this.#carriage?.isHandingOver === true,
+      changed: () => this.#availabilityChanged(),
+    })
     this.#foreign = new ForeignWatch({ home, events, logger: options.logger })
     this.#keeper = new CertificateKeeper({
       certificates,
       events,
       logger: options.logger,
       renewed: () => this.#useCertificates(),
-      warn: warning => this.#warn('renewal', warning),
+      warn: warning => this.#warnings.set('renewal', warning),
     })
     this.#routes = new OverlayRoutes(home, {
       clients: () => this.#mesh?.core.presence.clients() ?? this.#clients.ids(),
@@ -212,17 +214,17 @@ export class Controller {
       sessions: () => this.#clients.all(),
       standings: () => this.#routes.standings(),
       counters: () => this.#counters(),
-      isDraining: () => this.#draining,
-      obstacles: () => this.#obstacles(),
+      isDraining: () => this.#availability.isDraining,
+      obstacles: () => this.#availability.obstacles(),
       onLook: () => {
-        if (this.#mesh && !this.#stopping && !this.#removed) this.#watch.look()
+        if (this.#mesh && this.#availability.isMember) this.#watch.look()
       },
       more: [out => this.#webhooks.addTo(out)],
     })
     this.#metricsServer = new MetricsListen({
       service: { health: async () => this.#observation.health(), metrics: r => this.#observation.metrics(r) },
       logger: options.logger,
-      warn: warning => this.#warn('metrics', warning),
+      warn: warning => this.#warnings.set('metrics', warning),
     })
     this.service = new LocalService({
       home,
@@ -239,9 +241,9 @@ export class Controller {
         standings: () => this.#routes.standings(),
         standings6: () => this.#routes.six.standings(),
         kick: client => this.#kick(client),
-        drain: () => this.drain(),
-        serve: () => this.#serve(),
-        isDraining: () => this.#draining,
+        drain: () => this.#availability.drain(),
+        serve: () => this.#availability.serve(),
+        isDraining: () => this.#availability.isDraining,
         mesh: () => this.#mesh,
         attachments: () => this.#carriage,
         api: () => this.#api,
@@ -252,7 +254,7 @@ export class Controller {
         webhooks: this.#webhooks,
         dns: () => this.#dns?.serves ?? [],
         warnings: () => [
-          ...this.#warnings.values(),
+          ...this.#warnings.all(),
           ...(this.#beyond?.problems() ?? []),
           ...(this.#carriage?.warnings() ?? []),
         ],
@@ -305,7 +307,7 @@ export class Controller {
     await this.#keeper.check()
     this.#tls = newTlsServer(this.#certificates.tls())
     const network = await startNetwork(this.#home, this.#tun, warning => {
-      this.#warn('tun', warning)
+      this.#warnings.set('tun', warning)
       this.#logger.warn(warning)
     })
     this.#switch = network
@@ -326,7 +328,7 @@ export class Controller {
     this.#observation.start()
     if (this.#metricsListen === undefined) await this.#metricsServer.start(this.#home.config.metricsListen)
     else await this.#metricsServer.apply(checkMetricsListen(this.#metricsListen))
-    if (await isUnsettled(this.#home)) await this.#settle(endpoint)
+    await this.#availability.settle()
     const { config, mesh, controller } = this.#home
     const listen = network.addresses.map(formatHostPort)
     const live = { listen, mesh: this.#mesh.listening(), tun: network.tun?.name ?? null }
@@ -337,57 +339,15 @@ export class Controller {
     )
   }
 
-  /** Restored from a backup: clients are taken when other controllers have told what changed since, or none answers. */
-  async #settle(endpoint: VpnEndpoint): Promise<void> {
-    this.#logger.info('restored from a backup: other controllers are waited for')
-    endpoint.drain()
-    this.#settling = true
-    const isSettled = await settle(this.#home)
-    this.#settling = false
-    this.#logger.info(
-      isSettled ? 'other controllers have told what changed since' : 'no other controller has answered',
-    )
-    if (!this.#draining) endpoint.serve()
-  }
-
   /** Sends every client to its next controller and takes no new ones; resolves when they are gone. */
-  async drain(): Promise<void> {
-    const endpoint = this.#endpoint
-    if (!endpoint) return
-    if (!this.#draining) {
-      this.#events.append({ type: 'controller-draining' })
-      this.#logger.info('draining: clients are sent to other controllers')
-    }
-    this.#draining = true
-    this.#warn(
-      'draining',
-      'this controller is drained and takes no clients; `overmesh drain --undo` ends that',
-    )
-    endpoint.drain()
-    this.#mesh?.tell()
-    this.#carriage?.review()
-    this.#turns.soon()
-    const until = Date.now() + DRAIN_MS
-    const isBusy = () => !endpoint.sessions().next().done || this.#carriage?.isHandingOver === true
-    while (isBusy() && Date.now() < until) await sleep(20)
-    await sleep(FAREWELL_MS)
-  }
-
-  #serve(): void {
-    if (!this.#draining || this.#removed) return
-    this.#draining = false
-    this.#warn('draining', undefined)
-    this.#endpoint?.serve()
-    this.#mesh?.tell()
-    this.#carriage?.review()
-    this.#events.append({ type: 'controller-serving' })
-    this.#logger.info('clients are taken again')
+  drain(): Promise<void> {
+    return this.#availability.drain()
   }
 
   /** Undoes `start` and `open`, in reverse. */
   async stop(): Promise<void> {
-    if (this.#stopping) return
-    this.#stopping = true
+    if (this.#availability.isStopping) return
+    this.#availability.stop()
     this.#turns.stop()
     this.#gatheredRoutes.stop()
     this.#keeper.stop()
@@ -455,7 +415,7 @@ export class Controller {
       logger: this.#logger,
       startedAt: this.#startedAt,
       boot: await nextBoot(this.#home.directory, this.#startedAt),
-      isDraining: () => this.#draining,
+      isDraining: () => this.#availability.isDraining,
       reach: () => ({
         ...(this.#beyond?.reach ?? NO_REACH),
         ...(this.#carriage?.facts ?? { ipsec: false, attachments: [] }),
@@ -490,7 +450,7 @@ export class Controller {
         credentials: () => this.#certificates.ike(),
         others: () => this.#mesh?.terminating() ?? [],
         teller: () => this.#watch.teller(),
-        isDraining: () => this.#draining,
+        isDraining: () => this.#availability.isDraining,
         ready: async () => {
           this.#beyond?.routesChanged()
           await this.#beyond?.settled()
@@ -514,7 +474,7 @@ export class Controller {
       home: this.#home,
       network,
       logger: this.#logger,
-      warn: warning => this.#warn('dns', warning),
+      warn: warning => this.#warnings.set('dns', warning),
       random: randomBytes,
       now: Date.now,
     })
@@ -531,7 +491,7 @@ export class Controller {
       record: event => void this.#events.append(event),
       logger: this.#logger.child({ part: 'api' }),
       meter: this.#observation.api,
-      warn: warning => this.#warn('api', warning),
+      warn: warning => this.#warnings.set('api', warning),
       now: Date.now,
     })
     const settings = apiSettings(this.#home)
@@ -568,7 +528,7 @@ export class Controller {
   #recordsChanged(changes: readonly Change[]): void {
     const endpoint = this.#endpoint
     if (!endpoint) return
-    this.#noticeRemoval()
+    this.#availability.noticeRemoval()
     this.#foreign.look()
     this.#clients.review(endpoint.sessions(), changes)
     this.#useCertificates()
@@ -629,33 +589,16 @@ export class Controller {
     }
   }
 
-  /** In words why clients cannot connect. */
-  #obstacles(): string[] {
-    if (this.#stopping) return ['it stops']
-    if (this.#removed) return ['this controller was removed from the mesh']
-    if (this.#switchIsGone) return ['its switch is gone']
-    if (this.#draining) return ['it is drained; `overmesh drain --undo` ends that']
-    return this.#settling
-      ? ['it was restored from a backup, and waits for other controllers to tell what changed since']
-      : []
-  }
-
   #reachOf(controller: ControllerId): Reach | undefined {
     return controller === this.#home.id
       ? this.#beyond?.reach
       : this.#mesh?.core.presence.of(controller)?.facts
   }
 
-  /** Who was removed from the mesh serves nobody any more. */
-  #noticeRemoval(): void {
-    const notice = this.#removed ? undefined : removalNotice(this.#home)
-    if (notice === undefined) return
-    this.#removed = true
-    this.#warn('removed', notice)
-    this.#logger.error(notice)
-    this.#events.append({ type: 'controller-removed', message: notice })
-    this.#draining = true
-    this.#endpoint?.drain()
+  #availabilityChanged(): void {
+    this.#mesh?.tell()
+    this.#carriage?.review()
+    this.#turns.soon()
   }
 
   #routesChanged(): void {
@@ -708,20 +651,11 @@ export class Controller {
     this.#tls?.setCredentials(credentials)
   }
 
-  #warn(about: string, warning: string | undefined): void {
-    if (warning === undefined) this.#warnings.delete(about)
-    else this.#warnings.set(about, warning)
-  }
-
   #switchFailed(error: Error): void {
-    this.#warn('switch', error.message)
+    this.#warnings.set('switch', error.message)
     this.#logger.error({ err: error }, 'the switch reports an error')
     if (!(error instanceof SwitchError && error.code === 'FAILED')) return
-    this.#switchIsGone = true
+    this.#availability.switchIsGone()
     this.#fail(error)
   }
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise(resolve => setTimeout(resolve, ms))
 }
