@@ -24,6 +24,7 @@ import { rawPublicKey } from '../state/record.ts'
 import { Replica } from '../state/replica.ts'
 import { checkListen } from './api-settings.ts'
 import { CONFIG_VERSION, type Config, DataDirectory } from './data-directory.ts'
+import { checkDialable } from './dialable.ts'
 import { meshEndpointsOf, publicEndpointsOf } from './mesh-endpoints.ts'
 import { parseHostPort } from './net/ip.ts'
 import { createMeshRoot, issueIssuingCa } from './pki/authority.ts'
@@ -84,6 +85,7 @@ export async function initMesh(request: InitRequest): Promise<InitResult> {
   }
   const apiListen = checkListen(request.apiListen ?? [])
   const publicEndpoints = publicEndpointsOf(request.public, request.listen)
+  checkDialable(publicEndpoints, { subnet, subnet6 })
   const directory = new DataDirectory(request.dataDir)
   await directory.claim()
 

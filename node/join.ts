@@ -31,6 +31,7 @@ import { Views } from '../state/views.ts'
 import { addressesOf } from './addresses.ts'
 import { checkListen } from './api-settings.ts'
 import { CONFIG_VERSION, DataDirectory } from './data-directory.ts'
+import { checkDialable } from './dialable.ts'
 import type { InitResult } from './init.ts'
 import { meshEndpointsOf, publicEndpointsOf } from './mesh-endpoints.ts'
 import { parseHostPort } from './net/ip.ts'
@@ -260,6 +261,7 @@ async function introduce(
     if (mesh === undefined || addresses === undefined) {
       throw new ServiceError('failed', 'the controller that answered sent no records of its mesh')
     }
+    checkDialable(publicEndpoints, mesh, ', and join with a new token: this one is used up')
     const allocation = nextAddress({ ...addresses, controllers: [...addresses.controllers, id] }, id)
     if (!allocation.ok) throw new ServiceError('refused', allocation.message)
     const address = formatIpv4(allocation.address)

@@ -1,6 +1,7 @@
 // Where other controllers dial this one, and how a name becomes a way to a peer.
 import { lookup } from 'node:dns/promises'
 import { networkInterfaces } from 'node:os'
+import { isAny } from './dialable.ts'
 import { formatHostPort, parseHostPort } from './net/ip.ts'
 import { DEFAULT_PORT } from './push.ts'
 import type { Path } from './switch/path.ts'
@@ -8,8 +9,6 @@ import type { Path } from './switch/path.ts'
 /** TCP port of libp2p. */
 export const DEFAULT_MESH_PORT = 4001
 const MAX_ADDRESSES = 4
-
-const isAny = (host: string): boolean => host === '0.0.0.0' || host === '::'
 
 /** The machine's first address of a family that is not loopback. */
 function ownAddress(family: 'IPv4' | 'IPv6'): string {

@@ -1,8 +1,11 @@
 // A controller that is restored on another machine: where it listens, and where it is dialled from now on.
 import { createPublicKey, X509Certificate } from 'node:crypto'
 import { Value } from 'typebox/value'
+import { parseCidr } from '../../state/address.ts'
+import { parseCidr6 } from '../../state/address6.ts'
 import type { ControllerValue, MeshValue } from '../../state/kinds.ts'
 import { Config, type DataDirectory } from '../data-directory.ts'
+import { checkDialable } from '../dialable.ts'
 import { meshEndpointsOf, publicEndpointsOf } from '../mesh-endpoints.ts'
 import { parseHostPort } from '../net/ip.ts'
 import { formatPrivateKey, newPrivateKey, parsePrivateKey } from '../pki/keys.ts'
@@ -33,15 +36,21 @@ export function relocatedConfig(text: Uint8Array, { listen, meshListen }: Reloca
   }
 }
 
-/** The record of the controller as it is to be; undefined when nothing of it changes. */
+/** The record of the controller as it is to be; undefined when nothing of it changes. @throws ServiceError for what nobody can dial */
 export function relocatedRecord(
   own: ControllerValue,
+  { subnet, subnet6 }: MeshValue,
   config: Config,
   { public: told, meshListen }: Relocation,
 ): ControllerValue | undefined {
   if (told === undefined && meshListen === undefined) return undefined
   const publicEndpoints =
     told === undefined ? [...own.publicEndpoints] : publicEndpointsOf(told, config.listen)
+  if (told !== undefined)
+    checkDialable(publicEndpoints, {
+      subnet: parseCidr(subnet)!,
+      subnet6: subnet6 === undefined ? undefined : parseCidr6(subnet6),
+    })
   return { ...own, publicEndpoints, meshEndpoints: meshEndpointsOf(config.meshListen, publicEndpoints) }
 }
 

@@ -127,7 +127,7 @@ async function tellOf(
     if (own.removedAt !== undefined) return
     const value = [createdAt, Date.now()].map(time => new Date(time).toISOString())
     const ops: Op[] = [{ kind: 'setting', id: `restored.${id}`, value: { value } }]
-    const moved = relocatedRecord(own, config, relocation)
+    const moved = relocatedRecord(own, mesh.value, config, relocation)
     if (moved) ops.push({ kind: 'controller', id, value: moved })
     await replica.write(ops)
     if (moved) await certifyHosts(directory, mesh, moved, config)

@@ -7,6 +7,7 @@ import {
   parseAddress6,
   parseCidr6,
 } from '../../state/address6.ts'
+import { dialProblem, listenProblem } from '../dialable.ts'
 import { type HostPort, parseHostPort } from '../net/ip.ts'
 import { UsageError } from './errors.ts'
 
@@ -127,23 +128,56 @@ export function readSeconds(option: string, max: number): Reader<number> {
 /** What another machine is reached by: `HOST`, `HOST:PORT` or `[IPV6]:PORT`; given back as it was written. */
 export function readRemote(option: string): Reader<string> {
   return text => {
-    readHostPort(option, text)
+    readDialled(option, text)
     return text
   }
+}
+
+/** The same of this controller, as others are to reach it. */
+export function readPublic(option: string): Reader<string> {
+  return text => {
+    const problem = dialProblem(readDialled(option, text))
+    if (problem) throw new UsageError(`${option}: ${problem}`)
+    return text
+  }
+}
+
+function readDialled(option: string, text: string): HostPort {
+  const [, scheme, rest] = /^([a-z][a-z0-9+.-]*:\/\/)([^/?#]*)/i.exec(text) ?? []
+  if (scheme !== undefined)
+    throw new UsageError(
+      `${option}: '${text}' is a URL; leave out '${scheme}' and write HOST:PORT, such as ${rest === '' ? 'vpn.example.com:1194' : withPort(rest)}`,
+    )
+  if (isPortAlone(text))
+    throw new UsageError(
+      `${option}: '${text}' has no host; write HOST:PORT, such as vpn.example.com:${portOf(text)}`,
+    )
+  return readHostPort(option, text)
 }
 
 /** Where this machine listens: `ADDRESS:PORT` or `[IPV6]:PORT`; names would change their meaning behind our back. */
 export function readListen(option: string): Reader<string> {
   return text => {
+    if (isPortAlone(text))
+      throw new UsageError(
+        `${option}: '${text}' has no address; write ADDRESS:PORT, such as 0.0.0.0:${portOf(text)} for all addresses of this machine`,
+      )
     const endpoint = readHostPort(option, text)
     if (endpoint.port === NO_PORT)
       throw new UsageError(`${option}: '${text}' has no port; write ADDRESS:PORT`)
     if (endpoint.family === 'name') {
       throw new UsageError(`${option}: '${text}' is a name; give an address of this machine, 0.0.0.0 for all`)
     }
+    const problem = listenProblem(endpoint)
+    if (problem) throw new UsageError(`${option}: ${problem}`)
     return text
   }
 }
+
+/** `1194`, `:1194` or `*:1194`, as other programs take it. */
+const isPortAlone = (text: string): boolean => /^(?:\*?:)?\d{1,5}$/.test(text)
+const portOf = (text: string): string => text.replace(/^.*:/, '')
+const withPort = (host: string): string => (/:\d+$/.test(host) ? host : `${host}:1194`)
 
 /** Stands for a port that was not written; none that can be is 0. */
 const NO_PORT = 0

@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import type { Manifest } from '../backup/archive.ts'
 import type { Relocation } from '../backup/relocate.ts'
-import { readListen, readRemote, repeated } from './arguments.ts'
+import { readListen, readPublic, repeated } from './arguments.ts'
 import { Context } from './context.ts'
 import { UsageError } from './errors.ts'
 import { example } from './help.ts'
@@ -43,7 +43,7 @@ export function backupCommands(program: Command): void {
     .option(
       '--public <host[:port]>',
       'on another machine: what clients and peers dial from now on; repeat for more',
-      repeated('--public', readRemote('--public'), 16),
+      repeated('--public', readPublic('--public'), 16),
     )
     .option(
       '--listen <host:port>',

@@ -1,7 +1,7 @@
 // What `init` and `join` ask alike: the controller's name, and where it is reached.
 import { hostname } from 'node:os'
 import type { Command } from 'commander'
-import { readListen, readName, readRemote, repeated } from './arguments.ts'
+import { readListen, readName, readPublic, repeated } from './arguments.ts'
 
 export interface ListenOptions {
   controller?: string
@@ -21,7 +21,7 @@ export function listenOptions(command: Command): Command {
     .option(
       '--public <host[:port]>',
       'what clients and peers dial; repeat for more',
-      repeated('--public', readRemote('--public'), 16),
+      repeated('--public', readPublic('--public'), 16),
     )
     .option(
       '--listen <host:port>',

@@ -119,6 +119,16 @@ test('on another machine it listens and is dialled where it is told', async () =
   }
 })
 
+test('where nobody can dial it, it is not restored', async () => {
+  const dataDir = world.path('undialled')
+  const relocation = { public: ['10.77.0.77'] }
+  await assert.rejects(
+    restoreBackup({ file: world.path('alpha.backup'), passphrase: PASSPHRASE, dataDir, relocation }),
+    { code: 'invalid', message: /10\.77\.0\.77 is in the overlay's own 10\.77\.0\.0\// },
+  )
+  assert.deepEqual(existsSync(dataDir) ? readdirSync(dataDir) : [], [])
+})
+
 test('a backup that is not whole is no controller', async () => {
   const bytes = readFileSync(world.path('alpha.backup'))
   const flipped = Buffer.from(bytes)

@@ -39,6 +39,25 @@ test('without --public, clients dial where the controller listens', async t => {
   assert.deepEqual(made.public, ['192.0.2.9:1194'])
 })
 
+test('what nobody can dial is no controller, told or found by where it listens', async t => {
+  const dataDir = await temporaryDirectory(t)
+  const subnet6 = 'fd00:77::/64'
+  const told = (endpoint: string) => ({ ...REQUEST, dataDir, subnet6, public: ['vpn.example.net', endpoint] })
+  for (const [request, message] of [
+    [told('10.77.0.9'), /10\.77\.0\.9 is in the overlay's own 10\.77\.0\.0\/24/],
+    [told('[fd00:77::9]:99'), /fd00:77::9 is in the overlay's own fd00:77::\/64/],
+    [told('224.0.0.1'), /multicast/],
+    [
+      { ...told(''), public: [], listen: ['10.77.0.9:1194'] },
+      /10\.77\.0\.9 is in .* give the address or name/,
+    ],
+  ] as const) {
+    await assert.rejects(initMesh(request), { code: 'invalid', message })
+    await assert.rejects(stat(dataDir), { code: 'ENOENT' })
+  }
+  assert.deepEqual((await initMesh(told('127.0.0.1'))).public, ['vpn.example.net:1194', '127.0.0.1:1194'])
+})
+
 for (const [subnet, reason] of [
   ['10.77.0.5/24', /host/],
   ['10.77.0.0/31', /\/30/],

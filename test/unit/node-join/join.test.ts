@@ -131,6 +131,20 @@ test('a token is good once, also for two at the same time and after a restart', 
   assert.equal(await again.take(Buffer.from(parseToken(token).inviteId).toString('hex')), false)
 })
 
+test('a newcomer that nobody could dial, as its address is in the overlay, is refused', async t => {
+  const inviter = await startInviter(t)
+  const dataDir = await temporaryDirectory(t)
+  for (const endpoint of ['10.77.3.4', '[fd00:77::5]:1195']) {
+    await assert.rejects(inviter.join(await inviter.token(), { dataDir, public: [endpoint] }), {
+      code: 'invalid',
+      message:
+        /is in the overlay's own (10\.77\.0\.0\/16|fd00:77::\/64).* with a new token: this one is used up$/,
+    })
+    await assertNothing(inviter, dataDir)
+  }
+  assert.deepEqual(inviter.joined, [])
+})
+
 test('an expired token is refused by either end', async t => {
   const inviter = await startInviter(t)
   const dataDir = await temporaryDirectory(t)
