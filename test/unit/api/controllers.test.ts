@@ -7,8 +7,8 @@ import pino from 'pino'
 import { RemoteController } from '../../../node/api/remote.ts'
 import { Controller, type ControllerOptions } from '../../../node/controller.ts'
 import { joinMesh } from '../../../node/join.ts'
-import { freePorts } from '../backup/world.ts'
 import { newMesh, temporaryDirectory, withService } from '../controller/home.ts'
+import { ownPort } from '../own-ports.ts'
 
 async function up(t: TestContext, dataDir: string, options: Partial<ControllerOptions> = {}) {
   const logger = pino({ level: 'silent' })
@@ -94,7 +94,7 @@ test('init keeps where it is to listen; what it was and cannot be any more does 
 
 test('a token of one controller is good on the others, until any of them revokes it or its maker is removed', async t => {
   const where = async () => {
-    const [udp, tcp] = await freePorts()
+    const [udp, tcp] = [await ownPort(), await ownPort()]
     return {
       public: [],
       listen: [`127.0.0.1:${udp}`],

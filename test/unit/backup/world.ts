@@ -1,16 +1,15 @@
 // Controllers as processes on loopback, and what the tests of this folder do with them.
 import assert from 'node:assert/strict'
 import type { ChildProcess } from 'node:child_process'
-import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { RemoteController } from '../../../node/api/remote.ts'
 import { apiSocketPath } from '../../../node/api/socket.ts'
 import { type Result, run, start } from '../cli/run.ts'
+import { ownPort } from '../own-ports.ts'
 
 export const PASSPHRASE = 'correct horse battery staple'
 
@@ -49,7 +48,7 @@ export class World implements AsyncDisposable {
   }
 
   async init(controller: string): Promise<void> {
-    const [udp, tcp] = await freePorts()
+    const [udp, tcp] = [await ownPort(), await ownPort()]
     await this.good(
       controller,
       ...['init', '--name', 'prod', '--subnet', '10.77.0.0/24', '--controller', controller],
@@ -60,7 +59,7 @@ export class World implements AsyncDisposable {
   /** Makes it a controller of the mesh of another, which runs. */
   async join(controller: string, inviter: string): Promise<void> {
     const token = (await this.good(inviter, 'invite')).trim()
-    const [udp, tcp] = await freePorts()
+    const [udp, tcp] = [await ownPort(), await ownPort()]
     const listen = ['--listen', `127.0.0.1:${udp}`, '--mesh-listen', `127.0.0.1:${tcp}`]
     await this.good(controller, 'join', token, '--controller', controller, ...listen)
   }
@@ -112,13 +111,4 @@ export async function until<T>(
     if (Date.now() > end) assert.fail(`never became so; last: ${JSON.stringify(answer)}`)
     await new Promise(resolve => setTimeout(resolve, 100))
   }
-}
-
-export async function freePorts(): Promise<[udp: number, tcp: number]> {
-  const socket = createSocket('udp4').bind(0, '127.0.0.1')
-  const server = createServer().listen(0, '127.0.0.1')
-  await Promise.all([once(socket, 'listening'), once(server, 'listening')])
-  const ports: [number, number] = [socket.address().port, (server.address() as { port: number }).port]
-  await Promise.all([once(socket.close(), 'close'), once(server.close(), 'close')])
-  return ports
 }

@@ -7,6 +7,7 @@ import { Home } from '../../../node/home.ts'
 import type { ControllerEntry } from '../../../node/service-membership.ts'
 import { FakeService, PACK_TEXT } from '../api/fake-service.ts'
 import { startInviter, temporaryDirectory } from '../node-join/world.ts'
+import { ownPort } from '../own-ports.ts'
 import { run, Served } from './run.ts'
 
 function entry(name: string, change: Partial<ControllerEntry> = {}): ControllerEntry {
@@ -171,7 +172,8 @@ test('up says in one line that another uses its port, or that it was taken out',
 }, async t => {
   const inviter = await startInviter(t)
   const dataDir = await temporaryDirectory(t)
-  const listen = ['--public', '192.0.2.2', '--listen', '127.0.0.1:24567', '--mesh-listen', inviter.endpoint]
+  const own = ['--public', '192.0.2.2', '--listen', `127.0.0.1:${await ownPort()}`]
+  const listen = [...own, '--mesh-listen', inviter.endpoint]
   const joined = await run(['join', await inviter.token(), '--controller', 'beta', ...listen], { dataDir })
   assert.equal(joined.code, 0, joined.stderr)
   const inUse = await run(['up', '--no-tun'], { dataDir })

@@ -18,6 +18,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
 import { apiSocketPath, socketState } from '../../../node/api/socket.ts'
+import { ownPort } from '../own-ports.ts'
 import { type Result, run, start } from './run.ts'
 
 let directory: string
@@ -26,11 +27,7 @@ let port: number
 before(async () => {
   directory = mkdtempSync(join(tmpdir(), 'overmesh-up-'))
   dataDir = join(directory, 'data')
-  const socket = createSocket('udp4')
-  socket.bind(0, '127.0.0.1')
-  await once(socket, 'listening')
-  port = socket.address().port
-  socket.close()
+  port = await ownPort()
   const made = await cli(
     'init',
     '--name',

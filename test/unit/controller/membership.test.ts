@@ -7,6 +7,7 @@ import pino from 'pino'
 import { Controller } from '../../../node/controller.ts'
 import { joinMesh } from '../../../node/join.ts'
 import type { ControllerService } from '../../../node/service.ts'
+import { ownPort } from '../own-ports.ts'
 import { newMesh, temporaryDirectory, withService } from './home.ts'
 
 interface Running {
@@ -153,7 +154,7 @@ test('a removed controller is out at once, for good, and its clients get new cre
 test('a founder whose disk is set back to before anyone joined is found by the others', {
   timeout: 60_000,
 }, async t => {
-  const dataDir = await newMesh(t, { meshListen: `127.0.0.1:${15_000 + (process.pid % 1000)}` })
+  const dataDir = await newMesh(t, { meshListen: `127.0.0.1:${await ownPort()}` })
   const first = await up(t, dataDir)
   await first.stop()
   const backup = await temporaryDirectory(t)

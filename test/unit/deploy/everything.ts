@@ -1,5 +1,4 @@
 // A page of figures that lacks none: two controllers that run and are one mesh, a client, a webhook, and a site.
-import { createServer } from 'node:net'
 import type { TestContext } from 'node:test'
 import pino from 'pino'
 import { Controller } from '../../../node/controller.ts'
@@ -10,11 +9,12 @@ import { addIpsecMetrics, IpsecTraffic } from '../../../node/metrics/ipsec-metri
 import { UdpClient } from '../../../node/vpn/udp-client.ts'
 import { newMesh, patientProfile, temporaryDirectory } from '../controller/home.ts'
 import { type ReadMetric, readExposition } from '../metrics/exposition-check.ts'
+import { ownPort } from '../own-ports.ts'
 
 const HOST = '127.0.0.1'
 
 export async function everyMetric(t: TestContext): Promise<ReadMetric[]> {
-  const ports = await freePorts(4)
+  const ports = [await ownPort(), await ownPort(), await ownPort(), await ownPort()]
   const [alphaPort, alphaMesh, betaPort, betaMesh] = ports.map(port => `${HOST}:${port}`)
   const alpha = await run(
     t,
@@ -61,19 +61,4 @@ function pageOfSite(): string {
   const attachments = [{ id: 'x', name: 'paris', up: true, here: true }]
   addIpsecMetrics(out, { running: true, attachments, sas, traffic })
   return out.text()
-}
-
-/** Such as nobody has now. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer())
-  const ports = await Promise.all(
-    servers.map(
-      server =>
-        new Promise<number>(resolve =>
-          server.listen(0, HOST, () => resolve((server.address() as { port: number }).port)),
-        ),
-    ),
-  )
-  await Promise.all(servers.map(server => new Promise(resolve => server.close(resolve))))
-  return ports
 }

@@ -9,6 +9,7 @@ import { MemoryStore } from '../../../state/memory-store.ts'
 import { encodeRecord } from '../../../state/record.ts'
 import { Replica } from '../../../state/replica.ts'
 import { Views } from '../../../state/views.ts'
+import { ownPort } from '../own-ports.ts'
 import { controllerOp, identity, MESH_ID, meshOp, trust } from '../state/samples.ts'
 
 export interface RealNode {
@@ -37,12 +38,9 @@ export interface NodeOptions {
   few?: number
 }
 
-/** Ports below those that the system hands out. */
-let nextPort = 12_000 + (process.pid % 1000) * 20
-
 export async function startNode(index: number, options: NodeOptions = {}): Promise<RealNode> {
   const { id, privateKey } = identity(index)
-  const port = options.port ?? nextPort++
+  const port = options.port ?? (await ownPort())
   const replica = await Replica.open({
     store: options.store ?? new MemoryStore(),
     identity: { id, privateKey },
@@ -166,7 +164,8 @@ export async function startMesh(
   options: NodeOptions = {},
   builds: readonly Pick<NodeOptions, 'software' | 'versions'>[] = [],
 ): Promise<RealNode[]> {
-  const ports = Array.from({ length: count }, () => nextPort++)
+  const ports: number[] = []
+  while (ports.length < count) ports.push(await ownPort())
   const nodes: RealNode[] = []
   for (const [index, port] of ports.entries())
     nodes.push(await startNode(index, { ...options, ...builds[index], port }))

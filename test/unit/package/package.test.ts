@@ -1,7 +1,6 @@
 // What `npm pack` makes, installed as a user does who has Node and nothing else: no compiler, no registry.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,6 +8,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
 import { attempt, type CommandResult, run } from '../../lab/command.ts'
+import { ownPort } from '../own-ports.ts'
 
 const TOP = join(import.meta.dirname, '../../..')
 /** Bytes, packed: dependencies with their binaries for every platform they come with. */
@@ -101,10 +101,7 @@ test('says its version', async () => {
 })
 
 test('founds a mesh, runs it, and carries a client', async () => {
-  const socket = createSocket('udp4').bind(0, '127.0.0.1')
-  await once(socket, 'listening')
-  const listen = `127.0.0.1:${socket.address().port}`
-  socket.close()
+  const listen = `127.0.0.1:${await ownPort()}`
   const addresses = ['--listen', listen, '--mesh-listen', listen]
   const made = await cli('init', '--name', 'packed', '--subnet', '10.77.0.0/16', ...addresses)
   assert.equal(made.code, 0, made.stderr)

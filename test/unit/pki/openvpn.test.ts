@@ -9,6 +9,7 @@ import { makePkcs12 } from '../../../node/pki/pkcs12.ts'
 import { issueServerCertificate } from '../../../node/pki/server.ts'
 import { run } from '../../lab/command.ts'
 import { LabProcess } from '../../lab/process.ts'
+import { ownPort } from '../own-ports.ts'
 import { CONTROLLER, type Held, MESH, makePki, type Pki, packOf, scratch } from './meshes.ts'
 
 /** Opcode 10 (HARD_RESET_CLIENT_V3), key id 0. */
@@ -138,7 +139,7 @@ async function stockServer(
   args = ['--remote-cert-tls', 'client'],
 ): Promise<{ process: LabProcess; remote: { host: string; port: number } }> {
   const write = scratch(t)
-  const port = await freePort()
+  const port = await ownPort()
   const process = await openvpn(t, 'server', [
     ...['--dev', 'null', '--tls-server', '--dh', 'none', '--verb', '3'],
     ...['--local', '127.0.0.1', '--lport', String(port)],
@@ -147,15 +148,6 @@ async function stockServer(
   ])
   await process.waitFor(/UDPv4 link local \(bound\)/)
   return { process, remote: { host: '127.0.0.1', port } }
-}
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const socket = createSocket('udp4').bind(0, '127.0.0.1')
-  await once(socket, 'listening')
-  const { port } = socket.address()
-  await new Promise<void>(resolve => socket.close(resolve))
-  return port
 }
 
 /** The file of a server's tls-crypt-v2 key, and the text of a client's, as OpenVPN makes them. */

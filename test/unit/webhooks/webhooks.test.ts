@@ -11,6 +11,7 @@ import { Delivery, GIVE_UP_MS, MAX_WAITING } from '../../../node/webhooks/delive
 import { describeUrl, type Hook, MAX_HOOKS, signingKey } from '../../../node/webhooks/hooks.ts'
 import { type Outcome, post } from '../../../node/webhooks/post.ts'
 import { newMesh, withService } from '../controller/home.ts'
+import { ownPort } from '../own-ports.ts'
 
 interface Got {
   headers: IncomingHttpHeaders
@@ -90,11 +91,10 @@ test('a redirect is not followed', async t => {
 })
 
 test('one that is down, hangs, answers without end or with nonsense is waited for no longer than the time', async t => {
-  const free = createTcpServer()
-  await once(free.listen(0, '127.0.0.1'), 'listening')
-  const { port } = free.address() as AddressInfo
-  await new Promise(resolve => free.close(resolve))
-  const down = await post(hookTo(`http://127.0.0.1:${port}/`), message, { now: NOW, timeout: 5000 })
+  const down = await post(hookTo(`http://127.0.0.1:${await ownPort()}/`), message, {
+    now: NOW,
+    timeout: 5000,
+  })
   assert.deepEqual(down, { status: null, problem: 'did not answer (ECONNREFUSED)', retry: true })
 
   const hanging = await receiver(t, () => {})
