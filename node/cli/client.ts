@@ -257,8 +257,10 @@ function accessCommands(client: Command): void {
       const context = Context.of(command)
       const remote = await context.needRunning()
       const result = await remote.kickClient(name)
-      if (!result.kicked && !context.output.json) throw new CommandError(`client ${name} is not connected`)
-      context.output.result(result, () => context.output.line(`client ${name} was disconnected`))
+      context.output.result(result, () => {
+        if (result.kicked) context.output.line(`client ${name} was disconnected`)
+      })
+      if (!result.kicked) throw new CommandError(`client ${name} is not connected; see \`overmesh sessions\``)
     })
 }
 

@@ -83,10 +83,11 @@ export function webhookCommands(program: Command): void {
       const context = Context.of(command)
       const remote = await context.needRunning()
       const result = await remote.testWebhook(name)
-      if (!result.delivered) throw new CommandError(`${name} did not take the test: it ${result.problem}`)
-      context.output.result(result, () =>
-        context.output.line(`${name} took the test: ${result.status} after ${Math.round(result.ms)} ms`),
-      )
+      const { delivered, status, ms, problem } = result
+      context.output.result(result, () => {
+        if (delivered) context.output.line(`${name} took the test: ${status} after ${Math.round(ms)} ms`)
+      })
+      if (!delivered) throw new CommandError(`${name} did not take the test: it ${problem}`)
     })
 }
 

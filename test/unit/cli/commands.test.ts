@@ -155,7 +155,10 @@ test('refusals of the controller: one line and status 1; what it finds invalid i
   assert.equal(missing.stderr, 'overmesh: there is no client nobody; see overmesh client list\n')
   const away = await served.run('client', 'kick', 'web')
   assert.equal(away.code, 1)
-  assert.equal(away.stderr, 'overmesh: client web is not connected\n')
+  assert.equal(away.stderr, 'overmesh: client web is not connected; see `overmesh sessions`\n')
+  const document = await served.run('client', 'kick', 'web', '--json')
+  assert.deepEqual([document.code, document.stderr], [away.code, away.stderr])
+  assert.deepEqual(JSON.parse(document.stdout), { kicked: false })
 })
 
 test('says so when no controller runs and one is needed', async () => {

@@ -25,6 +25,9 @@ test('webhook: added, listed, tried and removed', async () => {
     [failed.code, failed.stderr],
     [1, 'overmesh: chat did not take the test: it answered 500\n'],
   )
+  const document = await served.run('webhook', 'test', 'chat', '--json')
+  assert.deepEqual([document.code, document.stderr], [failed.code, failed.stderr])
+  assert.equal(JSON.parse(document.stdout).problem, 'answered 500')
   assert.match((await served.run('webhook', 'remove', 'chat')).stdout, /^chat is told nothing any more/)
   const wrong = await served.run('webhook', 'add', 'chat', '--url', url, '--event', 'nothing')
   assert.equal(wrong.code, 2)
