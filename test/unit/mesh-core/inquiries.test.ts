@@ -47,7 +47,8 @@ test('an answer counts from whom was asked only', async () => {
   assert.equal(await answer, undefined)
 })
 
-test('one peer has only so many questions answered at a time', async () => {
+test('one peer has only so many questions answered at a time', async t => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
   const { a, b } = pair()
   let open = 0
   const { promise, resolve } = Promise.withResolvers<string>()
@@ -56,8 +57,10 @@ test('one peer has only so many questions answered at a time', async () => {
     return promise
   }
   const all = Array.from({ length: 40 }, () => a.ask(B, 'x', 200))
-  await new Promise(done => setTimeout(done, 20))
+  await new Promise(setImmediate)
   assert.equal(open, 16)
   resolve('done')
+  await new Promise(setImmediate)
+  t.mock.timers.tick(200)
   assert.equal((await Promise.all(all)).filter(text => text === 'done').length, 16)
 })
