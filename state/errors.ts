@@ -5,6 +5,8 @@ export type StateErrorCode =
   | 'STORE_LOCKED'
   /** The store is there and cannot be read as one; nothing was changed. */
   | 'STORE_DAMAGED'
+  /** The machine does not let the store be used: a full disk, a file of another user. It is not damaged, and nothing was changed. */
+  | 'STORE_UNUSABLE'
   /** The store was written by a newer version. */
   | 'STORE_FORMAT'
   /** The store belongs to another controller. */

@@ -39,7 +39,7 @@ export class LevelStore implements RecordStore {
   /**
    * @param directory holds the database and its witness and nothing else; made when missing
    * @param create false: a store that is not there is an error rather than an empty one
-   * @throws StateError STORE_LOCKED, STORE_DAMAGED
+   * @throws StateError STORE_LOCKED, STORE_DAMAGED, STORE_UNUSABLE
    */
   static async open(directory: string, { create }: { create: boolean }): Promise<LevelStore> {
     const path = resolve(directory)
@@ -191,6 +191,11 @@ function explain(error: unknown, path: string): StateError {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
   const code = (cause as { code?: unknown }).code
   if (code === 'LEVEL_LOCKED') return locked(path, error)
+  const remedy = OF_THE_MACHINE.find(([reason]) => reason.test(reasonOf(cause)))?.[1]
+  if (remedy !== undefined) {
+    const message = `the state in ${path} cannot be used (${reasonOf(cause)}); nothing was changed; ${remedy}`
+    return new StateError('STORE_UNUSABLE', message, error)
+  }
   const message = `the state in ${path} cannot be read (${reasonOf(cause)}); nothing was changed; ${RESTORE}`
   return new StateError('STORE_DAMAGED', message, error)
 }
@@ -202,6 +207,17 @@ function locked(path: string, cause?: unknown): StateError {
     cause,
   )
 }
+
+/** As strerror(3) words them at the end of what LevelDB says: not the store is wrong, but what it lies on. */
+const OF_THE_MACHINE: readonly [reason: RegExp, remedy: string][] = [
+  [/: (No space left on device|Disk quota exceeded)$/, 'make room on its disk'],
+  [/: Read-only file system$/, 'its file system is mounted read-only'],
+  [
+    /: (Permission denied|Operation not permitted)$/,
+    'run as the owner of all that is in it, or give it back to them',
+  ],
+  [/: Too many open files( in system)?$/, 'raise the limit of open files'],
+]
 
 const RESTORE = 'put a backup in its place, or move it away and join the mesh again'
 

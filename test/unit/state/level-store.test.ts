@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { mkdtemp, open, readdir, rm, stat, truncate, unlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { mock, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { StateError } from '../../../state/errors.ts'
 import { LevelStore } from '../../../state/level-store.ts'
@@ -98,6 +98,37 @@ test('a corrupt manifest is explained and left alone', () =>
       return true
     })
     assert.deepEqual(await files(directory, /^MANIFEST/), [manifest])
+  }))
+
+test('what the machine refuses is no damage, and no reason to put anything in its place', () =>
+  inDirectory(async directory => {
+    await filled(directory, 5)
+    const { Level } = await import('level')
+    const refusals: [reason: string, code: string, remedy: RegExp][] = [
+      ['No space left on device', 'STORE_UNUSABLE', /make room on its disk$/],
+      ['Disk quota exceeded', 'STORE_UNUSABLE', /make room on its disk$/],
+      ['Read-only file system', 'STORE_UNUSABLE', /mounted read-only$/],
+      ['Permission denied', 'STORE_UNUSABLE', /run as the owner of all that is in it/],
+      ['Too many open files', 'STORE_UNUSABLE', /limit of open files$/],
+      ['Invalid argument', 'STORE_DAMAGED', /put a backup in its place/],
+    ]
+    for (const [reason, code, remedy] of refusals) {
+      const refused = mock.method(Level.prototype, 'open', async () => {
+        throw Object.assign(new Error('Database failed to open'), {
+          cause: new Error(`IO error: /data/state/records/LOCK: ${reason}`),
+        })
+      })
+      await assert.rejects(LevelStore.open(directory, { create: false }), (error: unknown) => {
+        assert.ok(error instanceof StateError)
+        assert.equal(error.code, code, reason)
+        assert.match(error.message, remedy)
+        assert.match(error.message, new RegExp(`${reason}.*nothing was changed`))
+        assert.equal(/backup/.test(error.message), code === 'STORE_DAMAGED', reason)
+        return true
+      })
+      refused.mock.restore()
+    }
+    await (await reopen(directory)).replica.close()
   }))
 
 test('a truncated log is noticed at the next start', () =>
