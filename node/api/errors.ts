@@ -1,4 +1,5 @@
 // How a refusal travels over the API: one body for every error, a status by its code, one sentence for a person.
+import { getSystemErrorMap } from 'node:util'
 import type { FastifyError, FastifySchemaValidationError } from 'fastify'
 import { type Static, Type } from 'typebox'
 import { ServiceError } from '../service-error.ts'
@@ -57,7 +58,24 @@ export function refusal(error: unknown): Refusal {
   if (http.statusCode !== undefined && http.statusCode >= 400 && http.statusCode < 500) {
     return { ...refuse('invalid', sentence(http.message ?? 'bad request')), status: http.statusCode }
   }
+  const reason = refusedByMachine(error)
+  if (reason !== undefined) {
+    return refuse(
+      'failed',
+      `the machine of the controller did not let it (${reason}); put that right, then try again; the controller's log says more`,
+    )
+  }
   return refuse('failed', 'the controller failed to handle the request; its log says why')
+}
+
+/** Whose remedy is on the machine: its disk, its limits, who owns what. */
+const OF_THE_MACHINE = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'EACCES', 'EPERM', 'EMFILE', 'ENFILE'])
+
+/** In the system's words, without what it was tried on. */
+function refusedByMachine(error: unknown): string | undefined {
+  const { code, errno } = error as NodeJS.ErrnoException
+  if (code === undefined || errno === undefined || !OF_THE_MACHINE.has(code)) return undefined
+  return getSystemErrorMap().get(errno)?.[1] ?? code
 }
 
 export function refuse(code: ServiceError['code'], message: string): Refusal {

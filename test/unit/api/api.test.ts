@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { constants } from 'node:os'
 import { after, before, test } from 'node:test'
 import { MAX_FOLLOWERS } from '../../../node/api/event-feed.ts'
 import { ApiMeter } from '../../../node/api/meter.ts'
@@ -78,6 +79,23 @@ test('refusals have a status, a code and a message', async () => {
   const nowhere = await get('/v2/anything')
   assert.equal(nowhere.statusCode, 404)
   assert.equal(nowhere.json().error.code, 'not-found')
+})
+
+test('what the machine of the controller refuses is said in its words, without what it was tried on', async t => {
+  const path = '/var/lib/overmesh/arriving/1.json'
+  const fails = (code: string, errno: number) =>
+    Object.assign(new Error(`${code}: it did not, open '${path}'`), { code, errno, path, syscall: 'open' })
+  const refused = t.mock.method(service, 'addClient', async () => {
+    throw fails('ENOSPC', -constants.errno.ENOSPC)
+  })
+  const { statusCode, body } = await post('/v1/clients', { name: 'late' })
+  assert.equal(statusCode, 500)
+  assert.match(JSON.parse(body).error.message, /did not let it \(no space left on device\); put that right/)
+  assert.doesNotMatch(body, /arriving/)
+  refused.mock.mockImplementation(async () => {
+    throw fails('ENOENT', -constants.errno.ENOENT)
+  })
+  assert.match((await post('/v1/clients', { name: 'late' })).body, /failed to handle the request; its log/)
 })
 
 test('what does not fit the schemas is refused in one sentence', async () => {
