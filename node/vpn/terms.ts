@@ -26,6 +26,13 @@ export function agree(
   if (optionOf(options, 'comp-lzo') !== undefined) {
     return { refused: 'compression is not supported; remove comp-lzo and compress from the client' }
   }
+  // Frames of Ethernet, and a header of its own in front of each packet: such a client would be connected and reach nothing.
+  if (optionOf(options, 'dev-type') === 'tap') {
+    return { refused: 'this is an overlay of IP and not of Ethernet; put dev tun for dev tap in the client' }
+  }
+  if (optionOf(options, 'mtu-dynamic') !== undefined) {
+    return { refused: 'fragment is not supported; remove it from the client' }
+  }
   const cipher = chooseCipher(preferred, info, optionOf(options, 'cipher'))
   if (!cipher) return { refused: `no data cipher in common; this controller has ${preferred.join(' ')}` }
   const protocolFlags = can(IV_PROTO.ccExitNotify)

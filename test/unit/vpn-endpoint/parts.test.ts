@@ -140,6 +140,11 @@ test('terms follow from what the client can', () => {
   })
   assert.match(JSON.stringify(terms(990, 'AES-256-CBC', 'V4,cipher BF-CBC')), /no data cipher in common/)
   assert.match(JSON.stringify(terms(990, 'AES-256-GCM', `${OPTIONS},comp-lzo`)), /compression/)
+  assert.match(JSON.stringify(terms(990, 'AES-256-GCM', `${OPTIONS},mtu-dynamic`)), /fragment is not/)
+  assert.match(
+    JSON.stringify(terms(990, 'AES-256-GCM', OPTIONS.replace('tun', 'tap'))),
+    /dev tun for dev tap/,
+  )
 })
 
 test('what is pushed is what a client reads', () => {

@@ -92,6 +92,8 @@ const REFUSALS: {
   name: string
   pack?: { at?: number; lifetime?: number; commonName?: string }
   args?: string[]
+  /** In front of the pack, whose remotes have what was said until then. */
+  before?: string
   forget?: boolean
   reason: string
 }[] = [
@@ -116,14 +118,15 @@ const REFUSALS: {
     args: ['--comp-lzo', 'no', '--allow-compression', 'yes'],
     reason: 'compression is not supported',
   },
+  { name: 'fragments of its own', before: 'fragment 1300', reason: 'fragment is not supported' },
 ]
 
-for (const { name, pack, args = [], forget, reason } of REFUSALS) {
+for (const { name, pack, args = [], before = '', forget, reason } of REFUSALS) {
   test(`a stock client with ${name} is told why it is refused`, async t => {
     const { world, server } = await serve(t)
     const text = world.pack('web', { remotes: [server.remote], ...pack })
     if (forget) world.clients.clear()
-    const client = await openvpn(t, text, ...args)
+    const client = await openvpn(t, `${before}\n${text}`, ...args)
     await client.waitFor(new RegExp(`AUTH_FAILED,${reason}`))
     assert.match(server.log[0], new RegExp(`^refused: ${reason}`))
     assert.deepEqual(server.plane.calls, [])
