@@ -4,6 +4,7 @@ import { Authority, type MeshTrust, type SignatureCheck } from './authority.ts'
 import { Batch, type Change } from './batch.ts'
 import { HybridClock, stampTime } from './clock.ts'
 import { StateError } from './errors.ts'
+import { Holders } from './holders.ts'
 import { newIncarnation } from './incarnation.ts'
 import { Intake, type Outcome } from './intake.ts'
 import type { ControllerId, Kind, Values } from './kinds.ts'
@@ -98,10 +99,7 @@ export class Replica {
   readonly #knowledge: Knowledge
   readonly #intake: Intake
   readonly #queue = new StepQueue()
-  /** What each peer said it has accounted for. Bounded by the admitted controllers. */
-  readonly #confirmed = new Map<ControllerId, Knowledge>()
-  /** What each peer said it has of this replica's own records, since. */
-  readonly #acknowledged = new Map<ControllerId, { incarnation: Incarnation; set: SequenceSet }>()
+  readonly #holders = new Holders()
   readonly #listeners = new Set<(set: ChangeSet) => void>()
   readonly #problems: Problem[]
   readonly #unconfirmed: Unconfirmed | undefined
@@ -268,15 +266,7 @@ export class Replica {
 
   /** How many other controllers said they have this replica's record of this sequence number. */
   holders(sequence: number): number {
-    if (sequence === 0) return 0
-    const holders = new Set<ControllerId>()
-    for (const [peer, knowledge] of this.#confirmed) {
-      if (knowledge.get(this.#origin)?.has(sequence)) holders.add(peer)
-    }
-    for (const [peer, { incarnation, set }] of this.#acknowledged) {
-      if (incarnation === this.#incarnation && set.has(sequence)) holders.add(peer)
-    }
-    return holders.size
+    return this.#holders.count(this.id, this.#incarnation, sequence)
   }
 
   /**
@@ -286,7 +276,7 @@ export class Replica {
   confirm(peer: ControllerId, incarnation: Incarnation, ranges: readonly number[]): boolean {
     const set = SequenceSet.from(ranges)
     if (set === undefined) return false
-    if (peer !== this.id && this.get('controller', peer)) this.#acknowledged.set(peer, { incarnation, set })
+    if (peer !== this.id && this.get('controller', peer)) this.#holders.acknowledge(peer, incarnation, set)
     return true
   }
 
@@ -345,7 +335,7 @@ export class Replica {
   async hear(peer: ControllerId, vector: Vector): Promise<boolean> {
     const knowledge = vector === this.#vector ? this.#ownAccount() : parseVector(vector)
     if (knowledge === undefined) return false
-    if (peer !== this.id && this.get('controller', peer) !== undefined) this.#confirmed.set(peer, knowledge)
+    if (peer !== this.id && this.get('controller', peer) !== undefined) this.#holders.account(peer, knowledge)
     if ((knowledge.get(this.#origin)?.highest ?? 0) > this.#sequence)
       await this.#queue.run(() => this.#noticeAmnesia())
     return true
@@ -446,10 +436,8 @@ export class Replica {
     const peers: (Knowledge | undefined)[] = []
     for (const record of this.all('controller')) {
       const id = record.id as ControllerId
-      if (isRemoval(record)) {
-        this.#confirmed.delete(id)
-        this.#acknowledged.delete(id)
-      } else if (id !== this.id) peers.push(this.#confirmed.get(id))
+      if (isRemoval(record)) this.#holders.forget(id)
+      else if (id !== this.id) peers.push(this.#holders.accountOf(id))
     }
     const found = collectable(this.#table.tombstones, { ours: this.#knowledge, peers, now: this.#now() })
     for (const record of found) batch.drop(record.kind, record.id)
