@@ -4,6 +4,7 @@ import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
+import { Stopwatch } from '../stopwatch.ts'
 
 export type CipherName = 'AES-256-GCM' | 'AES-128-GCM' | 'AES-192-GCM' | 'CHACHA20-POLY1305'
 
@@ -165,11 +166,12 @@ export function echoRequest(from: number, to: number, options = {}): Buffer {
   return ipv4Packet(from, to, message, { protocol: 1, ...options })
 }
 
-/** Waits until something holds; rejects after `milliseconds`. */
+/** Waits until something holds; rejects after `milliseconds` that this process had. */
 export async function eventually(holds: () => boolean, what: string, milliseconds = 5000): Promise<void> {
-  const until = Date.now() + milliseconds
+  const watch = new Stopwatch()
   while (!holds()) {
-    if (Date.now() > until) throw new Error(`not within ${milliseconds} ms: ${what}`)
+    if (watch.elapsed > milliseconds && watch.own > milliseconds)
+      throw new Error(`not within ${milliseconds} ms: ${what}`)
     await delay(5)
   }
 }

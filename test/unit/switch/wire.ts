@@ -16,8 +16,7 @@ export class Wire {
   readonly cut = new Set<Direction>()
   /** Longest UDP payload that passes. */
   room = 65_535
-  /** Share of packets that is lost, 0 to 1, and milliseconds that the others take. */
-  loss = 0
+  /** Milliseconds that packets take at least. */
   delay = 0
   /** What passed lately, by direction. */
   readonly passed: Record<Direction, Buffer[]> = { there: [], back: [] }
@@ -60,12 +59,19 @@ export class Wire {
   }
 
   #pass(direction: Direction, packet: Buffer): void {
-    if (this.cut.has(direction) || packet.length > this.room || Math.random() < this.loss) return
+    if (this.cut.has(direction) || packet.length > this.room) return
     const passed = this.passed[direction]
     passed.push(packet)
     if (passed.length > 1000) passed.shift()
     if (this.delay === 0) this.inject(direction, packet)
-    else setTimeout(() => this.inject(direction, packet), this.delay)
+    else this.#later(direction, packet, performance.now() + this.delay)
+  }
+
+  /** A timer counts from when its turn of the event loop began, and so may be early. */
+  #later(direction: Direction, packet: Buffer, at: number): void {
+    const left = at - performance.now()
+    if (left <= 0) this.inject(direction, packet)
+    else setTimeout(() => this.#later(direction, packet, at), Math.ceil(left))
   }
 
   close(): void {
