@@ -73,6 +73,7 @@ async function* inTurn(
   for (const start of runs) {
     if (interrupted.signal.aborted) break
     for await (const event of start()) {
+      noteDuration(event)
       const line = closingLine(event)
       if (event.type === 'test:summary' && event.data.file === undefined) summary = event
       else if (line === undefined) yield event
@@ -98,6 +99,23 @@ function closingLine(event: TestEvent): { name: string; value: number } | undefi
     event.data.message,
   )
   return match ? { name: match[1], value: Number(match[2]) } : undefined
+}
+
+/** Seconds that the tests of each file took. */
+const seconds = new Map<string, number>()
+
+function noteDuration({ type, data }: TestEvent): void {
+  if ((type !== 'test:pass' && type !== 'test:fail') || data.nesting !== 0 || data.file === undefined) return
+  const file = relative(testDirectory, data.file)
+  seconds.set(file, (seconds.get(file) ?? 0) + data.details.duration_ms / 1000)
+}
+
+/** Where the time went: the files that took longest, if there were many. */
+function sayLongest(count: number): void {
+  if (seconds.size <= count) return
+  say('\nlongest files:')
+  for (const [file, took] of [...seconds].sort(([, a], [, b]) => b - a).slice(0, count))
+    say(`  ${took.toFixed(0).padStart(4)} s  ${file}`)
 }
 
 const chosen = chooseFiles(process.argv.slice(2))
@@ -145,6 +163,7 @@ Readable.from(inTurn(runs, totals))
   .compose(new spec())
   .on('end', () => {
     if (lab.length > 0) sweepStaleLabs()
+    sayLongest(20)
     const { pass = 0, fail = 0, cancelled = 0 } = Object.fromEntries(totals)
     process.exitCode = fail + cancelled > 0 || pass === 0 ? 1 : 0
     if (interrupted.signal.aborted) process.exitCode = 130
