@@ -11,6 +11,7 @@ import { restoredNotice } from './backup/settling.ts'
 import { type ClientSecret, ClientSecrets } from './client-secrets.ts'
 import { controllerIds } from './controller-names.ts'
 import type { Home } from './home.ts'
+import { checkNewName } from './new-names.ts'
 import { isPackStale, packedFor, packSetting } from './pack-list.ts'
 import { issueClientCertificate } from './pki/client.ts'
 import { formatPrivateKey, newPrivateKey, publicKeyOf } from './pki/keys.ts'
@@ -63,6 +64,7 @@ export class Clients {
 
   async add(request: AddClient): Promise<ClientView> {
     const { replica, views } = this.#home
+    checkNewName(request.name)
     const wanted = request.ip === undefined ? undefined : parseIpv4(request.ip)
     if (request.ip !== undefined && wanted === undefined) {
       throw new ServiceError('invalid', `"${request.ip}" is no IPv4 address`)

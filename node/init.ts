@@ -18,7 +18,7 @@ import {
   subnetProblem,
 } from '../state/allocator.ts'
 import { certificateTrust } from '../state/authority.ts'
-import { controllerIdOf, isName } from '../state/kinds.ts'
+import { controllerIdOf } from '../state/kinds.ts'
 import { LevelStore } from '../state/level-store.ts'
 import { rawPublicKey } from '../state/record.ts'
 import { Replica } from '../state/replica.ts'
@@ -27,6 +27,7 @@ import { CONFIG_VERSION, type Config, DataDirectory } from './data-directory.ts'
 import { checkDialable } from './dialable.ts'
 import { meshEndpointsOf, publicEndpointsOf } from './mesh-endpoints.ts'
 import { parseHostPort } from './net/ip.ts'
+import { checkNewName } from './new-names.ts'
 import { createMeshRoot, issueIssuingCa } from './pki/authority.ts'
 import { formatPrivateKey, newPrivateKey, publicKeyOf } from './pki/keys.ts'
 import { fingerprintOf } from './pki/names.ts'
@@ -79,10 +80,8 @@ export interface InitResult {
 export async function initMesh(request: InitRequest): Promise<InitResult> {
   const subnet = readSubnet(request.subnet)
   const subnet6 = request.subnet6 === undefined ? undefined : readSubnet6(request.subnet6)
-  for (const name of [request.name, request.controller]) {
-    if (!isName(name))
-      throw new ServiceError('invalid', `"${name}" is no name; use a-z, 0-9, "-", "." and "_"`)
-  }
+  checkNewName(request.name)
+  checkNewName(request.controller)
   const apiListen = checkListen(request.apiListen ?? [])
   const publicEndpoints = publicEndpointsOf(request.public, request.listen)
   checkDialable(publicEndpoints, { subnet, subnet6 })

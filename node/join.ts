@@ -22,7 +22,7 @@ import packageJson from '../package.json' with { type: 'json' }
 import { formatIpv4 } from '../state/address.ts'
 import { gatewayOf, nextAddress } from '../state/allocator.ts'
 import { certificateTrust } from '../state/authority.ts'
-import { type ControllerId, controllerIdOf, isName } from '../state/kinds.ts'
+import { type ControllerId, controllerIdOf } from '../state/kinds.ts'
 import { LevelStore } from '../state/level-store.ts'
 import { encodeRecord, isSignedByAsync, rawPublicKey } from '../state/record.ts'
 import { Replica } from '../state/replica.ts'
@@ -35,6 +35,7 @@ import { checkDialable } from './dialable.ts'
 import type { InitResult } from './init.ts'
 import { meshEndpointsOf, publicEndpointsOf } from './mesh-endpoints.ts'
 import { parseHostPort } from './net/ip.ts'
+import { checkNewName } from './new-names.ts'
 import { formatPrivateKey, newPrivateKey } from './pki/keys.ts'
 import { issueServerCertificate } from './pki/server.ts'
 import { DEFAULT_PORT } from './push.ts'
@@ -76,9 +77,7 @@ const ANSWER_MS = 60_000
  * @throws DataDirectoryError when it is not empty; nothing in it is touched
  */
 export async function joinMesh(request: JoinRequest): Promise<JoinResult> {
-  if (!isName(request.controller)) {
-    throw new ServiceError('invalid', `"${request.controller}" is no name; use a-z, 0-9, "-", "." and "_"`)
-  }
+  checkNewName(request.controller)
   const token = readToken(request.token)
   const apiListen = checkListen(request.apiListen ?? [])
   const publicEndpoints = publicEndpointsOf(request.public, request.listen)

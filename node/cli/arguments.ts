@@ -8,6 +8,7 @@ import {
   parseCidr6,
 } from '../../state/address6.ts'
 import { dialProblem, listenProblem } from '../dialable.ts'
+import { isDomainName } from '../dns/names.ts'
 import { type HostPort, parseHostPort } from '../net/ip.ts'
 import { UsageError } from './errors.ts'
 
@@ -22,6 +23,17 @@ export function readName(what: string, most = 63): Reader<string> {
     if (text.length <= most && NAME.test(text)) return text
     throw new UsageError(
       `${what} '${text}' is not a name; use up to ${most} lower-case letters, digits, '-', '.' and '_', starting with a letter or digit`,
+    )
+  }
+}
+
+/** The same for what is made: a name that DNS can carry, too. */
+export function readNewName(what: string): Reader<string> {
+  const read = readName(what)
+  return text => {
+    if (isDomainName(read(text))) return text
+    throw new UsageError(
+      `${what} '${text}' is no name that DNS can carry; write no dot at its end and no two in a row`,
     )
   }
 }

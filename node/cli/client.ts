@@ -7,6 +7,7 @@ import {
   readChoice,
   readInteger,
   readName,
+  readNewName,
   readTags,
   repeated,
 } from './arguments.ts'
@@ -45,7 +46,7 @@ export function clientCommands(program: Command): void {
 function addCommand(client: Command): void {
   sealOptions(client.command('add'))
     .description('add a client and write its clientpack: one .ovpn file with everything in it, its key too')
-    .argument('<name>', 'name of the client', clientName)
+    .argument('<name>', 'name of the client', readNewName('the client name'))
     .option('--ip <address>', 'overlay address (default: the next free one)', readAddress('--ip'))
     .option(
       '--subnet <cidr>',

@@ -1,6 +1,6 @@
 // overmesh init: a new mesh and its first controller.
 import type { Command } from 'commander'
-import { readCidr, readCidr6, readName } from './arguments.ts'
+import { readCidr, readCidr6, readNewName } from './arguments.ts'
 import { Context } from './context.ts'
 import { example } from './help.ts'
 import { type ListenOptions, listenOptions, nameOfHost } from './listen-options.ts'
@@ -16,7 +16,7 @@ export function initCommand(program: Command): void {
   const command = program
     .command('init')
     .description('create a mesh and its first controller in the data directory')
-    .requiredOption('--name <name>', 'name of the mesh', readName('--name'))
+    .requiredOption('--name <name>', 'name of the mesh', readNewName('--name'))
     .requiredOption('--subnet <cidr>', 'addresses of the overlay', readCidr('--subnet'))
     .option('--subnet6 <prefix>', 'IPv6 addresses of the overlay, beside those', readCidr6('--subnet6'))
   listenOptions(command)

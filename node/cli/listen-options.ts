@@ -1,7 +1,7 @@
 // What `init` and `join` ask alike: the controller's name, and where it is reached.
 import { hostname } from 'node:os'
 import type { Command } from 'commander'
-import { readListen, readName, readPublic, repeated } from './arguments.ts'
+import { readListen, readNewName, readPublic, repeated } from './arguments.ts'
 
 export interface ListenOptions {
   controller?: string
@@ -16,7 +16,7 @@ export function listenOptions(command: Command): Command {
     .option(
       '--controller <name>',
       'name of this controller (default: the host name)',
-      readName('--controller'),
+      readNewName('--controller'),
     )
     .option(
       '--public <host[:port]>',

@@ -2,11 +2,12 @@
 import { randomBytes } from 'node:crypto'
 import { formatIpv4, type OverlayAddress, parseIpv4 } from '../../state/address.ts'
 import { type AddressView, checkAddress, nextAddress } from '../../state/allocator.ts'
-import { type ClientValue, isName, newClientId } from '../../state/kinds.ts'
+import { type ClientValue, newClientId } from '../../state/kinds.ts'
 import type { ClientView } from '../../state/views.ts'
 import { restoredNotice } from '../backup/settling.ts'
 import { Clients, checkTags } from '../clients.ts'
 import { controllerIds } from '../controller-names.ts'
+import { newNameProblem } from '../new-names.ts'
 import { packedFor } from '../pack-list.ts'
 import type { DesiredClient } from '../service-desired.ts'
 import { type Draft, differences, type Newcomer } from './draft.ts'
@@ -36,8 +37,11 @@ export function planClients(draft: Draft): void {
     if (client) draft.pending.clients.set(name, client.id)
     if (settings === undefined) continue
     if (client) change(draft, client, want, settings)
-    else if (isName(name)) fresh.push([name, want, settings])
-    else draft.problem(path, `"${name}" is no name for a new client; use a-z, 0-9, "-", "." and "_"`)
+    else {
+      const problem = newNameProblem(name)
+      if (problem === undefined) fresh.push([name, want, settings])
+      else draft.problem(path, problem)
+    }
   }
   addAll(draft, fresh, freed)
 }

@@ -6,7 +6,7 @@ const MAX_LABEL = 63
 /** Characters of a name without its last dot. */
 const MAX_NAME = 253
 
-/** Whether DNS can carry it: labels of 1 to 63 characters, 253 in all. Names of records may end in dots or have two in a row. */
+/** Whether DNS can carry it: labels of 1 to 63 characters, 253 in all. Names of older records may end in dots or have two in a row. */
 export function isDomainName(text: string): boolean {
   return (
     text.length <= MAX_NAME && text.split('.').every(label => label.length > 0 && label.length <= MAX_LABEL)

@@ -15,6 +15,11 @@ const WRONG: [command: string, expected: RegExp][] = [
   ['client add', /missing required argument 'name'; see `overmesh help client add`/],
   ['client add Web', /'Web' is not a name; use up to 63 lower-case letters/],
   ['client add ../web', /is not a name/],
+  [
+    'client add a.',
+    /the client name 'a\.' is no name that DNS can carry; write no dot at its end and no two/,
+  ],
+  ['client add a..b', /'a\.\.b' is no name that DNS can carry/],
   ['client add web --ip 10.77.0', /--ip: '10.77.0' is not an IPv4 address/],
   ['client add web --ip 10.77.0.1/16', /--ip: .* without a prefix length/],
   ['client add web --ip 010.77.0.1', /not an IPv4 address/],
@@ -49,6 +54,8 @@ const WRONG: [command: string, expected: RegExp][] = [
   ['client pack web --password-file x', /add --format p12/],
   ['init --name x', /required option '--subnet <cidr>' not specified/],
   ['init --name X --subnet 10.77.0.0/16', /--name 'X' is not a name/],
+  ['init --name prod. --subnet 10.77.0.0/16', /--name 'prod\.' is no name that DNS can carry/],
+  ['init --name x --subnet 10.77.0.0/16 --controller a..b', /--controller 'a\.\.b' is no name that DNS/],
   ['init --name x --subnet 10.77.1.0/16', /did you mean 10.77.0.0\/16\?/],
   [
     'init --name x --subnet 10.77.0.0/16 --listen 1194',
@@ -104,6 +111,7 @@ const WRONG: [command: string, expected: RegExp][] = [
   ['invite --ttl soon', /--ttl: 'soon' is not a duration/],
   ['join', /missing required argument 'token'; see `overmesh help join`/],
   ['join om1-x --mesh-listen 4001', /--mesh-listen: '4001' has no address; .* 0\.0\.0\.0:4001/],
+  ['join om1-x --controller x.', /--controller 'x\.' is no name that DNS can carry/],
   ['join om1-x --controller X', /--controller 'X' is not a name/],
   ['controller', /controller needs a sub-command: list, remove/],
   ['controller remove', /missing required argument 'name'; see `overmesh help controller remove`/],

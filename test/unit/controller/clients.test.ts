@@ -4,6 +4,7 @@ import { X509Certificate } from 'node:crypto'
 import { copyFile, readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { Home } from '../../../node/home.ts'
 import { parseSerial } from '../../../state/kinds.ts'
 import { newMesh, withService } from './home.ts'
 
@@ -57,6 +58,33 @@ test('of two that ask for one address or name at once, one is refused and leaves
     assert.equal((await readdir(join(dataDir, 'clients'))).length, 2)
   })
 })
+
+for (const name of ['a.', 'a..b', 'a.b.']) {
+  test(`the name ${name}, which DNS cannot carry, is refused for a new client, and serves those that have it`, async t => {
+    const dataDir = await newMesh(t)
+    const old = await withService(dataDir, async service => {
+      await assert.rejects(service.addClient({ name }), {
+        code: 'invalid',
+        message: /DNS can carry; write no dot/,
+      })
+      return (await service.addClient({ name: 'old' })).client
+    })
+    const home = await Home.open(dataDir)
+    for (const { id, value } of [...home.replica.all('client')])
+      await home.replica.write([{ kind: 'client', id, value: { ...value, name } }])
+    await home.close()
+    await withService(dataDir, async service => {
+      assert.equal((await service.client(name)).serial, old.serial)
+      assert.equal((await service.packClient(name, 'ovpn')).fileName, `${name}.ovpn`)
+      assert.notEqual((await service.rekeyClient(name)).client.serial, old.serial)
+      assert.equal((await service.disableClient(name)).enabled, false)
+      const desired = await service.desiredState()
+      assert.deepEqual((await service.reconcile({ desired, prune: true })).changes, [])
+      assert.equal((await service.verify()).ok, true)
+      assert.equal((await service.revokeClient(name)).revoked, true)
+    })
+  })
+}
 
 for (const [what, ip, code] of [
   ['outside the subnet', '10.78.0.1', 'invalid'],

@@ -39,6 +39,17 @@ test('without --public, clients dial where the controller listens', async t => {
   assert.deepEqual(made.public, ['192.0.2.9:1194'])
 })
 
+test('names that DNS cannot carry are refused for a mesh and for its controller', async t => {
+  const dataDir = await temporaryDirectory(t)
+  for (const names of [{ name: 'prod.' }, { name: 'a..b' }, { controller: 'alpha.' }]) {
+    await assert.rejects(initMesh({ ...REQUEST, dataDir, ...names }), {
+      code: 'invalid',
+      message: /is no name that DNS can carry; write no dot at its end and no two in a row/,
+    })
+  }
+  await assert.rejects(stat(dataDir), { code: 'ENOENT' })
+})
+
 test('what nobody can dial is no controller, told or found by where it listens', async t => {
   const dataDir = await temporaryDirectory(t)
   const subnet6 = 'fd00:77::/64'

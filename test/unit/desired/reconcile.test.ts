@@ -191,6 +191,7 @@ test('everything that is wrong is said at once, and nothing is done', async t =>
           b: { address: '10.77.0.60' },
           c: { subnets: ['192.168.5.1/24'], prefer: ['nobody'] },
           'd~12': {},
+          'e.': {},
         },
         routes: [
           { cidr: '192.168.3.0/24', via: 'client:nobody' },
@@ -209,7 +210,14 @@ test('everything that is wrong is said at once, and nothing is done', async t =>
     assert.equal(result.applied, false)
     assert.deepEqual(result.problems.map(({ path }) => path.join('.')).sort(), [
       ...['attachments.bare', 'attachments.paris', 'attachments.rival.remoteSubnets'],
-      ...['clients.a.address', 'clients.b.address', 'clients.c.prefer', 'clients.c.subnets', 'clients.d~12'],
+      ...[
+        'clients.a.address',
+        'clients.b.address',
+        'clients.c.prefer',
+        'clients.c.subnets',
+        'clients.d~12',
+        'clients.e.',
+      ],
       ...['clients.web.address', 'dns', 'mesh', 'routes.0', 'routes.2', 'routes.3'],
     ])
     assert.equal(await stateHash(service), before)

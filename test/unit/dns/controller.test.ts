@@ -7,6 +7,7 @@ import { encode } from 'dns-packet'
 import pino from 'pino'
 import { Controller } from '../../../node/controller.ts'
 import { type Datagram, readDatagram, writeDatagram } from '../../../node/dns/datagram.ts'
+import { Home } from '../../../node/home.ts'
 import { UdpClient } from '../../../node/vpn/udp-client.ts'
 import { newMesh, patientProfile, withService } from '../controller/home.ts'
 import { ip, question, read, type Told } from './ask.ts'
@@ -205,7 +206,12 @@ test('what is no resolver is refused with the reason, and nothing is changed', a
 })
 
 test('a mesh whose name DNS cannot carry has no DNS, and says so when asked for it', async t => {
-  const dataDir = await newMesh(t, { name: 'prod.' })
+  const dataDir = await newMesh(t)
+  // No new one has such a name.
+  const home = await Home.open(dataDir)
+  const { id, value } = home.mesh
+  await home.replica.write([{ kind: 'mesh', id, value: { ...value, name: 'prod.' } }])
+  await home.close()
   await withService(dataDir, async service => {
     const { enabled, domain } = await service.dns()
     assert.deepEqual([enabled, domain], [false, null])
