@@ -102,13 +102,21 @@ export function sameName(left: Memory, a: number, right: Memory, b: number): boo
 export function hashName(arena: Memory, at: number, seed: number): number {
   const { words } = arena
   const word = at >> 2
-  let hash = Math.imul(words[word] ^ seed, 0x85ebca6b)
-  if ((words[word] & 0xffff) === AF_INET) {
-    hash = Math.imul(hash ^ words[word + 1] ^ (hash >>> 15), 0xc2b2ae35)
-  } else {
-    for (let i = 2; i <= 5; i++) hash = Math.imul(hash ^ words[word + i] ^ (hash >>> 15), 0xc2b2ae35)
-  }
-  return (hash ^ (hash >>> 13)) >>> 0
+  const hash = mix(words[word] ^ seed)
+  if ((words[word] & 0xffff) === AF_INET) return mix(hash ^ words[word + 1]) >>> 0
+  return (
+    mix(mix(mix(mix(hash ^ words[word + 2]) ^ words[word + 3]) ^ words[word + 4]) ^ words[word + 5]) >>> 0
+  )
+}
+
+/**
+ * Lets each bit decide over all others (MurmurHash3's finalizer): the last bytes of an address, by which neighbours differ, are the
+ * highest of a word, and a product alone carries nothing downwards.
+ */
+function mix(word: number): number {
+  let hash = Math.imul(word ^ (word >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return hash ^ (hash >>> 16)
 }
 
 /** True when the path at `at` answers from the local address of `length` bytes at `b`. Unknown (length 0) fits all. */
