@@ -128,7 +128,7 @@ async function ended(
 }
 
 function report(output: Output, prober: Prober, pings: Ping[], timeout: number, interrupted: boolean): void {
-  const { connection, summary, reason } = prober
+  const { connection, summary, reason, lastRefusal } = prober
   output.result(
     {
       connected: connection !== undefined,
@@ -144,7 +144,7 @@ function report(output: Output, prober: Prober, pings: Ping[], timeout: number, 
       connectMs: prober.connectMs === undefined ? null : Math.round(prober.connectMs * 1000) / 1000,
       losses: prober.losses,
       echoes: prober.echoes,
-      reason: reason ?? null,
+      reason: reason ?? lastRefusal ?? null,
       ping: summary ? { ...summary, pings } : null,
     },
     () => {
@@ -160,7 +160,8 @@ function report(output: Output, prober: Prober, pings: Ping[], timeout: number, 
   if (reason !== undefined) throw new CommandError(reason)
   if (connection === undefined && !interrupted) {
     throw new CommandError(
-      `no controller let us in within ${timeout} s; is it running, and can its UDP port be reached?`,
+      `no controller let us in within ${timeout} s${lastRefusal === undefined ? '' : ` (at last ${lastRefusal})`}; ` +
+        'is it running, and can its UDP port be reached?',
     )
   }
   if (summary !== undefined && summary.sent > 0 && summary.received === 0) {

@@ -57,6 +57,9 @@ export interface ProberInit {
   answered?: (ping: Ping) => void
 }
 
+/** Reasons remembered; packs name a few controllers. */
+const MAX_TOLD = 1000
+
 export type ProberState = 'connecting' | 'connected' | 'ended'
 
 export class Prober {
@@ -70,12 +73,16 @@ export class Prober {
   echoes = 0
   /** Why the tunnel ended, once it did. */
   reason: string | undefined
+  /** Why the latest attempt came to nothing; undefined once there was a connection. */
+  lastRefusal: string | undefined
   /** All pings were sent and answered or given up (true), or the tunnel ended (false). */
   readonly finished: Promise<boolean>
 
   readonly #init: ProberInit
   readonly #tunnel: Tunnel
   readonly #started = performance.now()
+  /** Since the last connection. */
+  readonly #told = new Set<string>()
   readonly #finish: (complete: boolean) => void
   #pinger: Pinger | undefined
   #timer: NodeJS.Timeout | undefined
@@ -95,7 +102,10 @@ export class Prober {
       retrying: reason => {
         if (this.state === 'connected') this.losses++
         if (this.state !== 'ended') this.state = 'connecting'
-        init.retrying?.(reason)
+        if (this.connection === undefined) this.lastRefusal = reason
+        // One line for each way in which it fails: it is tried about once a second.
+        if (!this.#told.has(reason)) init.retrying?.(reason)
+        if (this.#told.size < MAX_TOLD) this.#told.add(reason)
       },
       ended: reason => {
         this.reason = reason
@@ -118,6 +128,8 @@ export class Prober {
     const first = this.connection === undefined
     this.state = 'connected'
     this.connection = connection
+    this.lastRefusal = undefined
+    this.#told.clear()
     this.connectMs ??= performance.now() - this.#started
     this.#init.connected?.(connection, this.connectMs)
     const { ping, count = Number.POSITIVE_INFINITY, interval = 1000, identifier, answered } = this.#init

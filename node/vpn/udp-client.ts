@@ -219,7 +219,8 @@ export class UdpClient {
       this.#use(socket)
       this.#start()
     } catch (error) {
-      if (!this.#over) this.#again({ kind: 'unresolved' }, false, `${wanted}: ${messageOf(error)}`, undefined)
+      if (!this.#over)
+        this.#again({ kind: 'unresolved' }, false, `${wanted}: ${whyUnresolved(error)}`, undefined)
     }
   }
 
@@ -379,6 +380,15 @@ export function addressOf({ address }: Connected): string {
 /** Its IPv6 address as text; undefined in an overlay without IPv6. */
 export function address6Of({ address6 }: Connected): string | undefined {
   return address6 && formatAddress6(address6)
+}
+
+const UNRESOLVED: Record<string, string> = {
+  ENOTFOUND: 'there is no such host',
+  EAI_AGAIN: 'its name cannot be resolved now',
+}
+
+function whyUnresolved(error: unknown): string {
+  return UNRESOLVED[(error as NodeJS.ErrnoException).code ?? ''] ?? messageOf(error)
 }
 
 /** What cannot be dialled is passed over. */

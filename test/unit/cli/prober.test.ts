@@ -45,6 +45,22 @@ test('pings, is answered and answers; done when all is', async () => {
   await Promise.all(probers.map(prober => prober.close()))
 })
 
+test('a way to fail is told once between two connections, and known at the end', async () => {
+  const told: string[] = []
+  const { probers, events } = link({ retrying: reason => told.push(reason) })
+  for (const reason of ['a: no answer', 'b: there is no such host', 'a: no answer'])
+    events[0].retrying(reason)
+  assert.deepEqual(told, ['a: no answer', 'b: there is no such host'])
+  assert.equal(probers[0].lastRefusal, 'a: no answer')
+  events[0].connected(connection)
+  assert.equal(probers[0].lastRefusal, undefined)
+  events[0].retrying('a: no answer')
+  assert.equal(told.length, 3)
+  assert.equal(probers[0].lastRefusal, undefined, 'it was let in')
+  assert.equal(probers[0].losses, 1)
+  await Promise.all(probers.map(prober => prober.close()))
+})
+
 test('pings and answers over IPv6 where the overlay has it, and says where it has not', async () => {
   const { probers, events } = link({ ping: 'fd00::a4d:9', count: 3, interval: 1 })
   events[1].connected({ ...connection, address: '10.77.0.9', address6: 'fd00::a4d:9' })
