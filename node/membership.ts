@@ -5,6 +5,8 @@ import type { ControllerId, ControllerValue } from '../state/kinds.ts'
 import { rawPublicKey } from '../state/record.ts'
 import type { Home } from './home.ts'
 import type { Invites } from './invites.ts'
+import { PkiError } from './pki/errors.ts'
+import { checkKeyOf, parsePrivateKey } from './pki/keys.ts'
 import { removalNotice } from './removal.ts'
 import { ServiceError } from './service-error.ts'
 
@@ -31,13 +33,16 @@ export class Membership {
   async invite(ttlSeconds: number, holders: readonly string[] = []): Promise<Invitation> {
     const { directory, controller, mesh, identityKey, rootCertificate } = this.#home
     this.#needStanding()
-    if ((await directory.readIfThere(directory.rootKey)) === undefined) {
+    const rootKey = await directory.readIfThere(directory.rootKey)
+    if (rootKey === undefined) {
       throw new ServiceError(
         'refused',
         `the key of the mesh root, which admits controllers, is not here; invite on ${holders.join(' or ') || 'the controller that has it'}, ` +
           'or bring it with `overmesh authority import`',
       )
     }
+    const root = new X509Certificate(rootCertificate)
+    checkRootKey(root, rootKey)
     const endpoints = controller.meshEndpoints.slice(0, MAX_TOKEN_ENDPOINTS)
     if (endpoints.length === 0) {
       throw new ServiceError(
@@ -46,7 +51,6 @@ export class Membership {
       )
     }
     const { id, secret, expiresAt } = await (await this.#invites()).add(Date.now(), ttlSeconds * 1000)
-    const root = new X509Certificate(rootCertificate)
     const token = formatToken({
       meshId: mesh.id,
       endpoints,
@@ -129,5 +133,20 @@ export class Membership {
       }
       return [{ kind: 'controller', id, value: { ...value, removedAt: Date.now() } }]
     })
+  }
+}
+
+/** Whoever came by the token would be turned away. @throws ServiceError refused */
+function checkRootKey(root: X509Certificate, pem: string): void {
+  try {
+    checkKeyOf(root, parsePrivateKey(pem), 'the mesh root')
+  } catch (error) {
+    if (!(error instanceof PkiError)) throw error
+    throw new ServiceError(
+      'refused',
+      'authority/root.key of the data directory is not the key of the mesh root, or is damaged; ' +
+        'bring it back with `overmesh authority import`, or restore it from a backup',
+      { cause: error },
+    )
   }
 }

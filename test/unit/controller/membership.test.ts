@@ -1,11 +1,12 @@
 // Who is a controller of the mesh: controllers that run in this process, without a TUN.
 import assert from 'node:assert/strict'
-import { cp, rm } from 'node:fs/promises'
+import { cp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import pino from 'pino'
 import { Controller } from '../../../node/controller.ts'
 import { joinMesh } from '../../../node/join.ts'
+import { formatPrivateKey, newPrivateKey } from '../../../node/pki/keys.ts'
 import type { ControllerService } from '../../../node/service.ts'
 import { ownPort } from '../own-ports.ts'
 import { newMesh, temporaryDirectory, withService } from './home.ts'
@@ -61,6 +62,18 @@ async function mesh<Names extends string[]>(t: TestContext, ...names: Names) {
   })
   return all
 }
+
+test('nobody is invited by a damaged key of the mesh root, nor by another one', async t => {
+  const alpha = await up(t, await newMesh(t))
+  const path = join(alpha.dataDir, 'authority', 'root.key')
+  const good = await readFile(path)
+  for (const bad of ['', 'no key', formatPrivateKey(newPrivateKey())]) {
+    await writeFile(path, bad)
+    await assert.rejects(alpha.service.invite(), { code: 'refused', message: /root\.key .*authority import/ })
+  }
+  await writeFile(path, good)
+  assert.ok((await alpha.service.invite()).token)
+})
 
 test('two who joined see each other, and what one writes is stored on all', { timeout: 60_000 }, async t => {
   const [alpha, beta, gamma] = await mesh(t, 'beta', 'gamma')
