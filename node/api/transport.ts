@@ -33,7 +33,7 @@ export function socketTransport(socketPath: string): Transport {
       options => httpRequest({ ...options, socketPath }),
       { method, path, signal, headers: { host: 'localhost', ...contentHeaders(payload) } },
       payload,
-      error => `the controller ended the connection (${error.message}); try again`,
+      error => endedEarly('the controller ended the connection', error.message, error, method),
     )
 }
 
@@ -65,7 +65,7 @@ export function httpsTransport(endpoint: HttpsEndpoint): Transport {
         headers: { host: url.host, authorization: `Bearer ${token}`, ...contentHeaders(payload) },
       },
       payload,
-      error => whatIsWrong(error, endpoint),
+      error => whatIsWrong(error, endpoint, method),
     )
 }
 
@@ -115,6 +115,7 @@ const UNREACHED: Record<string, string> = {
 function whatIsWrong(
   error: NodeJS.ErrnoException,
   { url, ca, caFile = 'the CA given' }: HttpsEndpoint,
+  method: string,
 ): string {
   const where = url.origin
   const code = error.code ?? ''
@@ -135,5 +136,11 @@ function whatIsWrong(
     return `the certificate of ${where} is not valid yet; check the clocks of both machines`
   if (code.startsWith('ERR_SSL_') || code === 'EPROTO')
     return `${where} does not speak TLS as it should; is it the API's port?`
-  return `the connection to ${where} ended (${code || error.message}); try again`
+  return endedEarly(`the connection to ${where} ended`, code || error.message, error, method)
+}
+
+/** Before the answer. What only looks does no harm twice, and what was never sent was not done. */
+function endedEarly(what: string, reason: string, error: NodeJS.ErrnoException, method: string): string {
+  const isUndone = method === 'GET' || error.syscall === 'connect'
+  return `${what} (${reason}); ${isUndone ? 'try again' : 'what was asked may be done: look before you try again'}`
 }

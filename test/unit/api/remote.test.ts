@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { request } from 'node:http'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
@@ -96,6 +97,22 @@ test('refusals arrive as they were thrown', async () => {
     message: 'there is no client nobody; see overmesh client list',
   })
   await assert.rejects(remote.addClient({ name: 'web' }), { code: 'exists' })
+})
+
+test('a controller that dies before it answers may have done what was asked, and that is said', async t => {
+  const path = join(directory, 'dying.sock')
+  const dying = createServer(socket => socket.once('data', () => socket.destroy()))
+  await once(dying.listen(path), 'listening')
+  t.after(() => dying.close())
+  const asked = new RemoteController(path)
+  await assert.rejects(asked.addClient({ name: 'new' }), {
+    code: 'failed',
+    message:
+      /^the controller ended the connection \(.*\); what was asked may be done: look before you try again$/,
+  })
+  await assert.rejects(asked.clients(), { code: 'failed', message: /\); try again$/ })
+  const nobody = new RemoteController(join(directory, 'nobody.sock'))
+  await assert.rejects(nobody.addClient({ name: 'new' }), { code: 'failed', message: /\); try again$/ })
 })
 
 test('a feed has the backlog and then every event once, in order', async () => {
