@@ -87,7 +87,7 @@ function explain(error: SysError, host: string, port: number): SwitchError {
     case 'EADDRINUSE':
       return new SwitchError(
         'ADDRESS_IN_USE',
-        `${where} is in use by another program; stop it or choose another port with --listen`,
+        `${where} is in use by another program; stop that (\`overmesh doctor\` says how to find it)`,
       )
     case 'EACCES':
       return new SwitchError(

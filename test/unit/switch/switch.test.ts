@@ -504,7 +504,7 @@ test('a refusal to start says what to do', async () => {
     assert.equal(error.code, 'ADDRESS_IN_USE')
     assert.match(
       error.message,
-      /^UDP 127\.0\.0\.1:\d+ is in use by another program; stop it or choose another port/,
+      /^UDP 127\.0\.0\.1:\d+ is in use by another program; stop that \(`overmesh doctor`/,
     )
     return true
   })
