@@ -56,6 +56,16 @@ const WRONG: [command: string, expected: RegExp][] = [
   ['init --name X --subnet 10.77.0.0/16', /--name 'X' is not a name/],
   ['init --name prod. --subnet 10.77.0.0/16', /--name 'prod\.' is no name that DNS can carry/],
   ['init --name x --subnet 10.77.0.0/16 --controller a..b', /--controller 'a\.\.b' is no name that DNS/],
+  [
+    'init --name x --subnet 10.77.0.0/16 --subnet 10.78.0.0/16',
+    /--subnet is given twice, and takes one value/,
+  ],
+  ['init --name x --subnet 10.77.0.0/16 --name y', /--name is given twice/],
+  ['client add web --ip 10.77.0.5 --ip=10.77.0.6', /--ip is given twice, and takes one value; give it once/],
+  ['client pack web --out a --out b', /--out is given twice/],
+  ['route add 10.9.0.0/16 --via internet --metric 1 --metric 2', /--metric is given twice/],
+  ['probe x.ovpn --ping 10.77.0.1 --ping 10.77.0.2', /--ping is given twice/],
+  ['capture --client web --client db', /--client is given twice/],
   ['init --name x --subnet 10.77.1.0/16', /did you mean 10.77.0.0\/16\?/],
   [
     'init --name x --subnet 10.77.0.0/16 --listen 1194',
