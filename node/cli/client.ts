@@ -1,5 +1,6 @@
 // overmesh client …: clients, their credentials and their sessions.
 import type { Command } from 'commander'
+import { LIFETIMES } from '../pki/renewal.ts'
 import type { Client, ControllerService, Pack, PackFormat } from '../service.ts'
 import {
   readAddress,
@@ -23,6 +24,7 @@ import { readSecret } from './secret.ts'
 import { bothOf, formatBytes, formatExpiry, formatSince, formatStored, printable } from './text.ts'
 
 const FORMATS = ['ovpn', 'p12', 'zip'] as const
+const DAYS = `validity of its certificate, from now on (default: ${LIFETIMES.client / 86_400}, five years)`
 const clientName = readName('the client name')
 const preferred = repeated('--prefer', readName('--prefer'))
 
@@ -54,7 +56,7 @@ function addCommand(client: Command): void {
       repeated('--subnet', readAnyCidr('--subnet')),
     )
     .option('--tag <key=value>', 'a note kept with the client; repeat for more', readTags('--tag'))
-    .option('--days <n>', 'validity of its certificate', readInteger('--days', 1, 36500))
+    .option('--days <n>', DAYS, readInteger('--days', 1, 36500))
     .option('--prefer <name>', 'controller that it is to try first; repeat for more', preferred)
     .option('--out <file>', 'write the clientpack there (mode 0600) instead of standard output')
     .option('--force', 'replace that file if it exists')
@@ -181,7 +183,10 @@ function packCommand(client: Command): void {
       readChoice<PackFormat>('--format', FORMATS),
     )
     .option('--prefer <name>', 'controller to list first, from now on; repeat for more', preferred)
-    .option('--password-file <file>', 'for p12: its first line protects the file (- reads standard input)')
+    .option(
+      '--password-file <file>',
+      'for p12: its first line protects the file (- reads standard input); without it the password is empty',
+    )
     .addHelpText('after', example('overmesh client pack web --format zip --out web.zip'))
     .action(
       async (
@@ -202,6 +207,10 @@ function packCommand(client: Command): void {
         await deliver(context, options, 'try again with another file', service =>
           service.packClient(name, format, { password, prefer, allow }),
         )
+        if (format === 'p12' && password === undefined)
+          context.output.note(
+            'its password is empty: whoever has the file has the key; --password-file gives it one',
+          )
       },
     )
 }
@@ -270,7 +279,7 @@ function rekeyCommand(client: Command): void {
     .command('rekey')
     .description('give a client a new key and certificate; its old clientpack is useless from then on')
     .argument('<name>', 'name of the client', clientName)
-    .option('--days <n>', 'validity of its certificate', readInteger('--days', 1, 36500))
+    .option('--days <n>', DAYS, readInteger('--days', 1, 36500))
     .option('--out <file>', 'write the clientpack there (mode 0600) instead of standard output')
     .option('--force', 'replace that file if it exists')
     .addHelpText('after', example('overmesh client rekey web --out web.ovpn --force'))

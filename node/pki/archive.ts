@@ -69,7 +69,7 @@ The other files hold the same once more, for programs that want them apart:
     ${name}.key        its private key
     tls-crypt-v2.key   key that hides and protects the connection's set-up
     ${name}.p12        certificates and private key in one file, PKCS#12;
-                       with the password that was given for it, if any
+                       with the password that was given for it, else an empty one
 
 To use them, take a copy of ${name}.ovpn and put in place of its blocks
 

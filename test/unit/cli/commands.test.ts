@@ -141,6 +141,13 @@ test('a p12 password comes from a file, not from arguments', async () => {
   )
   assert.equal(packed.code, 0, packed.stderr)
   assert.deepEqual(service.calls[0], ['packClient', 'web', 'p12', { password: 'open sesame' }])
+  assert.doesNotMatch(packed.stderr, /empty/)
+  const open = await served.run(...'client pack web --format p12 --out open.p12'.split(' '))
+  assert.equal(open.code, 0)
+  assert.match(
+    open.stderr,
+    /\nits password is empty: whoever has the file has the key; --password-file gives it one\n$/,
+  )
   const missing = await served.run(
     ...'client pack web --format p12 --password-file nope --out x.p12'.split(' '),
   )

@@ -237,6 +237,15 @@ test('every command has help with an example that can be pasted', () => {
   assert.ok(leaves.length >= 20, leaves.join())
 })
 
+test('help says what holds where an option is left out', async () => {
+  for (const [command, expected] of [
+    ['add', /--days <n> .*from now on\s+\(default: 1825,\s+five years\)/],
+    ['rekey', /--days <n> .*from now on\s+\(default: 1825,\s+five years\)/],
+    ['pack', /--password-file <file> [\s\S]*without\s+it\s+the\s+password\s+is\s+empty/],
+  ] as const)
+    assert.match((await run(['help', 'client', command])).stdout, expected)
+})
+
 test('help goes to any depth', async () => {
   const { code, stdout } = await run(['help', 'client', 'add'])
   assert.equal(code, 0)
