@@ -132,6 +132,7 @@ for (const [engine, make] of ENGINES) {
       closed: reason => reasons.push(reason),
     })
     for (let i = 0; i < 3; i++) channel.receive(Buffer.from('GET / HTTP/1.1\r\nHost: example.org\r\n\r\n'))
+    while (reasons.length === 0) await new Promise(resolve => setImmediate(resolve))
     await new Promise(resolve => setTimeout(resolve, 50))
     assert.deepEqual(reasons, ['http request'])
     channel.write(Buffer.from('too late'))
