@@ -17,7 +17,7 @@ import { differs, pushUpdate } from './push-update.ts'
 import type { SessionEnd, SessionHost, Verdict } from './session-host.ts'
 import { lastMessage, mirroredOptions } from './session-words.ts'
 import { agree, type Terms, termOptions } from './terms.ts'
-import type { TlsChannel } from './tls.ts'
+import { NOT_VALID_YET, type TlsChannel } from './tls.ts'
 import { dynamicTlsCryptKey, TlsCrypt } from './tls-crypt.ts'
 import { splitWkc } from './tls-crypt-v2.ts'
 
@@ -366,7 +366,8 @@ export class ServerSession {
   #judge(tls: TlsChannel): Verdict {
     const { peer } = tls
     if (!peer || tls.certificateProblem !== undefined) {
-      return { ok: false, reason: tls.certificateProblem ?? 'no certificate' }
+      const reason = tls.certificateProblem ?? 'no certificate'
+      return { ok: false, reason, temporary: reason === NOT_VALID_YET }
     }
     const { serial, commonName } = peer
     const first = this.state === 'handshake'

@@ -83,9 +83,12 @@ export interface TlsServer {
 /** Plaintext that waits for earlier records to leave, or for the handshake, in messages. */
 export const MAX_WAITING = 64
 
+/** It passes with time, and where the clock of the controller was set back it is no fault of the client. */
+export const NOT_VALID_YET = 'this certificate is not valid yet; is the clock right?'
+
 const CERTIFICATE_PROBLEMS: Record<string, string> = {
   CERT_HAS_EXPIRED: 'this certificate has expired',
-  CERT_NOT_YET_VALID: 'this certificate is not valid yet; is the clock right?',
+  CERT_NOT_YET_VALID: NOT_VALID_YET,
   INVALID_PURPOSE: 'this certificate is not one for clients',
   UNABLE_TO_GET_ISSUER_CERT: 'no certificate, or not of this mesh',
 }

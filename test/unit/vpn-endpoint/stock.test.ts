@@ -134,6 +134,18 @@ for (const { name, pack, args = [], before = '', forget, reason } of REFUSALS) {
   })
 }
 
+test('a stock client whose certificate is not valid yet is told why, and stays: a clock may have been set back', async t => {
+  const { world, server } = await serve(t)
+  const pack = world.pack('web', { remotes: [server.remote], at: Date.now() + 7200_000 })
+  const client = await openvpn(t, pack)
+  await client.waitFor(
+    /AUTH_FAILED,TEMP\[backoff 10\]:this certificate is not valid yet; is the clock right\?/,
+  )
+  await client.waitFor(/SIGUSR1\[soft,auth-temp-failure/)
+  assert.match(server.log[0], /^refused: this certificate is not valid yet/)
+  assert.deepEqual(server.plane.calls, [])
+})
+
 test('a certificate of a foreign mesh is refused', async t => {
   const { world, server } = await serve(t)
   const stranger = new World().pack('web')
