@@ -37,10 +37,13 @@ const MIN_FILES = 1024
 /** Runs every check, in the order in which they matter. */
 export async function checkMachine(init: CheckInit): Promise<Check[]> {
   const { machine } = init
+  // Before the directory: to open it closes what others could read.
+  const contents = await controllerData(init)
   return [
     node(machine),
     platform(machine),
     dataDirectory(init),
+    ...contents,
     ...(await ports(init)),
     openFiles(machine),
     networkAdmin(machine),
@@ -109,6 +112,38 @@ function dataDirectory({ machine, dataDir }: CheckInit): Check {
     return result('warning', `${dataDir} is open to other users`, `close it: chmod 700 ${dataDir}`)
   }
   return result('ok', dataDir)
+}
+
+/** What a controller would read at its start; none where there is nothing yet, or what is there is not ours to open. */
+async function controllerData(init: CheckInit): Promise<Check[]> {
+  const { machine, dataDir, running } = init
+  const info = machine.stat(dataDir)
+  // Root's own files among those of another user would keep the other's controller from starting.
+  if (running || info?.uid !== machine.uid || dataDirectory(init).state === 'missing') return []
+  const opened = await machine.openController(dataDir)
+  const result = (state: Check['state'], found: string, fix?: string) => [
+    check('records and keys', state, found, 'a controller', fix, true),
+  ]
+  switch (opened.state) {
+    case 'none':
+      return []
+    case 'busy':
+      return result('warning', opened.problem, 'try again in a moment')
+    case 'unusable': {
+      const [problem, ...remedy] = opened.problem.split('; ')
+      return result(
+        'missing',
+        problem,
+        remedy.join('; ') || 'see "The data directory" in docs/troubleshooting.md',
+      )
+    }
+    case 'good': {
+      const [first, ...others] = opened.notices
+      if (first === undefined) return result('ok', 'whole')
+      const more = others.length === 0 ? '' : ` (and ${others.length} more)`
+      return result('warning', `${first}${more}`, '`overmesh state verify` and `overmesh up` say the same')
+    }
+  }
 }
 
 async function ports(init: CheckInit): Promise<Check[]> {

@@ -9,6 +9,13 @@ import { promisify } from 'node:util'
 
 const SYSTEM_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
 
+export type OpenedController =
+  | { state: 'good'; notices: readonly string[] }
+  /** There is no controller. */
+  | { state: 'none' }
+  /** Another process has it. */
+  | { state: 'busy' | 'unusable'; problem: string }
+
 export interface Machine {
   readonly platform: string
   readonly nodeVersion: string
@@ -22,6 +29,8 @@ export interface Machine {
   program(name: string): string | undefined
   /** Standard output of a command that succeeds within 3 s. */
   run(command: string, ...args: string[]): Promise<string | undefined>
+  /** Opens the data directory of a controller that does not run, as its start would, and closes it. */
+  openController(dataDir: string): Promise<OpenedController>
   /** Tries to bind a UDP port: undefined when that works, else the reason. */
   bindUdp(host: string, port: number): Promise<string | undefined>
   /** The same of a TCP port. */
@@ -53,6 +62,30 @@ export const thisMachine: Machine = {
       return (await promisify(execFile)(command, args, { timeout: 3000 })).stdout.trim()
     } catch {
       return undefined
+    }
+  },
+  async openController(dataDir) {
+    const [{ Home }, { Certificates }, { DataDirectoryError }, { StateError }] = await Promise.all([
+      import('../home.ts'),
+      import('../certificates.ts'),
+      import('../data-directory.ts'),
+      import('../../state/errors.ts'),
+    ])
+    try {
+      const home = await Home.open(dataDir)
+      try {
+        await Certificates.open(home)
+        return { state: 'good', notices: home.problems }
+      } finally {
+        await home.close()
+      }
+    } catch (error) {
+      if (error instanceof DataDirectoryError && error.code === 'MISSING') return { state: 'none' }
+      const isBusy = error instanceof StateError && error.code === 'STORE_LOCKED'
+      return {
+        state: isBusy ? 'busy' : 'unusable',
+        problem: error instanceof Error ? error.message : String(error),
+      }
     }
   },
   bindUdp(host, port) {

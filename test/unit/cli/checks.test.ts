@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
-import { statSync } from 'node:fs'
+import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { checkMachine } from '../../../node/cli/checks.ts'
-import type { Machine } from '../../../node/cli/machine.ts'
+import { type Machine, type OpenedController, thisMachine } from '../../../node/cli/machine.ts'
+import { initMesh } from '../../../node/init.ts'
 import type { IkeDaemon } from '../../../node/service-ipsec.ts'
 
 const directory = statSync('/')
@@ -38,6 +41,7 @@ function machine(changes: Partial<Machine> = {}): Machine {
     run: async () => 'yes',
     bindUdp: async () => undefined,
     bindTcp: async () => undefined,
+    openController: async () => ({ state: 'good', notices: [] }),
     ...changes,
   }
 }
@@ -216,4 +220,51 @@ test('asks for the configured addresses, or for what init would choose', async (
     await states({ bindUdp, read: path => (path.endsWith('config.json') ? config : undefined) })
     assert.deepEqual(asked.splice(0), ['0.0.0.0 1194', ...ike])
   }
+})
+
+test('what a controller would find wrong in its data directory is found', async () => {
+  const opens = (opened: OpenedController, more: Partial<Machine> = {}) =>
+    states({ openController: async () => opened, ...more })
+  const name = 'records and keys'
+  assert.equal((await opens({ state: 'good', notices: [] }))[name].state, 'ok')
+  assert.equal((await opens({ state: 'none' }))[name], undefined)
+  const problem = '/data/identity.key is missing; restore it from a backup'
+  assert.partialDeepStrictEqual((await opens({ state: 'unusable', problem }))[name], {
+    state: 'missing',
+    essential: true,
+    found: '/data/identity.key is missing',
+    fix: 'restore it from a backup',
+  })
+  assert.equal((await opens({ state: 'busy', problem: 'in use by another' }))[name].state, 'warning')
+  const loose = await opens({ state: 'good', notices: ['a was open', 'b was open'] })
+  assert.equal(loose[name].state, 'warning')
+  assert.match(loose[name].found, /^a was open \(and 1 more\)$/)
+  const unasked = async (): Promise<OpenedController> => assert.fail('it was opened')
+  assert.equal((await states({ openController: unasked }, true))[name], undefined, 'it runs')
+  for (const info of [undefined, Object.assign(Object.create(anything), { uid: 1000 })])
+    assert.equal((await states({ openController: unasked, stat: () => info }))[name], undefined)
+})
+
+test('a real data directory is opened, and damage in it told', async t => {
+  const parent = mkdtempSync(join(tmpdir(), 'overmesh-checks-'))
+  t.after(() => rmSync(parent, { recursive: true }))
+  const dataDir = join(parent, 'data')
+  const open = () => thisMachine.openController(dataDir)
+  assert.deepEqual(await open(), { state: 'none' })
+  await initMesh({
+    dataDir,
+    name: 'prod',
+    subnet: '10.77.0.0/24',
+    controller: 'alpha',
+    public: ['vpn.example.net'],
+    listen: ['127.0.0.1:0'],
+    meshListen: '127.0.0.1:0',
+  })
+  assert.deepEqual(await open(), { state: 'good', notices: [] })
+  rmSync(join(dataDir, 'pki', 'server.key'))
+  const opened = await open()
+  assert.equal(opened.state, 'unusable')
+  assert.match(JSON.stringify(opened), /server\.key is missing/)
+  rmSync(join(dataDir, 'config.json'))
+  assert.match(JSON.stringify(await open()), /no config\.json/)
 })
