@@ -178,7 +178,7 @@ export class DataDirectory {
       }
       throw new DataDirectoryError(
         'INCOMPLETE',
-        `${this.root} has files but no config.json; if an init or join was cut short here, nothing in it was ever used: ` +
+        `${this.root} has files but no config.json; restore it from a backup; if an init or join was cut short here, nothing in it was ever used: ` +
           'move the directory away and begin again',
       )
     }
