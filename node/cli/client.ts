@@ -66,7 +66,7 @@ function addCommand(client: Command): void {
       const { ip, subnet: subnets, tag: tags, days, prefer, sealAllow: allow } = options
       const format = sealedFormat(options, undefined)
       needFile(format, options.out, context.output.interactive && !context.output.json)
-      const again = `get it with \`overmesh client pack ${name}\``
+      const again = `client ${name} was added: get its pack with \`overmesh client pack ${name} --out FILE\``
       const { client: added } = await deliver(context, options, again, async service => {
         const pack = await service.addClient({ name, ip, subnets, tags, days, prefer })
         if (format === 'ovpn') return pack
@@ -204,7 +204,7 @@ function packCommand(client: Command): void {
         needFile(format, out, context.output.interactive && !context.output.json)
         const password =
           passwordFile === undefined ? undefined : await readSecret(passwordFile, 'the password')
-        await deliver(context, options, 'try again with another file', service =>
+        await deliver(context, options, 'try again with --out FILE', service =>
           service.packClient(name, format, { password, prefer, allow }),
         )
         if (format === 'p12' && password === undefined)
@@ -288,7 +288,7 @@ function rekeyCommand(client: Command): void {
       const { client: rekeyed } = await deliver(
         context,
         options,
-        `get it with \`overmesh client pack ${name}\``,
+        `client ${name} has a new key: get its pack with \`overmesh client pack ${name} --out FILE\``,
         service => service.rekeyClient(name, options.days),
       )
       context.output.note(`client ${name} has a new key${formatStored(rekeyed.storedOn)}`)
@@ -307,6 +307,7 @@ async function deliver(
   const produce = () => context.withService(make)
   const pack = out === undefined ? await produce() : await intoFile(out, force, again, produce)
   const { output } = context
+  if (out === undefined) output.ifLost(again)
   if (output.json) {
     output.result(packDocument(pack, out), () => {})
   } else if (out === undefined) {

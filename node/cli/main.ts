@@ -2,6 +2,7 @@
 import { writeSync } from 'node:fs'
 import { getSystemErrorMap } from 'node:util'
 import { reportError } from './errors.ts'
+import { Output } from './output.ts'
 import { buildProgram } from './program.ts'
 
 /**
@@ -11,7 +12,7 @@ import { buildProgram } from './program.ts'
 export async function main(argv: string[]): Promise<void> {
   // Keys, records, the log of the store: whatever is written is its owner's alone.
   process.umask(0o077)
-  process.stdout.on('error', error => outputFailed('standard output', error))
+  process.stdout.on('error', error => outputFailed('standard output', error, Output.ifLost))
   process.stderr.on('error', error => outputFailed('standard error', error))
   try {
     await buildProgram().parseAsync(argv)
@@ -20,12 +21,13 @@ export async function main(argv: string[]): Promise<void> {
   }
 }
 
-function outputFailed(name: string, error: NodeJS.ErrnoException): never {
-  // Whoever reads our output may stop reading (`overmesh state | head`): no reason to complain.
-  if (error.code === 'EPIPE') process.exit()
+function outputFailed(name: string, error: NodeJS.ErrnoException, advice?: string): never {
+  // Whoever reads our output may stop reading (`overmesh state | head`): no reason to complain, unless it holds what was made.
+  if (error.code === 'EPIPE' && advice === undefined) process.exit()
   const reason = getSystemErrorMap().get(error.errno ?? 0)?.[1] ?? error.message
   try {
-    writeSync(2, `overmesh: ${name} cannot be written: ${reason}; what the command was to do may be done\n`)
+    const next = advice ?? 'what the command was to do may be done'
+    writeSync(2, `overmesh: ${name} cannot be written: ${reason}; ${next}\n`)
   } catch {
     // Nobody can be told.
   }

@@ -14,6 +14,8 @@ export interface Column<Row> {
 }
 
 export class Output {
+  /** Of the process: it has one standard output. */
+  static #ifLost: string | undefined
   readonly #stdout: NodeJS.WriteStream
   readonly #stderr: NodeJS.WriteStream
   readonly json: boolean
@@ -55,6 +57,15 @@ export class Output {
 
   write(content: string | Uint8Array): void {
     this.#stdout.write(content)
+  }
+
+  /** What is to be done if standard output, from now on, cannot be written: what was made is lost with it otherwise. */
+  static get ifLost(): string | undefined {
+    return Output.#ifLost
+  }
+
+  ifLost(advice: string): void {
+    Output.#ifLost = advice
   }
 
   /** Aligned columns under their titles; `empty` where there are no rows. */

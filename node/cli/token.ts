@@ -42,13 +42,15 @@ export function tokenCommands(program: Command): void {
       if (force && out === undefined) throw new UsageError('--force replaces a file; give --out FILE')
       const context = Context.of(command)
       const { output } = context
+      const again = `make another after \`overmesh token revoke ${name}\``
       const make = () => context.withService(service => service.addToken({ name, scope, ttlSeconds: ttl }))
       const { secret, ...made } = await (out === undefined
         ? make()
-        : intoFile(out, force, `make another after \`overmesh token revoke ${name}\``, async () => {
+        : intoFile(out, force, again, async () => {
             const result = await make()
             return { ...result, content: Buffer.from(`${result.secret}\n`) }
           }))
+      if (out === undefined) output.ifLost(again)
       const shown = out === undefined ? { secret } : { file: out }
       output.result({ token: made.token, storedOn: made.storedOn, ...shown }, () => {
         output.note(

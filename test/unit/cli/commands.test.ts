@@ -1,12 +1,13 @@
 // Commands against a running controller: what they print, write and answer.
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { FakeService, fakeSession, PACK_TEXT } from '../api/fake-service.ts'
-import { run, Served, start } from './run.ts'
+import { LAUNCHER, run, Served, start } from './run.ts'
 
 test('--json is one document, before or after the sub-command, and equals what the controller said', async () => {
   const service = new FakeService('web', 'db')
@@ -210,6 +211,41 @@ test('events: one JSON object a line, followed until interrupted', async () => {
   child.kill('SIGINT')
   const [code] = await once(child, 'close')
   assert.equal(code, 0)
+})
+
+test('what was made and cannot be written is not lost without a word on how to get it', async () => {
+  const service = new FakeService('web')
+  await using served = await Served.open(service)
+  const env = { ...process.env, OVERMESH_DATA: served.dataDir }
+  for (const [command, advice] of [
+    ['client add db', 'client db was added: get its pack with `overmesh client pack db --out FILE`'],
+    [
+      'client rekey web --json',
+      'client web has a new key: get its pack with `overmesh client pack web --out FILE`',
+    ],
+    ['client pack web', 'try again with --out FILE'],
+    ['token add ci --scope read', 'make another after `overmesh token revoke ci`'],
+  ]) {
+    for (const [redirected, reason] of [
+      ['exec >/dev/full', 'no space left on device'],
+      ['exec > >(:); wait $!', 'broken pipe'],
+    ]) {
+      service.all.delete('db')
+      const child = spawn(
+        'bash',
+        ['-c', `${redirected}; exec "$0" "$@"`, process.execPath, LAUNCHER, ...command.split(' ')],
+        { env },
+      )
+      let stderr = ''
+      child.stderr.on('data', text => {
+        stderr += text
+      })
+      const [code] = await once(child, 'close')
+      const last = stderr.trimEnd().split('\n').at(-1)
+      assert.equal(last, `overmesh: standard output cannot be written: ${reason}; ${advice}`, command)
+      assert.equal(code, 1, command)
+    }
+  }
 })
 
 test('a reader that stops reading is no error', async () => {

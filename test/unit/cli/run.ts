@@ -8,7 +8,7 @@ import { type ApiServer, startApi } from '../../../node/api/server.ts'
 import { apiSocketPath } from '../../../node/api/socket.ts'
 import type { ControllerService } from '../../../node/service.ts'
 
-const LAUNCHER = fileURLToPath(new URL('../../../node/cli/overmesh.js', import.meta.url))
+export const LAUNCHER = fileURLToPath(new URL('../../../node/cli/overmesh.js', import.meta.url))
 
 export interface Result {
   code: number | null
