@@ -26,7 +26,7 @@ const SIMULATION_TIMEOUT_MS = 20 * 60_000
  */
 const BEARS_COMPANY = new Set(
   [
-    ...['command', 'demo', 'dns', 'docs', 'gateway', 'gateway6', 'ipsec-engine', 'ipsec-trouble'],
+    ...['command', 'demo', 'docs', 'gateway', 'gateway6', 'ipsec-trouble'],
     ...['ipsec-unprivileged', 'ipsec-words', 'kinds-of-clients', 'mesh-ipv6', 'mesh-keys', 'mesh-members'],
     ...['probe', 'seal', 'switch', 'webhooks'],
   ].map(name => `${name}.test.ts`),
