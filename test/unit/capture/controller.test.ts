@@ -113,7 +113,11 @@ test('one client is what passes its session', async () => {
 })
 
 test('what is dropped has its reason', async () => {
-  const blocks = await during({ dropped: true }, () => web.ping(AWAY, { timeout: 300 }).catch(() => {}))
+  const blocks = await during({ dropped: true }, async () => {
+    await web.ping(AWAY, { timeout: 300 }).catch(() => {})
+    // What was sent before has been looked at when this is answered.
+    await web.ping(DB, { timeout: 20_000 })
+  })
   assert.deepEqual(passes(blocks), ['client web in: dropped: unreachable: the destination is not connected'])
 })
 
