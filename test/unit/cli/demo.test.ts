@@ -17,7 +17,7 @@ const ALL_ANSWERED =
   /anna .* [1-9]\d* of .* answered by ben.*ben .* [1-9]\d* of .* answered by carl.*carl .* [1-9]\d* of .* answered by anna/
 
 test('shows three controllers, a failover by key, and Ctrl-C ends everything', {
-  timeout: 120_000,
+  timeout: 240_000,
 }, async () => {
   const home = mkdtempSync(join(tmpdir(), 'overmesh-home-'))
   const child = spawn(process.execPath, [DEMO], {

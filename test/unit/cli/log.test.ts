@@ -78,7 +78,7 @@ test('what cannot be written is lost and not kept, and what can be again begins 
   const limited = 'trap "" XFSZ; ulimit -f 4; exec "$@"'
   const node = [process.execPath, '--input-type=module', '--eval', program, '--', LOG_MODULE, file]
   const { status, stderr } = spawnSync('bash', ['-c', limited, 'bash', ...node], {
-    timeout: 20_000,
+    timeout: 120_000,
     encoding: 'utf8',
   })
   assert.equal(status, 0, stderr)

@@ -109,7 +109,9 @@ test('reissue writes a pack for each client of that issuer, and nothing over a f
   assert.match(unknown.stderr, /no controller is or was named nobody/)
 })
 
-test('join makes a controller of this machine, or says in one line why not', { timeout: 60_000 }, async t => {
+test('join makes a controller of this machine, or says in one line why not', {
+  timeout: 240_000,
+}, async t => {
   const inviter = await startInviter(t)
   const dataDir = await temporaryDirectory(t)
   const options = ['--controller', 'beta', '--public', 'vpn2.example.net', '--mesh-listen', '127.0.0.1:4002']
@@ -168,7 +170,7 @@ test('invite without a running controller says that one must run', async t => {
 })
 
 test('up says in one line that another uses its port, or that it was taken out', {
-  timeout: 60_000,
+  timeout: 240_000,
 }, async t => {
   const inviter = await startInviter(t)
   const dataDir = await temporaryDirectory(t)

@@ -77,7 +77,7 @@ test('a newcomer has all records, a certificate of its own and an address', asyn
 })
 
 test('thousands of records of several authors, who wrote their own ones last', {
-  timeout: 60_000,
+  timeout: 240_000,
 }, async t => {
   const inviter = await startInviter(t)
   const second = await inviter.join(await inviter.token(), { controller: 'beta' })

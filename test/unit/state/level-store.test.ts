@@ -155,7 +155,7 @@ test('an emptied log is noticed at the next start', () =>
     await replica.close()
   }))
 
-test('no flipped byte in the log goes unnoticed or stops the start', { timeout: 60_000 }, () =>
+test('no flipped byte in the log goes unnoticed or stops the start', { timeout: 240_000 }, () =>
   inDirectory(async directory => {
     for (let round = 0; round < 12; round++) {
       const place = join(directory, String(round))
@@ -197,7 +197,7 @@ function writer(directory: string): ChildProcess {
   return spawn(process.execPath, [script, directory], { stdio: ['ignore', 'pipe', 'inherit'] })
 }
 
-test('kill -9 in mid-write loses nothing that was acknowledged', { timeout: 120_000 }, () =>
+test('kill -9 in mid-write loses nothing that was acknowledged', { timeout: 240_000 }, () =>
   inDirectory(async directory => {
     await filled(directory, 0)
     let acknowledged = 0
