@@ -105,11 +105,23 @@ async function runController(context: Context, options: UpOptions): Promise<void
     supervisor.stopping(doing)
     if (end === 'SIGTERM') await controller.drain()
   } finally {
-    for (const step of undo.toReversed()) await step()
-    if (undo.length > 0) logger.info('stopped')
+    try {
+      for (const step of undo.toReversed()) await step()
+      if (undo.length > 0) logger.info('stopped')
+    } finally {
+      endProcess()
+    }
     signals.release()
     supervisor.close()
   }
+}
+
+/**
+ * Once whoever called has told of an error, which comes first. Without it the process stays for a second: libp2p leaves timers behind,
+ * of gossipsub's next heartbeat and of a look at its addresses. All else is closed by now, and the log is written line by line.
+ */
+function endProcess(): void {
+  setImmediate(() => process.exit())
 }
 
 /** Past the stream, which would end the process for a reader that has gone: the clients have not. */

@@ -130,6 +130,20 @@ test('starts again after kill -9, and ends on SIGINT', async () => {
   assert.deepEqual((await closed).slice(0, 2), [0, null])
 })
 
+test('ends as soon as it says that it has stopped', { timeout: 60_000 }, async () => {
+  // On a busy machine one may be slow.
+  let soonest = Number.POSITIVE_INFINITY
+  for (let run = 0; run < 3 && soonest >= 400; run++) {
+    const { child, log, closed } = await up()
+    child.kill('SIGTERM')
+    assert.deepEqual((await closed).slice(0, 2), [0, null])
+    const { msg, time } = JSON.parse(log.at(-1)!)
+    assert.equal(msg, 'stopped')
+    soonest = Math.min(soonest, Date.now() - Date.parse(time))
+  }
+  assert.ok(soonest < 400, `${soonest} ms`)
+})
+
 test('goes on when nobody reads its log, or its disk is full, and ends all the same', async () => {
   const full = openSync('/dev/full', 'w')
   for (const stderr of ['pipe', full] as const) {
