@@ -15,7 +15,19 @@
 //   run/gateway.json       what the running controller made in this machine's kernel
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
-import { access, chmod, lstat, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import {
+  access,
+  chmod,
+  lchown,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+} from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Type } from 'typebox'
 import { Value } from 'typebox/value'
@@ -311,6 +323,18 @@ export class DataDirectory {
     }
     await visit(this.root)
     return loose
+  }
+
+  /** What root made in another user's directory would keep that user's controller from starting: it is handed over. */
+  async giveToOwner(): Promise<void> {
+    const { uid, gid } = await stat(this.root)
+    if (process.getuid?.() !== 0 || uid === 0) return
+    const visit = async (path: string): Promise<void> => {
+      const info = await lstat(path)
+      if (info.uid === 0) await lchown(path, uid, gid)
+      if (info.isDirectory()) for (const entry of await readdir(path)) await visit(join(path, entry))
+    }
+    await visit(this.root)
   }
 
   async #reachable(): Promise<void> {

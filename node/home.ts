@@ -128,6 +128,8 @@ export class Home {
   async close(): Promise<void> {
     this.views.close()
     await this.replica.close()
+    // As far as it goes: what is left is told when its owner starts.
+    await this.directory.giveToOwner().catch(() => {})
   }
 }
 
