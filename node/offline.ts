@@ -8,12 +8,15 @@ import type { ControllerService } from './service.ts'
 
 export async function openOffline(
   dataDir: string,
-): Promise<{ service: ControllerService; close(): Promise<void> }> {
+): Promise<{ service: ControllerService; notices: readonly string[]; close(): Promise<void> }> {
   const home = await Home.open(dataDir)
   try {
     const certificates = await Certificates.open(home)
     const events = new EventLog({ store: new EventFile(home.directory.eventsFile), now: Date.now })
-    return { service: new LocalService({ home, certificates, events }), close: () => home.close() }
+    // Said by this command or by none: the next one finds the damage set aside and the files closed.
+    const notices = home.problems
+    for (const message of notices) events.append({ type: 'state-damage', message })
+    return { service: new LocalService({ home, certificates, events }), notices, close: () => home.close() }
   } catch (error) {
     await home.close()
     throw error

@@ -138,10 +138,8 @@ async function controllerData(init: CheckInit): Promise<Check[]> {
       )
     }
     case 'good': {
-      const [first, ...others] = opened.notices
-      if (first === undefined) return result('ok', 'whole')
-      const more = others.length === 0 ? '' : ` (and ${others.length} more)`
-      return result('warning', `${first}${more}`, '`overmesh state verify` and `overmesh up` say the same')
+      if (opened.notices.length === 0) return result('ok', 'whole')
+      return result('warning', opened.notices.join('; '), 'it is said once; `overmesh events` keeps it')
     }
   }
 }

@@ -77,8 +77,14 @@ export class Context {
     return remote
   }
 
-  /** The running controller, or else the data directory itself, opened for as long as `use` takes. */
-  async withService<T>(use: (service: ControllerService) => Promise<T>): Promise<T> {
+  /**
+   * The running controller, or else the data directory itself, opened for as long as `use` takes.
+   * @param says that `use` tells what was found wrong at opening
+   */
+  async withService<T>(
+    use: (service: ControllerService) => Promise<T>,
+    { says = false }: { says?: boolean } = {},
+  ): Promise<T> {
     const until = Date.now() + LOCK_PATIENCE_MS
     for (;;) {
       const remote = await this.reach()
@@ -94,6 +100,7 @@ export class Context {
         await new Promise(resolve => setTimeout(resolve, LOCK_RETRY_MS))
         continue
       }
+      if (!says) for (const notice of opened.notices) this.output.note(`attention: ${notice}`)
       try {
         return await use(opened.service)
       } finally {

@@ -65,20 +65,15 @@ export const thisMachine: Machine = {
     }
   },
   async openController(dataDir) {
-    const [{ Home }, { Certificates }, { DataDirectoryError }, { StateError }] = await Promise.all([
-      import('../home.ts'),
-      import('../certificates.ts'),
+    const [{ openOffline }, { DataDirectoryError }, { StateError }] = await Promise.all([
+      import('../offline.ts'),
       import('../data-directory.ts'),
       import('../../state/errors.ts'),
     ])
     try {
-      const home = await Home.open(dataDir)
-      try {
-        await Certificates.open(home)
-        return { state: 'good', notices: home.problems }
-      } finally {
-        await home.close()
-      }
+      const { notices, close } = await openOffline(dataDir)
+      await close()
+      return { state: 'good', notices }
     } catch (error) {
       if (error instanceof DataDirectoryError && error.code === 'MISSING') return { state: 'none' }
       const isBusy = error instanceof StateError && error.code === 'STORE_LOCKED'

@@ -28,7 +28,7 @@ export function stateCommands(program: Command): void {
     .action(async (_options: unknown, command: Command) => {
       const context = Context.of(command)
       const { output } = context
-      const result = await context.withService(service => service.verify())
+      const result = await context.withService(service => service.verify(), { says: true })
       output.result(result, () => {
         output.line(`${result.records} records, state ${result.stateHash}`)
         for (const peer of result.peers) {

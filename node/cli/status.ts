@@ -15,7 +15,7 @@ export function statusCommands(program: Command): void {
     .addHelpText('after', example('overmesh status'))
     .action(async (_options: unknown, command: Command) => {
       const context = Context.of(command)
-      const status = await context.withService(service => service.status())
+      const status = await context.withService(service => service.status(), { says: true })
       context.output.result(status, () => printStatus(context.output, status))
     })
   program
