@@ -225,10 +225,8 @@ export function readTags(option: string) {
     const at = text.indexOf('=')
     const key = text.slice(0, at)
     if (at < 1) throw new UsageError(`${option}: '${text}' is not KEY=VALUE`)
-    if (!/^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/.test(key)) {
-      throw new UsageError(
-        `${option}: the key '${key}' is not up to 63 letters, digits, '.', '_', '/' and '-', starting with a letter or digit`,
-      )
+    if (!/^[A-Za-z0-9._-]{1,63}$/.test(key)) {
+      throw new UsageError(`${option}: the key '${key}' is not up to 63 letters, digits, '.', '_' and '-'`)
     }
     if (Object.hasOwn(before, key)) throw new UsageError(`${option}: the key '${key}' is given twice`)
     if (text.length - at > 256) throw new UsageError(`${option}: the value of '${key}' is longer than 255`)

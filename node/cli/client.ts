@@ -341,7 +341,11 @@ function tagText(client: Client): string {
     .join(' ')
 }
 
+/** Characters: as many as a revocation has room for. */
+const MAX_REASON = 200
+
 function readReason(text: string): string {
-  if (text.length > 255) throw new UsageError('--reason: longer than 255 characters')
+  if (text.length > MAX_REASON)
+    throw new UsageError(`--reason is longer than the ${MAX_REASON} characters that are kept; write less`)
   return text
 }

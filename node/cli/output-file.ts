@@ -3,7 +3,7 @@
 // that cannot be written.
 import { type FileHandle, link, lstat, open, readdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { CommandError } from './errors.ts'
+import { CommandError, UsageError } from './errors.ts'
 
 /** Of `link` on file systems that have none, such as those of memory sticks. */
 const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']
@@ -33,8 +33,9 @@ export class OutputFile {
     if (!force) throw occupied(path)
   }
 
-  /** @throws {CommandError} when the file exists (without `force`) or cannot be created */
+  /** @throws {CommandError} when the file exists (without `force`) or cannot be created, {UsageError} when it has no name */
   static async reserve(path: string, force: boolean): Promise<OutputFile> {
+    if (path === '') throw new UsageError('--out is empty; give a file')
     await OutputFile.refuseOccupied(path, force)
     const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`)
     try {

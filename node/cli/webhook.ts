@@ -1,9 +1,9 @@
 // overmesh webhook …: who is told of events as they happen.
 import type { Command } from 'commander'
-import { MAX_WEBHOOK_NAME, MAX_WEBHOOK_TYPES, type Webhook } from '../service-webhooks.ts'
+import { MAX_WEBHOOK_NAME, MAX_WEBHOOK_TYPES, MAX_WEBHOOK_URL, type Webhook } from '../service-webhooks.ts'
 import { readName, repeated } from './arguments.ts'
 import { Context } from './context.ts'
-import { CommandError } from './errors.ts'
+import { CommandError, UsageError } from './errors.ts'
 import { readEventType } from './events.ts'
 import { example } from './help.ts'
 import type { Column } from './output.ts'
@@ -26,7 +26,7 @@ export function webhookCommands(program: Command): void {
     .command('add')
     .description('send events there from now on, each from one controller')
     .argument('<name>', 'name of the webhook', NAME)
-    .requiredOption('--url <url>', 'where they are sent by POST: http or https')
+    .requiredOption('--url <url>', 'where they are sent by POST: http or https', readUrl)
     .option(
       '--event <type>',
       'type of event, such as session-up or session-*; repeat for more (default: clients, controllers, attachments up ' +
@@ -89,6 +89,13 @@ export function webhookCommands(program: Command): void {
       })
       if (!delivered) throw new CommandError(`${name} did not take the test: it ${problem}`)
     })
+}
+
+function readUrl(text: string): string {
+  if (text !== '' && text.length <= MAX_WEBHOOK_URL) return text
+  throw new UsageError(
+    `--url is ${text === '' ? 'empty' : `longer than ${MAX_WEBHOOK_URL} characters`}; write it as https://HOST/PATH`,
+  )
 }
 
 const COLUMNS: Column<Webhook>[] = [

@@ -28,6 +28,7 @@ const WRONG: [command: string, expected: RegExp][] = [
   ['client add web --subnet 10.0.0.0', /is not a prefix/],
   ['client add web --tag site', /--tag: 'site' is not KEY=VALUE/],
   ['client add web --tag =x', /is not KEY=VALUE/],
+  ['client add web --tag a/b=1', /the key 'a\/b' is not up to 63 letters, digits, '\.', '_' and '-'/],
   ['client add web --tag a=1 --tag a=2', /the key 'a' is given twice/],
   ['client add web --days 0', /--days: '0' is not a whole number from 1 to 36500/],
   ['client add web --days 1e3', /not a whole number/],
@@ -139,6 +140,13 @@ const WRONG: [command: string, expected: RegExp][] = [
   ['token add CI --scope read', /'CI' is not a name/],
   ['token add ci --scope read --ttl never', /--ttl: 'never' is not a duration up to 3650d/],
   ['token add ci --scope read --force', /--force replaces a file; give --out FILE/],
+  ['webhook add chat --url=', /--url is empty; write it as https:\/\/HOST\/PATH/],
+  [`webhook add chat --url http://x/${'y'.repeat(3000)}`, /--url is longer than \d+ characters; write it as/],
+  [
+    `client revoke web --reason ${'y'.repeat(201)}`,
+    /--reason is longer than the 200 characters that are kept/,
+  ],
+  ['token add ci --scope read --out=', /--out is empty; give a file/],
   ['token revoke', /missing required argument 'name'/],
   ['api enable', /say where by --listen, such as --listen 0.0.0.0:8443/],
   ['api enable --listen 8443', /--listen: '8443' has no address; .* 0\.0\.0\.0:8443/],
@@ -188,7 +196,7 @@ async function complaint(args: string[]): Promise<{ code: number; stderr: string
 }
 
 for (const [command, expected] of WRONG) {
-  test(`overmesh ${command}`, async () => {
+  test(`overmesh ${command.slice(0, 150)}`, async () => {
     const { code, stderr } = await complaint(command.split(' '))
     assert.match(stderr, expected)
     assert.match(stderr, /^overmesh: [^\n]+\n$/, 'one line')
