@@ -11,7 +11,7 @@ import { TcpWorld, untilClosed } from './tcp-world.ts'
 
 const MANY = { perAddress: 10_000, perToken: 10_000, failures: 10_000, perSecond: 10_000, total: 10_000 }
 /** ms */
-const FAST = { handshake: 1500, headers: 800, request: 1200, keepAlive: 500, idle: 1500 }
+const FAST = { handshake: 4000, headers: 2000, request: 3000, keepAlive: 1250, idle: 4000 }
 
 /** The server is there for others. */
 async function assertServes(world: TcpWorld): Promise<void> {
