@@ -211,11 +211,13 @@ export function readChoice<T extends string>(option: string, choices: readonly T
   }
 }
 
-/** An option that may be repeated. */
+/** An option that may be repeated, each time with another value. */
 export function repeated<T>(option: string, read: Reader<T>, max = 64): (text: string, before?: T[]) => T[] {
   return (text, before = []) => {
     if (before.length >= max) throw new UsageError(`${option} is given more than ${max} times`)
-    return [...before, read(text)]
+    const value = read(text)
+    if (before.includes(value)) throw new UsageError(`${option}: '${text}' is given twice; give it once`)
+    return [...before, value]
   }
 }
 

@@ -61,6 +61,10 @@ const WRONG: [command: string, expected: RegExp][] = [
     'init --name x --subnet 10.77.0.0/16 --subnet 10.78.0.0/16',
     /--subnet is given twice, and takes one value/,
   ],
+  [
+    'init --name x --subnet 10.77.0.0/16 --listen 127.0.0.1:1 --listen 127.0.0.1:1',
+    /--listen: '127\.0\.0\.1:1' is given twice; give it once/,
+  ],
   ['init --name x --subnet 10.77.0.0/16 --name y', /--name is given twice/],
   ['client add web --ip 10.77.0.5 --ip=10.77.0.6', /--ip is given twice, and takes one value; give it once/],
   ['client pack web --out a --out b', /--out is given twice/],
