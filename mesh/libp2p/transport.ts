@@ -138,7 +138,7 @@ export class Libp2pTransport implements Transport {
       const where = listen.map(formatEndpoint).join(', ')
       throw new MeshListenError(
         `cannot listen on ${where} (TCP) for other controllers: ${listenProblem(error)}; ` +
-          'end what uses it, or name another address with --mesh-listen',
+          'end what uses it (`overmesh doctor` says how to find it)',
         { cause: error },
       )
     }
