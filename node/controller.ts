@@ -215,7 +215,7 @@ export class Controller {
       standings: () => this.#routes.standings(),
       counters: () => this.#counters(),
       isDraining: () => this.#availability.isDraining,
-      obstacles: () => this.#availability.obstacles(),
+      obstacles: () => [...this.#availability.obstacles(), ...home.obstacles],
       onLook: () => {
         if (this.#mesh && this.#availability.isMember) this.#watch.look()
       },

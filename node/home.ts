@@ -16,7 +16,10 @@ import { parseTlsCryptV2ServerKey } from './vpn/static-key.ts'
 /** ms between two tries for the lock. */
 const LOCK_RETRY_MS = 50
 
-type HomeParts = Omit<Home, 'mesh' | 'controller' | 'issuingCertificate' | 'problems' | 'close'> & {
+type HomeParts = Omit<
+  Home,
+  'mesh' | 'controller' | 'issuingCertificate' | 'problems' | 'obstacles' | 'close'
+> & {
   loose: readonly string[]
 }
 
@@ -110,6 +113,11 @@ export class Home {
         path => `${path} was open to other users and is closed now; keys in it may be known to them`,
       ),
     ]
+  }
+
+  /** Why no client should be sent here. */
+  get obstacles(): string[] {
+    return this.replica.problems.filter(({ code }) => code === 'store-failed').map(({ message }) => message)
   }
 
   get mesh(): MeshView {

@@ -22,7 +22,14 @@ import type { Knowledge } from './vector.ts'
 
 /** Something a person should hear of, after a start or since. None of them stops the replica. */
 export interface Problem {
-  readonly code: 'damaged' | 'records-lost' | 'clock-ahead' | 'set-aside' | 'amnesia' | 'cloned'
+  readonly code:
+    | 'damaged'
+    | 'records-lost'
+    | 'clock-ahead'
+    | 'set-aside'
+    | 'amnesia'
+    | 'cloned'
+    | 'store-failed'
   readonly message: string
 }
 

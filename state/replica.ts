@@ -524,9 +524,9 @@ export class Replica {
       await this.#store.commit({ number, put: batch.put, remove: batch.remove, notes, setAside })
     } catch (error) {
       const isExplained = error instanceof StateError
-      throw this.#queue.stop(
-        isExplained ? error : new StateError('STORE_FAILED', STORE_FAILED_MESSAGE, error),
-      )
+      const failure = isExplained ? error : new StateError('STORE_FAILED', STORE_FAILED_MESSAGE, error)
+      this.#report({ code: 'store-failed', message: `${failure.message}; ${UNTIL_THEN}` })
+      throw this.#queue.stop(failure)
     }
     this.#batch = number
     this.#incarnation = incarnation
@@ -555,5 +555,7 @@ export class Replica {
 /** So many records and more have their signatures checked side by side. */
 const PROVEN_AHEAD = 16
 const MAX_PROBLEMS = 1000
+const UNTIL_THEN =
+  'until then it takes no change, neither here nor from other controllers, revocations among them'
 const STORE_FAILED_MESSAGE =
   'the state could not be written to disk; look at the disk, then start the controller again'

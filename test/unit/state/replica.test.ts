@@ -354,8 +354,12 @@ test('a failed batch ends the writing until the replica is opened again', async 
     const store = new MemoryStore()
     const { replica } = await foundMesh(store)
     store.crash(failure)
+    const told: string[] = []
+    replica.onProblem = problem => told.push(problem.code)
     await assert.rejects(replica.write([clientOp(1)]), code('STORE_FAILED'))
     await assert.rejects(replica.write([clientOp(2)]), code('STORE_FAILED'))
+    assert.deepEqual(told, ['store-failed'], 'said once')
+    assert.match(replica.problems.at(-1)!.message, /the store crashed .*takes no change/)
     assert.equal(replica.get('client', clientId(1)), undefined)
     const again = (await openReplica(0, store)).replica
     assert.equal(again.get('client', clientId(1)) !== undefined, failure === 'after')

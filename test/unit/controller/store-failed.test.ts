@@ -1,0 +1,33 @@
+// A disk that takes no more while the controller runs.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import pino from 'pino'
+import { Controller } from '../../../node/controller.ts'
+import { StateError } from '../../../state/errors.ts'
+import { LevelStore } from '../../../state/level-store.ts'
+import { newMesh } from './home.ts'
+
+test('a store that failed is in the status, the events, the log and the health', async t => {
+  const logged: string[] = []
+  const logger = pino({ level: 'warn' }, { write: (line: string) => void logged.push(line) })
+  const controller = await Controller.open({ dataDir: await newMesh(t), logger, tun: false })
+  t.after(() => controller.stop())
+  await controller.start()
+  const { service } = controller
+  assert.deepEqual(await service.health(), { alive: true, ready: true, problems: [] })
+  const message = 'writing failed (No space left on device); look at the disk'
+  t.mock.method(LevelStore.prototype, 'commit', async () => {
+    throw new StateError('STORE_FAILED', message)
+  })
+  const isSaid = (text: unknown) => String(text).startsWith(`${message}; until then it takes no change`)
+  for (let i = 0; i < 2; i++)
+    await assert.rejects(service.addClient({ name: `c${i}` }), (error: Error) => error.message === message)
+  const { alive, ready, problems } = await service.health()
+  assert.deepEqual([alive, ready, problems.length], [true, false, 1])
+  assert.ok(isSaid(problems[0]), problems[0])
+  assert.ok((await service.status()).warnings.some(isSaid))
+  const events = (await service.events(10)).filter(({ type }) => type === 'state-damage')
+  assert.equal(events.length, 1)
+  assert.ok(isSaid((events[0] as { message?: string }).message))
+  assert.equal(logged.filter(line => isSaid(JSON.parse(line).msg)).length, 1)
+})
