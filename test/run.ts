@@ -15,8 +15,8 @@ const SUITES = ['unit', 'property', 'simulation', 'fuzz', 'lab'] as const
 type Suite = (typeof SUITES)[number]
 
 /** A test file that takes longer hangs. */
-const FILE_TIMEOUT_MS = 5 * 60_000
-const LAB_FILE_TIMEOUT_MS = 10 * 60_000
+const FILE_TIMEOUT_MS = 10 * 60_000
+const LAB_FILE_TIMEOUT_MS = 15 * 60_000
 /** Hundreds of lives, on all cores. */
 const SIMULATION_TIMEOUT_MS = 20 * 60_000
 

@@ -69,7 +69,7 @@ for (const { name, options, expect } of KINDS) {
     const { server, client } = await serve(t)
     const one = client('one', options)
     const two = client('two')
-    const [connection, other] = await Promise.all([one.connect(10_000), two.connect(10_000)])
+    const [connection, other] = await Promise.all([one.connect(30_000), two.connect(30_000)])
     for (const [key, value] of Object.entries(expect)) {
       assert.equal(connection[key as keyof typeof connection], value, key)
     }
@@ -95,7 +95,7 @@ for (const proto of [DEFAULT_PROTO, IV_PROTO.dataV2]) {
     const opened: ServerSession[] = []
     const { client } = await serve(t, { opened: session => opened.push(session) })
     const one = client('one', { proto })
-    const connecting = one.connect(10_000)
+    const connecting = one.connect(30_000)
     await until('open', () => opened.length === 1)
     await sleep(300)
     assert.equal(one.connection, undefined)
@@ -108,7 +108,7 @@ test('keys are renewed by either side under traffic, and nothing is lost', async
   const { server, client } = await serve(t, { settings: { renegotiationMs: 3000 } })
   const one = client('one', { renegotiationMs: 1700 })
   const two = client('two')
-  const [, other] = await Promise.all([one.connect(10_000), two.connect(10_000)])
+  const [, other] = await Promise.all([one.connect(30_000), two.connect(30_000)])
   const watch = new Stopwatch()
   let lost = 0
   let answered = 0
@@ -149,7 +149,7 @@ test('a refusal reaches the caller with its reason', async t => {
   const { world, server, client } = await serve(t)
   const one = client('one')
   world.clients.clear()
-  const error = await refusal(one.connect(10_000))
+  const error = await refusal(one.connect(30_000))
   assert.equal(error.code, 'AUTH_FAILED')
   assert.equal(error.reason, 'this certificate is unknown')
   assert.deepEqual(server.plane.calls, [])
@@ -159,7 +159,7 @@ test('an expired certificate is refused with its reason, in TLS 1.2 too', async 
   const { client } = await serve(t)
   for (const tls of [{}, { max: 'TLSv1.2' as const }]) {
     const one = client('one', { tls }, { at: Date.now() - 7200_000, lifetime: 3600 })
-    const error = await refusal(one.connect(10_000))
+    const error = await refusal(one.connect(30_000))
     assert.equal(error.reason, 'this certificate has expired')
   }
 })
@@ -172,12 +172,12 @@ test('a server that is not of the mesh, or of another, is refused by the client'
     reconnect: false,
   })
   t.after(() => strangers.close())
-  assert.match((await refusal(strangers.connect(10_000))).message, /TLS failed/)
+  assert.match((await refusal(strangers.connect(30_000))).message, /TLS failed/)
   const misnamed = parseProfile(text)
   misnamed.expectedName = { kind: 'name', value: 'another mesh' }
   const other = new UdpClient(misnamed, { reconnect: false })
   t.after(() => other.close())
-  assert.match((await refusal(other.connect(10_000))).message, /is for ".*", not for "another mesh"/)
+  assert.match((await refusal(other.connect(30_000))).message, /is for ".*", not for "another mesh"/)
   assert.equal(server.log.filter(line => line.startsWith('up')).length, 0)
   assert.ok(client)
 })
@@ -187,8 +187,8 @@ test('the newest session of a client is the one that lives', async t => {
   const profile = parseProfile(world.pack('one', { remotes: [server.remote] }))
   const clients = [new UdpClient(profile), new UdpClient(profile, { reconnect: false })]
   t.after(() => Promise.all(clients.map(each => each.close())))
-  await clients[0].connect(10_000)
-  await clients[1].connect(10_000)
+  await clients[0].connect(30_000)
+  await clients[1].connect(30_000)
   assert.deepEqual(server.log, [
     'up one',
     'up one',
@@ -207,7 +207,7 @@ test('clients go to the next server when one is silent or sends them away', asyn
   t.after(() => one.close())
   const reasons: string[] = []
   one.onRetrying = reason => reasons.push(reason)
-  await one.connect(10_000)
+  await one.connect(30_000)
   assert.match(reasons[0], /127\.0\.0\.1:9: no answer/)
   server.endpoint.drain()
   await until('on the next server', () => next.log.includes('up one'))
