@@ -105,7 +105,7 @@ export class Controller {
    * Starts the controller and waits until clients can connect.
    * @param under a command line to run it under, such as that of unshare(1)
    */
-  async up(seconds = 30, under: string[] = []): Promise<void> {
+  async up(seconds = 90, under: string[] = []): Promise<void> {
     const { nodeArgs = [], upArgs = [] } = this.#init
     const [node, launcher] = this.#overmesh
     const argv = [...under, node, ...nodeArgs, launcher, '--data', this.dataDir, 'up', ...upArgs]

@@ -4,7 +4,7 @@ import dgram from 'node:dgram'
 import net from 'node:net'
 
 /** ms in which an answer on the lab's own wire has come, or does not. */
-const PATIENCE = 700
+const PATIENCE = 2000
 
 const [mode, ...rest] = process.argv.slice(2)
 if (mode === 'serve') serve(Number(rest[0]))
