@@ -39,7 +39,7 @@ test('a site that was added before the start is carried from the start on, witho
   )
   await run(['chown', '-R', USER, controller.dataDir])
   await run(['chmod', '711', lab.directory])
-  await controller.up(30, [...withOpenCheckout(), ...CONTAINED, ...AS_USER])
+  await controller.up(90, [...withOpenCheckout(), ...CONTAINED, ...AS_USER])
   let engine: AttachmentDetail['engine'] | undefined
   await until('the IKE daemon runs', async () => {
     engine = (await controller.json<AttachmentDetail>('ipsec', 'show', 'site')).engine

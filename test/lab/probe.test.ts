@@ -69,7 +69,7 @@ describe('a controller without root', () => {
   let controller: Controller
   const use = useLab('rootless', async lab => {
     controller = await Controller.init(await lab.host('hub'))
-    await controller.up(30, WITHOUT_ROOT)
+    await controller.up(90, WITHOUT_ROOT)
   })
 
   test('switches between stock clients, and answers pings itself', async () => {
