@@ -71,7 +71,7 @@ export class OverlayRoutes {
   /** The same of IPv6. */
   readonly six: OverlayRoutes6
   readonly #ways: Ways
-  /** Derived once for each change of the records, not for each of a thousand clients that come at once. */
+  /** Derived once for each change that concerns them, not for each of a thousand clients that come at once. */
   #version = -1
   #beyond: readonly Cidr[] = []
   /** The same with what each is told as. */
@@ -82,8 +82,9 @@ export class OverlayRoutes {
   /** Prefixes that each client is a via of. */
   #own: ReadonlyMap<string, ReadonlySet<string>> = new Map()
   #bypassed: readonly string[] = []
-  /** Of clients that are connected, or were: undefined where the credential is not good. */
+  /** Of clients that are connected, or were: undefined where the credential is not good. As of this version of the records. */
   readonly #addresses = new Map<ClientId, OverlayAddress | undefined>()
+  #addressesVersion = -1
   #revision = 0
 
   constructor(home: Home, where: Whereabouts) {
@@ -255,8 +256,10 @@ export class OverlayRoutes {
 
   /** Undefined for a client whose credential is not good. */
   #addressOf(id: ClientId): OverlayAddress | undefined {
+    const { views, replica } = this.#home
+    if (this.#addressesVersion !== replica.version) this.#addresses.clear()
+    this.#addressesVersion = replica.version
     if (this.#addresses.has(id)) return this.#addresses.get(id)
-    const { views } = this.#home
     const client = views.client(id)
     const credential = client && views.standing(client)
     const address = credential?.usable === true ? credential.address : undefined
@@ -265,10 +268,9 @@ export class OverlayRoutes {
   }
 
   #derive(): void {
-    const { replica, views, mesh } = this.#home
-    if (this.#version === replica.version) return
-    this.#version = replica.version
-    this.#addresses.clear()
+    const { views, mesh } = this.#home
+    if (this.#version === views.prefixesVersion) return
+    this.#version = views.prefixesVersion
     const beyond = new Map<string, Cidr>()
     const behind = new Map<string, Map<string, Cidr>>()
     for (const { source, cidr, via } of views.prefixes()) {

@@ -146,9 +146,9 @@ export class OverlayRoutes6 {
   }
 
   #derive(): void {
-    const { version } = this.#home.replica
-    if (this.#version === version) return
-    this.#version = version
+    const { prefixesVersion } = this.#home.views
+    if (this.#version === prefixesVersion) return
+    this.#version = prefixesVersion
     const beyond = new Map<string, { cidr: Cidr6; told: readonly Cidr6[] }>()
     const behind = new Map<string, Map<string, Cidr6>>()
     const dialled = this.#dialled()

@@ -109,7 +109,10 @@ export class Ways {
     const { via, source, id } = entry
     switch (via.kind) {
       case 'client':
-        return this.#client(via.id, id)
+        // Its own subnet is among the routes only while its credential is good.
+        return source === 'subnet' || this.#isGood(via.id)
+          ? this.#client(via.id, id)
+          : { problem: 'client-gone' }
       case 'controller':
         // Its address is on every controller that runs; a network beyond it wants a kernel that forwards.
         return source === 'address' ? this.#controller(via.id) : this.#network(via.id, id)
@@ -129,10 +132,13 @@ export class Ways {
   }
 
   #client(client: ClientId, id: string | undefined): Way {
-    const view = this.#views.client(client)
-    if (!view || !this.#views.standing(view).usable) return { problem: 'client-gone' }
     const way = this.toClient(client)
     return 'problem' in way || !this.#isFailing(way.at, id) ? way : { problem: 'probe-fails' }
+  }
+
+  #isGood(client: ClientId): boolean {
+    const view = this.#views.client(client)
+    return view !== undefined && this.#views.standing(view).usable
   }
 
   #controller(controller: ControllerId): Way {

@@ -16,6 +16,7 @@ import type {
   Serial,
   Values,
 } from './kinds.ts'
+import { concernPrefixes } from './prefix-changes.ts'
 import { isTombstone } from './record.ts'
 import type { ChangeSet, LiveRecord } from './replica.ts'
 import { derivePrefixes, deriveRoutes, type RouteEntry, serialiseRoutes } from './routing-table.ts'
@@ -72,6 +73,9 @@ export class Views {
   readonly #withSubnets = new Set<ClientId>()
   readonly #stop: () => void
   #mesh: MeshView | undefined
+  /** Clients that route records name as vias; undefined until asked for. */
+  #vias: ReadonlySet<string> | undefined
+  #prefixesVersion = 0
   #routes: readonly RouteEntry[] | undefined
   #prefixes: readonly RouteEntry[] | undefined
   #routes6: readonly RouteEntry6[] | undefined
@@ -195,6 +199,11 @@ export class Views {
     return this.#prefixes
   }
 
+  /** Rises whenever those prefixes or those of IPv6, or which of their vias are good, may be others: for caches. */
+  get prefixesVersion(): number {
+    return this.#prefixesVersion
+  }
+
   /** The same of IPv6, beside the overlay's own addresses. */
   routes6(): readonly RouteEntry6[] {
     this.#routes6 ??= deriveRoutes6(this, this.#records)
@@ -263,11 +272,29 @@ export class Views {
         this.#unindex(id as ClientId, before?.value as ClientValue | null | undefined)
         this.#index(id as ClientId, after?.value as ClientValue | null | undefined)
       }
+      if (kind === 'route') this.#vias = undefined
       this.#routes = undefined
-      this.#prefixes = undefined
-      this.#routes6 = undefined
       this.#conflicts = undefined
     }
+    const clients = {
+      isVia: (id: ClientId) => this.#withSubnets.has(id) || this.#viasOfRoutes().has(id),
+      withSerial: (serial: Serial) => this.#bySerial.get(serial),
+      serialOf: (id: ClientId) => this.#records.get('client', id)?.serial,
+    }
+    if (!concernPrefixes(changes, clients)) return
+    this.#prefixesVersion++
+    this.#prefixes = undefined
+    this.#routes6 = undefined
+  }
+
+  #viasOfRoutes(): ReadonlySet<string> {
+    if (this.#vias === undefined) {
+      const vias = new Set<string>()
+      for (const { value } of this.#records.all('route'))
+        if (value.via.kind === 'client') vias.add(value.via.id)
+      this.#vias = vias
+    }
+    return this.#vias
   }
 
   /** An address is taken also by a lease that only newer versions understand. */
