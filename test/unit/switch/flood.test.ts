@@ -27,10 +27,12 @@ function blockUntilQuiet(number: () => number): number {
 /** Bytes that wait in the kernel for who listens on a port of 127.0.0.1. */
 function waitingFor(port: number): number {
   const name = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`
-  const row = readFileSync('/proc/net/udp', 'utf8')
+  // The number of a row may fill its column.
+  const rows = readFileSync('/proc/net/udp', 'utf8')
     .split('\n')
-    .find(line => line.split(/ +/)[2] === name)
-  return Number.parseInt(row!.split(/ +/)[5].split(':')[1], 16)
+    .map(line => line.trim().split(/ +/))
+  const [, , , , queues] = rows.find(([, local]) => local === name)!
+  return Number.parseInt(queues.split(':')[1], 16)
 }
 
 test('a flood of first packets costs bounded memory, and leaves room for those who have a session', async t => {
