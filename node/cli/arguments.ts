@@ -211,13 +211,24 @@ export function readChoice<T extends string>(option: string, choices: readonly T
   }
 }
 
-/** An option that may be repeated, each time with another value. */
+/**
+ * An option with one value that looks as if it might have several, since a like one of another command has: refused when given twice.
+ * Of all others the last counts, so that a script's own options can be followed by those of its user.
+ */
+export function once<T>(option: string, read: Reader<T>): (text: string, before?: T) => T {
+  return (text, before) => {
+    if (before !== undefined)
+      throw new UsageError(`${option} is given twice, and takes one value; give it once`)
+    return read(text)
+  }
+}
+
+/** An option that may be repeated; the same value counts once. */
 export function repeated<T>(option: string, read: Reader<T>, max = 64): (text: string, before?: T[]) => T[] {
   return (text, before = []) => {
     if (before.length >= max) throw new UsageError(`${option} is given more than ${max} times`)
     const value = read(text)
-    if (before.includes(value)) throw new UsageError(`${option}: '${text}' is given twice; give it once`)
-    return [...before, value]
+    return before.includes(value) ? before : [...before, value]
   }
 }
 

@@ -4,7 +4,7 @@ import type { RemoteController } from '../api/remote.ts'
 import { CAPTURE_PACKETS, CAPTURE_SECONDS, MOST_HOSTS, MOST_SNAP } from '../capture/limits.ts'
 import { PcapngReader } from '../capture/pcapng-reader.ts'
 import type { CaptureRequest } from '../service-capture.ts'
-import { readAnyAddress, readAnyCidr, readInteger, readShownName, repeated } from './arguments.ts'
+import { once, readAnyAddress, readAnyCidr, readInteger, readShownName, repeated } from './arguments.ts'
 import { CaptureFile } from './capture-file.ts'
 import { type CaptureSink, CaptureTally, fileSink, lineSink, nowhere, pipeSink } from './capture-output.ts'
 import { Context } from './context.ts'
@@ -44,7 +44,11 @@ export function captureCommand(program: Command): void {
       'packets of the overlay as they pass this controller, decrypted: lines on a terminal, pcapng for Wireshark in a pipe or file. ' +
         'Their headers only, unless --snap or --payload asks for what clients send',
     )
-    .option('--client <name>', 'what passes the session of this client', readShownName('--client'))
+    .option(
+      '--client <name>',
+      'what passes the session of this client',
+      once('--client', readShownName('--client')),
+    )
     .option(
       '--controller <name>',
       'what passes the link to this controller; of this one itself, its TUN',

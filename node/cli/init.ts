@@ -1,6 +1,6 @@
 // overmesh init: a new mesh and its first controller.
 import type { Command } from 'commander'
-import { readCidr, readCidr6, readNewName } from './arguments.ts'
+import { once, readCidr, readCidr6, readNewName } from './arguments.ts'
 import { Context } from './context.ts'
 import { example } from './help.ts'
 import { type ListenOptions, listenOptions, nameOfHost } from './listen-options.ts'
@@ -17,8 +17,12 @@ export function initCommand(program: Command): void {
     .command('init')
     .description('create a mesh and its first controller in the data directory')
     .requiredOption('--name <name>', 'name of the mesh', readNewName('--name'))
-    .requiredOption('--subnet <cidr>', 'addresses of the overlay', readCidr('--subnet'))
-    .option('--subnet6 <prefix>', 'IPv6 addresses of the overlay, beside those', readCidr6('--subnet6'))
+    .requiredOption('--subnet <cidr>', 'addresses of the overlay', once('--subnet', readCidr('--subnet')))
+    .option(
+      '--subnet6 <prefix>',
+      'IPv6 addresses of the overlay, beside those',
+      once('--subnet6', readCidr6('--subnet6')),
+    )
   listenOptions(command)
     .addHelpText('after', example('overmesh init --name prod --subnet 10.77.0.0/16 --public vpn.example.net'))
     .action(async (options: InitOptions, self: Command) => {

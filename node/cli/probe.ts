@@ -2,7 +2,7 @@
 
 import { randomInt } from 'node:crypto'
 import type { Command } from 'commander'
-import { readAnyAddress, readInteger, readRemote, readSeconds } from './arguments.ts'
+import { once, readAnyAddress, readInteger, readRemote, readSeconds } from './arguments.ts'
 import { Context } from './context.ts'
 import { CommandError } from './errors.ts'
 import { example } from './help.ts'
@@ -35,7 +35,11 @@ export function probeCommand(program: Command): void {
     .command('probe')
     .description('connect as a client, without root: answer pings, ping an address, print what was seen')
     .argument('<pack>', 'clientpack, an .ovpn file (- reads standard input)')
-    .option('--ping <address>', 'overlay address to ping, IPv4 or IPv6', readAnyAddress('--ping'))
+    .option(
+      '--ping <address>',
+      'overlay address to ping, IPv4 or IPv6',
+      once('--ping', readAnyAddress('--ping')),
+    )
     .option(
       '--count <n>',
       `pings to send (default: ${DEFAULT_COUNT}, or as many as fit in --seconds)`,

@@ -67,7 +67,6 @@ export function buildProgram(): Command {
   authorityCommands(program)
   backupCommands(program)
   helpCommand(program)
-  for (const command of program.commands) refuseTwice(command)
   explainMisuse(program)
   return program
 }
@@ -89,24 +88,6 @@ function helpCommand(program: Command): void {
       }
       command.outputHelp()
     })
-}
-
-/**
- * An option with one value is not given twice, as the last would count and the first be lost without a word. Those of all
- * commands are: an alias may name a directory, and its user another.
- */
-function refuseTwice(command: Command): void {
-  for (const option of command.options) {
-    if (!option.required) continue
-    let times = 0
-    command.on(`option:${option.name()}`, () => {
-      // What may be repeated has been put with what was there before.
-      const collects = typeof command.getOptionValue(option.attributeName()) === 'object'
-      if (!collects && ++times > 1)
-        throw new UsageError(`${option.long} is given twice, and takes one value; give it once`)
-    })
-  }
-  for (const child of command.commands) refuseTwice(child)
 }
 
 /** Turns whatever commander finds wrong into one sentence that names the command to look up. */
