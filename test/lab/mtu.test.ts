@@ -29,6 +29,9 @@ async function passes(from: Host, to: string, bytes: number): Promise<{ passed: 
   return { passed: / 1 received/.test(stdout), said: stdout }
 }
 
+/** What ping prints of a router that names this MTU. */
+const tells = (mtu: number): RegExp => new RegExp(`Frag needed and DF set \\(mtu = ${mtu}\\)`)
+
 /** Waits until exactly what is too long for the way is refused, with the right MTU. */
 async function untilFound(from: Host, to: string, mtu: number, seconds = SECONDS): Promise<void> {
   await until(
@@ -39,7 +42,7 @@ async function untilFound(from: Host, to: string, mtu: number, seconds = SECONDS
       if (!(await passes(from, to, mtu)).passed) return false
       if (mtu === OVERLAY_MTU) return true
       const { passed, said } = await passes(from, to, mtu + 1)
-      return !passed && new RegExp(`Frag needed and DF set \\(mtu = ${mtu}\\)`).test(said)
+      return !passed && tells(mtu).test(said)
     },
     seconds,
   )
@@ -116,6 +119,16 @@ describe('a client whose network is narrow', () => {
       const address = await client.address()
       const sink = await iperfServer(far)
       await iperf(wide, address, { seconds: 1 })
+      // The kernel is asked once a second, and only where long packets go.
+      await until(
+        'the controller knows what the router says',
+        async () => {
+          await wide.ip('route', 'flush', 'cache')
+          return tells(fitting(underlay)).test((await passes(wide, address, fitting(underlay) + 1)).said)
+        },
+        SECONDS,
+      )
+      await wide.ip('route', 'flush', 'cache')
       await tcpFits(wide, address, [hub])
       await sink.stop()
       await far.exec('sysctl', '-qw', 'net.ipv4.icmp_echo_ignore_all=0')
