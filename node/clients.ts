@@ -82,7 +82,7 @@ export class Clients {
         if (predecessor && !this.isRevoked(predecessor)) {
           throw new ServiceError(
             'exists',
-            `a client named ${request.name} exists already; choose another name, or revoke it first`,
+            `a client named ${request.name} exists already; \`overmesh client pack ${request.name}\` gives its pack; or choose another name, or revoke it first`,
           )
         }
         const address = this.#address(wanted)

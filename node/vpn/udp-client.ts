@@ -1,6 +1,6 @@
 // A VPN client on UDP sockets, without root and without a kernel interface: IP packets go in and out by calls. It picks
 // servers and reconnects as a stock client does.
-import { randomBytes, randomInt } from 'node:crypto'
+import { createPrivateKey, randomBytes, randomInt, X509Certificate } from 'node:crypto'
 import { createSocket, type Socket } from 'node:dgram'
 import { lookup } from 'node:dns/promises'
 import type { SecureContext } from 'node:tls'
@@ -57,11 +57,33 @@ export interface Connection extends Connected {
 /** The TLS half of a profile, which clients can share. @throws ClientError when certificate or key are unusable */
 export function contextOf(profile: Profile, tls: UdpClientOptions['tls'] = {}): SecureContext {
   const { ca, cert, key, tlsVersionMin } = profile
+  const unusable = (reason: string) =>
+    new ClientError('FAILED', `the profile's certificate or key is unusable: ${reason}`)
+  const reason = whatIsWrong(profile)
+  if (reason !== undefined) throw unusable(reason)
   try {
     return clientContext({ ca: [ca], cert, key }, { min: tls.min ?? tlsVersionMin, max: tls.max })
   } catch (error) {
-    throw new ClientError('FAILED', `the profile's certificate or key is unusable: ${messageOf(error)}`)
+    throw unusable(messageOf(error))
   }
+}
+
+/** OpenSSL's own words say little to who has pasted a block wrongly. */
+function whatIsWrong({ ca, cert, key }: Profile): string | undefined {
+  const read = <T>(make: () => T): T | undefined => {
+    try {
+      return make()
+    } catch {
+      return undefined
+    }
+  }
+  const certificate = read(() => new X509Certificate(cert))
+  if (certificate === undefined) return '<cert> holds no certificate'
+  if (/ENCRYPTED/.test(key)) return '<key> is encrypted, which this client does not read'
+  const privateKey = read(() => createPrivateKey(key))
+  if (privateKey === undefined) return '<key> holds no private key'
+  if (!certificate.checkPrivateKey(privateKey)) return '<key> is not the key of the certificate in <cert>'
+  return read(() => new X509Certificate(ca)) ? undefined : '<ca> holds no certificate'
 }
 
 export class UdpClient {

@@ -1,5 +1,6 @@
 // Clients and an endpoint in one process, on real sockets.
 import assert from 'node:assert/strict'
+import { generateKeyPairSync } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DEFAULT_PROTO } from '../../../node/vpn/client.ts'
@@ -153,6 +154,29 @@ test('a refusal reaches the caller with its reason', async t => {
   assert.equal(error.code, 'AUTH_FAILED')
   assert.equal(error.reason, 'this certificate is unknown')
   assert.deepEqual(server.plane.calls, [])
+})
+
+test('a profile whose certificate or key is of no use is refused in words', () => {
+  const world = new World()
+  const text = world.pack('web')
+  const other = world.pack('db')
+  const encrypted = generateKeyPairSync('ec', {
+    namedCurve: 'P-256',
+    publicKeyEncoding: { type: 'spki', format: 'pem' },
+    privateKeyEncoding: { type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'secret' },
+  }).privateKey
+  const refused: [block: 'ca' | 'cert' | 'key', content: string, reason: RegExp][] = [
+    ['key', inline(text, 'key').replace(/^[A-Za-z0-9+/=]+$/m, 'AAAA'), /: <key> holds no private key$/],
+    ['key', 'nothing', /: <key> holds no private key$/],
+    ['key', inline(other, 'key'), /: <key> is not the key of the certificate in <cert>$/],
+    ['key', encrypted, /: <key> is encrypted, which this client does not read$/],
+    ['cert', inline(text, 'key'), /: <cert> holds no certificate$/],
+    ['ca', 'nothing', /: <ca> holds no certificate$/],
+  ]
+  for (const [block, content, reason] of refused) {
+    const profile = parseProfile(replaceInline(text, block, content))
+    assert.throws(() => new UdpClient(profile), { code: 'FAILED', message: reason }, `${block}: ${reason}`)
+  }
 })
 
 test('an expired certificate is refused with its reason, in TLS 1.2 too', async t => {
