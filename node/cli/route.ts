@@ -1,7 +1,7 @@
 // overmesh routes, route …: the overlay's routing table, and what an operator adds to it.
 import type { Command } from 'commander'
 import type { AddRoute, Route, RouteUpdates } from '../service.ts'
-import { once, readAnyAddress, readInteger } from './arguments.ts'
+import { readAnyAddress, readInteger } from './arguments.ts'
 import { Context } from './context.ts'
 import { UsageError } from './errors.ts'
 import { example } from './help.ts'
@@ -27,7 +27,7 @@ function addCommand(route: Command): void {
     .requiredOption(
       '--via <next hop>',
       'client:NAME, controller:NAME, attachment:NAME, internet (the nearest controller that forwards) or internet:NAME',
-      once('--via', readVia),
+      readVia,
     )
     .option('--metric <n>', 'lower is preferred', readInteger('--metric', 0, 65_535), 0)
     .option('--nat', 'the controller sends packets on with its own address (via internet: always)')
@@ -51,7 +51,7 @@ function removeCommand(route: Command): void {
     .command('remove')
     .description('remove what was added for a prefix')
     .argument('<cidr>', 'prefix')
-    .option('--via <next hop>', 'only the route through this', once('--via', readVia))
+    .option('--via <next hop>', 'only the route through this', readVia)
     .addHelpText('after', example('overmesh route remove 192.168.5.0/24'))
     .action(async (cidr: string, { via }: { via?: string }, command: Command) => {
       const context = Context.of(command)

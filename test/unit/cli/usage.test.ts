@@ -62,8 +62,6 @@ const WRONG: [command: string, expected: RegExp][] = [
     /--subnet is given twice, and takes one value/,
   ],
   ['init --name x --subnet 10.77.0.0/16 --subnet6 fd00::/64 --subnet6=fd01::/64', /--subnet6 is given twice/],
-  ['route add 10.9.0.0/16 --via internet --via client:web', /--via is given twice, and takes one value/],
-  ['route remove 10.9.0.0/16 --via internet --via client:web', /--via is given twice/],
   ['probe x.ovpn --ping 10.77.0.1 --ping 10.77.0.2', /--ping is given twice/],
   ['capture --client web --client db', /--client is given twice/],
   ['init --name x --subnet 10.77.1.0/16', /did you mean 10.77.0.0\/16\?/],
