@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { StateError } from '../../../state/errors.ts'
 import { routeId } from '../../../state/kinds.ts'
 import { Views } from '../../../state/views.ts'
 import type { Op } from '../../../state/writing.ts'
@@ -10,7 +9,6 @@ import {
   clientId,
   clientOp,
   controllerOp,
-  exchange,
   identity,
   leaseOp,
   revocationOp,
@@ -19,6 +17,7 @@ import {
   settingOp,
   twoHalves,
 } from '../../unit/state/samples.ts'
+import { live, lives } from './lives.ts'
 
 const CLIENTS = 5
 const index = fc.integer({ min: 1, max: CLIENTS })
@@ -66,14 +65,7 @@ const change: fc.Arbitrary<Op> = fc.oneof(
   fc.boolean().map(removed => controllerOp(1, removed ? { removedAt: START } : {})),
   fc.nat(9).map(value => settingOp('some', value)),
 )
-const steps = fc.array(
-  fc.record({
-    half: fc.boolean(),
-    ops: fc.array(change, { minLength: 1, maxLength: 3 }),
-    meet: fc.boolean(),
-  }),
-  { minLength: 1, maxLength: 12 },
-)
+const steps = lives(change)
 
 /** The prefixes, each with whether its via is good. */
 function told(views: Views): string {
@@ -94,7 +86,8 @@ test('prefixes, and which of their vias are good, are those of the records after
   let renewed = 0
   await fc.assert(
     fc.asyncProperty(steps, async all => {
-      const { a, b } = await twoHalves()
+      const halves = await twoHalves()
+      const { a, b } = halves
       for (const { replica } of [a, b]) {
         const views = new Views(replica)
         let before = { version: views.prefixesVersion, told: told(views) }
@@ -115,18 +108,7 @@ test('prefixes, and which of their vias are good, are those of the records after
       )
       await a.replica.write(Array.from({ length: CLIENTS }, (_, at) => leaseOp(address(at + 1), at + 1)))
       await a.replica.write([routeOp(4, false)])
-      for (const { half, ops, meet } of all) {
-        const side = half ? a : b
-        side.time += 10
-        // Of several about one record only the last would count.
-        const written = [...new Map(ops.map(op => [`${op.kind} ${op.id}`, op])).values()]
-        await side.replica.write(written).catch(error => {
-          // An address that another has is not given away: each half refuses that by itself.
-          if (!(error instanceof StateError) || error.code === 'INVALID') throw error
-        })
-        if (meet) await exchange(a.replica, b.replica)
-      }
-      await exchange(a.replica, b.replica)
+      await live(halves, all)
     }),
     { numRuns: 300 },
   )

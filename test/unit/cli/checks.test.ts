@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { checkMachine } from '../../../node/cli/checks.ts'
 import { type Machine, type OpenedController, thisMachine } from '../../../node/cli/machine.ts'
-import { initMesh } from '../../../node/init.ts'
 import type { IkeDaemon } from '../../../node/service-ipsec.ts'
+import { newMesh, temporaryDirectory } from '../controller/home.ts'
 
 const directory = statSync('/')
 
@@ -246,20 +245,10 @@ test('what a controller would find wrong in its data directory is found', async 
 })
 
 test('a real data directory is opened, and damage in it told', async t => {
-  const parent = mkdtempSync(join(tmpdir(), 'overmesh-checks-'))
-  t.after(() => rmSync(parent, { recursive: true }))
-  const dataDir = join(parent, 'data')
+  const nothing = await temporaryDirectory(t)
+  assert.deepEqual(await thisMachine.openController(nothing), { state: 'none' })
+  const dataDir = await newMesh(t)
   const open = () => thisMachine.openController(dataDir)
-  assert.deepEqual(await open(), { state: 'none' })
-  await initMesh({
-    dataDir,
-    name: 'prod',
-    subnet: '10.77.0.0/24',
-    controller: 'alpha',
-    public: ['vpn.example.net'],
-    listen: ['127.0.0.1:0'],
-    meshListen: '127.0.0.1:0',
-  })
   assert.deepEqual(await open(), { state: 'good', notices: [] })
   rmSync(join(dataDir, 'pki', 'server.key'))
   const opened = await open()

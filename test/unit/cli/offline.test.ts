@@ -1,27 +1,10 @@
 // Commands on a data directory whose controller does not run.
 import assert from 'node:assert/strict'
-import { chmodSync, chownSync, lstatSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, chownSync, lstatSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
-import { initMesh } from '../../../node/init.ts'
+import { test } from 'node:test'
+import { newMesh } from '../controller/home.ts'
 import { run } from './run.ts'
-
-async function newMesh(t: TestContext): Promise<string> {
-  const parent = mkdtempSync(join(tmpdir(), 'overmesh-offline-'))
-  t.after(() => rmSync(parent, { recursive: true }))
-  const dataDir = join(parent, 'data')
-  await initMesh({
-    dataDir,
-    name: 'prod',
-    subnet: '10.77.0.0/24',
-    controller: 'alpha',
-    public: ['vpn.example.net'],
-    listen: ['127.0.0.1:0'],
-    meshListen: '127.0.0.1:0',
-  })
-  return dataDir
-}
 
 test('what is found wrong at opening is said by whichever command finds it, once, and kept in the events', async t => {
   const dataDir = await newMesh(t)
