@@ -18,7 +18,7 @@ import { constants } from 'node:fs'
 import {
   access,
   chmod,
-  lchown,
+  type FileHandle,
   lstat,
   mkdir,
   open,
@@ -327,14 +327,14 @@ export class DataDirectory {
 
   /** What root made in another user's directory would keep that user's controller from starting: it is handed over. */
   async giveToOwner(): Promise<void> {
-    const { uid, gid } = await stat(this.root)
-    if (process.getuid?.() !== 0 || uid === 0) return
-    const visit = async (path: string): Promise<void> => {
-      const info = await lstat(path)
-      if (info.uid === 0) await lchown(path, uid, gid)
-      if (info.isDirectory()) for (const entry of await readdir(path)) await visit(join(path, entry))
+    if (process.getuid?.() !== 0) return
+    const root = await open(this.root, constants.O_RDONLY | constants.O_DIRECTORY)
+    try {
+      const { uid, gid } = await root.stat()
+      if (uid !== 0) await giveAll(root, uid, gid)
+    } finally {
+      await root.close()
     }
-    await visit(this.root)
   }
 
   async #reachable(): Promise<void> {
@@ -395,5 +395,28 @@ function parseJson(text: string): unknown {
     return JSON.parse(text)
   } catch {
     return undefined
+  }
+}
+
+const OWN_FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+
+/**
+ * Gives what is root's in a directory to its owner. That owner may change it meanwhile, and must not come by root's other files: so
+ * nothing is named but by its open directory, no link is followed, and a file with a second name stays root's.
+ */
+async function giveAll(directory: FileHandle, uid: number, gid: number): Promise<void> {
+  const at = `/proc/self/fd/${directory.fd}`
+  for (const name of await readdir(at)) {
+    // A symbolic link or a socket cannot be opened, and is nothing that a controller reads.
+    const file = await open(`${at}/${name}`, OWN_FILE).catch(() => undefined)
+    if (file === undefined) continue
+    try {
+      const info = await file.stat()
+      const isDirectory = info.isDirectory()
+      if (info.uid === 0 && (isDirectory || (info.isFile() && info.nlink === 1))) await file.chown(uid, gid)
+      if (isDirectory) await giveAll(file, uid, gid)
+    } finally {
+      await file.close()
+    }
   }
 }

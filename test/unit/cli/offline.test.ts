@@ -1,6 +1,15 @@
 // Commands on a data directory whose controller does not run.
 import assert from 'node:assert/strict'
-import { chmodSync, chownSync, lstatSync, readdirSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { newMesh } from '../controller/home.ts'
@@ -43,4 +52,21 @@ test("root leaves nothing of its own in another user's data directory", {
     everything().filter(path => lstatSync(path).uid !== 1234),
     [],
   )
+})
+
+test("root's files elsewhere stay root's, whatever links lead to them from another user's data directory", {
+  skip: process.getuid?.() !== 0 && 'needs root',
+}, async t => {
+  const dataDir = await newMesh(t)
+  const elsewhere = join(dataDir, '..', 'elsewhere')
+  mkdirSync(elsewhere)
+  for (const name of ['linked', 'named']) writeFileSync(join(elsewhere, name), '')
+  symlinkSync(elsewhere, join(dataDir, 'directory'))
+  symlinkSync(join(elsewhere, 'linked'), join(dataDir, 'file'))
+  linkSync(join(elsewhere, 'named'), join(dataDir, 'second'))
+  chownSync(dataDir, 1234, 1234)
+  const { code, stderr } = await run(['client', 'add', 'web'], { dataDir })
+  assert.equal(code, 0, stderr)
+  assert.equal(lstatSync(join(dataDir, 'config.json')).uid, 1234)
+  for (const path of ['.', 'linked', 'named']) assert.equal(lstatSync(join(elsewhere, path)).uid, 0, path)
 })
