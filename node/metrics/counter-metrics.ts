@@ -30,6 +30,8 @@ const FAMILIES = {
   overmesh_switch_echo_replies_total: 'Echo requests that the switch answered.',
   overmesh_switch_fragmented_packets_total: 'Packets cut into fragments for a narrower way.',
   overmesh_switch_system_calls_total: 'System calls that moved packets, by kind.',
+  overmesh_switch_busy_polls_total:
+    'Times that the switch stayed awake, for half a millisecond at most, for an answer about to come.',
   overmesh_tun_receive_packets_total: "Overlay packets read from the controller's own interface.",
   overmesh_tun_receive_bytes_total: "Overlay bytes read from the controller's own interface.",
   overmesh_tun_transmit_packets_total: "Overlay packets written to the controller's own interface.",
@@ -87,6 +89,7 @@ const PLACES: Record<AnyCounter, readonly [family: Family, labels?: Labels]> = {
   fragmented: ['overmesh_switch_fragmented_packets_total'],
   receiveCalls: call('receive'),
   sendCalls: call('send'),
+  busyPolls: ['overmesh_switch_busy_polls_total'],
   tunReads: call('tun-read'),
   tunWrites: call('tun-write'),
   badLength: dropped('bad-length'),

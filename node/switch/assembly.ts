@@ -2,6 +2,7 @@
 // last field, is what lets compiled code of the one serve the other.
 import type { MessagePort } from 'node:worker_threads'
 import { type Cidr6, overlayAddress6 } from '../../state/address6.ts'
+import { BusyPoll } from './busy-poll.ts'
 import { Forwarder } from './forwarder.ts'
 import type { ErrorOrigin } from './icmp.ts'
 import { Keys } from './keys.ts'
@@ -46,6 +47,8 @@ export interface AssemblyInit {
   origin: ErrorOrigin
   /** See `Moderation`. */
   delays?: Readonly<Record<keyof typeof MAX_DELAY, number>>
+  /** See `BusyPoll`. */
+  busyShare?: number
   /** Makes the places of the port index hard to guess. */
   seed: number
 }
@@ -65,6 +68,7 @@ export interface Assembly {
   taps: Taps
   forwarder: Forwarder
   moderation: Moderation
+  busyPoll: BusyPoll
 }
 
 export function assemble(init: AssemblyInit): Assembly {
@@ -94,5 +98,6 @@ export function assemble(init: AssemblyInit): Assembly {
     ...{ listeners, tun, signals, counters, ports, keys, outbox, reporter, links, sessions, echoes, taps },
     forwarder,
     moderation: new Moderation(ports, init.delays),
+    busyPoll: new BusyPoll(ports, maxPorts, init.busyShare),
   }
 }

@@ -99,6 +99,8 @@ export const COUNTER = {
   queryQueueFull: 47,
   /** Dropped: IPv6 that is for one link only, as every kernel sends it unasked: from `::` or fe80::/10, to groups. */
   linkScope: 48,
+  /** Times that the loop waited awake for an answer. */
+  busyPolls: 49,
 } as const
 
 export type CounterName = keyof typeof COUNTER

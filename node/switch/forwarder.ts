@@ -3,6 +3,7 @@
 import { randomFillSync } from 'node:crypto'
 import { OCC_EXIT, OCC_MAGIC, PING } from '../vpn/in-tunnel.ts'
 import { Answers, REFUSAL, type Refusal } from './answers.ts'
+import { KERNEL } from './busy-poll.ts'
 import { Coalescer } from './coalescer.ts'
 import { COUNTER } from './counters.ts'
 import { OPEN } from './data-limits.ts'
@@ -272,6 +273,7 @@ export class Forwarder {
     const tun = this.#tun
     const size = tun === undefined ? 0 : tun.read(this.#read)
     if (tun === undefined || size === 0) return 0
+    this.#ports.receivedFrom = KERNEL
     this.#counters[COUNTER.tunRxBytes] += size
     this.#packet = this.#read
     const packets = this.#fromKernel(tun, size)
@@ -434,6 +436,7 @@ export class Forwarder {
       this.#counters[COUNTER.tunFailed] += packets
       return
     }
+    this.#ports.sentTo = KERNEL
     this.#counters[COUNTER.tunTxPackets] += packets
     this.#counters[COUNTER.tunTxBytes] += bytes
   }

@@ -1,4 +1,5 @@
 // The switch's loop: waits for sockets, TUN and commands, lets the forwarder work, sends, and keeps the ports' timers.
+import { type BusyPoll, NOBODY } from './busy-poll.ts'
 import { COUNTER } from './counters.ts'
 import type { Forwarder } from './forwarder.ts'
 import type { Links } from './links.ts'
@@ -10,7 +11,7 @@ import type { Reporter } from './reporter.ts'
 import type { SessionPaths } from './session-paths.ts'
 import { SIGNAL } from './shared.ts'
 import { Clock } from './sys/clock.ts'
-import { Poller, preciseSleep, sleep } from './sys/poller.ts'
+import { Poller, preciseSleep, sleep, yieldProcessor } from './sys/poller.ts'
 import { ReceiveBatch } from './sys/receive-batch.ts'
 import { requestSlice } from './sys/scheduling.ts'
 import { TimeSlices, USUAL_SLICE } from './time-slices.ts'
@@ -45,6 +46,7 @@ export interface LoopParts {
   signals: Int32Array<SharedArrayBuffer>
   counters: Float64Array
   moderation: Moderation
+  busyPoll: BusyPoll
   /** Carries out the commands that wait. */
   commands: () => void
   /** How often the ports' timers are looked at, milliseconds. @default 250 */
@@ -63,6 +65,7 @@ export class Loop {
   readonly #signals: Int32Array<SharedArrayBuffer>
   readonly #counters: Float64Array
   readonly #moderation: Moderation
+  readonly #busyPoll: BusyPoll
   readonly #commands: () => void
   readonly #timerInterval: number
   readonly #poller: Poller
@@ -73,6 +76,8 @@ export class Loop {
   #nextTimers = Number.NEGATIVE_INFINITY
   /** Nanoseconds to sleep before the next turn. */
   #delay = 0
+  /** The next packet is about to come: wait for it awake. */
+  #awake = false
   /** More is known to wait: do not sleep. */
   #backlog = false
 
@@ -88,6 +93,7 @@ export class Loop {
     this.#signals = parts.signals
     this.#counters = parts.counters
     this.#moderation = parts.moderation
+    this.#busyPoll = parts.busyPoll
     this.#commands = parts.commands
     this.#timerInterval = parts.timerInterval ?? TIMER_INTERVAL
     this.#poller = new Poller(parts.listeners.length + FIRST_LISTENER)
@@ -140,8 +146,9 @@ export class Loop {
     } else {
       const deadline = Math.min(this.#nextTimers, this.#links.deadline)
       const wait = this.#backlog ? 0 : Math.min(MAX_WAIT, Math.max(0, Math.ceil(deadline - this.#ports.now)))
+      const found = this.#awake && wait > 0 ? this.#poll() : 0
       // A small integer, which is no object when it is passed along.
-      const ready = this.#poller.wait(wait | 0)
+      const ready = found > 0 ? found : this.#poller.wait(wait | 0)
       this.#begin()
       packets = this.#takeReady(ready)
     }
@@ -157,11 +164,31 @@ export class Loop {
     this.#reporter.post()
     const bytes = (this.#bytes() - bytesBefore) | 0
     this.#delay = this.#moderation.after(packets, bytes, behind)
+    this.#awake = packets === 1 && this.#busyPoll.after(this.#ports.receivedFrom, this.#ports.sentTo)
+  }
+
+  /** Waits awake: how many are ready. */
+  #poll(): number {
+    const ports = this.#ports
+    const busyPoll = this.#busyPoll
+    this.#counters[COUNTER.busyPolls]++
+    ports.now = this.#clock.read()
+    busyPoll.begin()
+    let ready: number
+    do {
+      yieldProcessor()
+      ready = this.#poller.wait(0)
+      ports.now = this.#clock.read()
+    } while (ready === 0 && busyPoll.goesOn())
+    busyPoll.end()
+    return ready
   }
 
   /** What comes before the packets of a turn: the time, and commands. */
   #begin(): void {
     this.#ports.now = this.#clock.read()
+    this.#ports.receivedFrom = NOBODY
+    this.#ports.sentTo = NOBODY
     this.#obey()
     this.#backlog = false
   }

@@ -1,8 +1,10 @@
 // The switch's thread: makes everything the loop needs, runs it, and undoes it in reverse.
 import { randomBytes } from 'node:crypto'
+import { availableParallelism } from 'node:os'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { cidrLast } from '../../state/address.ts'
 import { type Assembly, assemble } from './assembly.ts'
+import { SHARE } from './busy-poll.ts'
 import { counterCells } from './counters.ts'
 import { SwitchError } from './errors.ts'
 import { LinkStats } from './link-stats.ts'
@@ -61,6 +63,8 @@ function run(): void {
     subnet: init.subnet,
     subnet6: init.subnet6,
     origin: { address: init.gateway, broadcast: cidrLast(init.subnet) },
+    // Alone, there is nobody else to make the answer meanwhile.
+    busyShare: availableParallelism() > 1 ? SHARE : 0,
     seed: randomBytes(4).readInt32LE(),
   })
   const wakeup = newWakeup()

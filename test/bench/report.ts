@@ -105,6 +105,12 @@ const ROWS: Row[] = [
     target: { text: '≤ 1 ×', reached: (openvpn, overmesh) => overmesh <= openvpn },
   },
   { label: 'added round trip, 99th percentile', unit: 'ms', digits: 3, value: f => f.latency?.addedP99 },
+  {
+    label: 'round trip of requests back to back, median',
+    unit: 'ms',
+    digits: 3,
+    value: f => f.latency?.backToBackP50,
+  },
   { label: 'round trip under 20 Mbit/s, median', unit: 'ms', digits: 3, value: f => f.latency?.busyP50 },
   { label: 'the same, 99th percentile', unit: 'ms', digits: 3, value: f => f.latency?.busyP99 },
   {

@@ -61,6 +61,8 @@ export interface Latency {
   /** Milliseconds that the way through the hub adds to the way without it; nothing else going on. */
   addedP50: number
   addedP99: number
+  /** The round trip of requests that follow each other at once. */
+  backToBackP50: number
   /** The round trip itself while 20 Mbit/s of UDP pass. */
   busyP50: number
   busyP99: number
@@ -69,10 +71,11 @@ export interface Latency {
 export async function measureLatency(pair: Pair, seconds: number): Promise<Latency> {
   const interval = 0.005
   const count = Math.ceil(seconds / interval)
-  const roundTrips = async (address: string): Promise<number[]> =>
-    (await (await Ping.start(pair.a, address, { interval, count })).finish()).roundTrips
+  const roundTrips = async (address: string, options = { interval, count }): Promise<number[]> =>
+    (await (await Ping.start(pair.a, address, options)).finish()).roundTrips
   const direct = await roundTrips(pair.b.ip4)
   const idle = await roundTrips(pair.address)
+  const backToBack = await roundTrips(pair.address, { interval: 0, count: 10 * count })
   await iperfServer(pair.b, 5303)
   const load = iperf(pair.a, pair.address, {
     seconds: seconds + 1,
@@ -84,6 +87,7 @@ export async function measureLatency(pair: Pair, seconds: number): Promise<Laten
   return {
     addedP50: percentile(idle, 0.5) - percentile(direct, 0.5),
     addedP99: percentile(idle, 0.99) - percentile(direct, 0.99),
+    backToBackP50: percentile(backToBack, 0.5),
     busyP50: percentile(busy, 0.5),
     busyP99: percentile(busy, 0.99),
   }

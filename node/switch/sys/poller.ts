@@ -9,6 +9,7 @@ const epoll_ctl = libc('epoll_ctl', 'int', 'int', 'int', 'int', POINTER)
 const epoll_wait = libc('epoll_wait', 'int', 'int', POINTER, 'int', 'int')
 const eventfd = libc('eventfd', 'int', 'uint', 'int')
 const nanosleep = libc('nanosleep', 'int', POINTER, POINTER)
+const sched_yield = libc('sched_yield', 'int')
 const prctl = libc('prctl', 'int', 'int', 'ulong', 'ulong', 'ulong', 'ulong')
 
 const EPOLL_CLOEXEC = 0x80000
@@ -73,6 +74,11 @@ const timespec = new Arena(16)
 export function sleep(nanoseconds: number): void {
   timespec.words[2] = nanoseconds
   nanosleep(timespec.address(0, 16), 0)
+}
+
+/** Lets other threads that wait for this processor go first. */
+export function yieldProcessor(): void {
+  sched_yield()
 }
 
 /** Lets this thread's sleeps end within a microsecond, not the usual 50. */

@@ -1,7 +1,7 @@
 // The order in which the loop does things, seen with a forwarder that only watches.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { allocateCounters, counterCells } from '../../../node/switch/counters.ts'
+import { allocateCounters, COUNTER, counterCells } from '../../../node/switch/counters.ts'
 import { type Listener, listen } from '../../../node/switch/listener.ts'
 import { Loop, type LoopParts } from '../../../node/switch/loop.ts'
 import { allocateSignals, SIGNAL } from '../../../node/switch/shared.ts'
@@ -12,6 +12,18 @@ import { SendBatch } from '../../../node/switch/sys/send-batch.ts'
 import { closeFile } from '../../../node/switch/sys/socket.ts'
 
 const name = new Arena(32)
+
+/** What a loop is made of beside what a test watches. */
+const quiet = {
+  tun: undefined,
+  outbox: { flush() {}, clear() {} },
+  links: { deadline: Number.POSITIVE_INFINITY },
+  sessions: { flush() {}, tick() {} },
+  moderation: { after: () => 0 },
+  busyPoll: { after: () => false },
+  commands() {},
+  reporter: { post() {}, isBehind: () => false, trouble: (text: string) => assert.fail(text) },
+}
 
 /** Sends one datagram, at once. */
 function sendTo({ fd }: Listener, { host, port }: Listener): void {
@@ -43,20 +55,8 @@ test('a command that was given before a packet was sent is carried out before th
     }
     for (const listener of listeners) sendTo(sender, listener)
     const parts = {
-      ...{
-        listeners,
-        tun: undefined,
-        wakeup,
-        signals,
-        forwarder,
-        counters: counterCells(allocateCounters()),
-      },
-      outbox: { flush() {}, clear() {} },
+      ...{ ...quiet, listeners, wakeup, signals, forwarder, counters: counterCells(allocateCounters()) },
       ports: { now: 0, wallClock: 0, highest: 0 },
-      links: { deadline: Number.POSITIVE_INFINITY },
-      sessions: { flush() {} },
-      moderation: { after: () => 0 },
-      reporter: { post() {}, isBehind: () => false, trouble: (text: string) => assert.fail(text) },
       commands: () => seen.push('command'),
     }
     new Loop(parts as unknown as LoopParts).run()
@@ -64,6 +64,50 @@ test('a command that was given before a packet was sent is carried out before th
     assert.deepEqual(seen, ['packet', 'command', 'packet', 'packet', 'command'])
   } finally {
     for (const { fd } of [...listeners, sender]) closeFile(fd)
+    closeFile(wakeup)
+  }
+})
+
+test('a packet that is waited for awake is found between two polls, and what does not come ends the wait', () => {
+  const listener = listen({ host: '127.0.0.1', port: 0 }, false)
+  const wakeup = newWakeup()
+  try {
+    const signals = allocateSignals()
+    const counters = counterCells(allocateCounters())
+    const seen: string[] = []
+    const ports = { now: 0, wallClock: 0, highest: 0, receivedFrom: 0, sentTo: 0 }
+    const forwarder = {
+      datagram() {
+        seen.push('packet')
+        ports.receivedFrom = 3
+        ports.sentTo = 4
+      },
+      flush() {},
+      clear() {},
+    }
+    let polls = 0
+    const busyPoll = {
+      after(from: number, to: number) {
+        seen.push(`${from} to ${to}`)
+        return true
+      },
+      begin: () => seen.push('begin'),
+      goesOn() {
+        // The second packet comes while it is polled for; of the third there is only the wait, until it is given up.
+        if (++polls === 3) sendTo(listener, listener)
+        if (polls === 6) Atomics.store(signals, SIGNAL.stop, 1)
+        return polls < 6
+      },
+      end: () => seen.push('end'),
+    }
+    sendTo(listener, listener)
+    const parts = { ...quiet, listeners: [listener], wakeup, signals, forwarder, ports, counters, busyPoll }
+    new Loop(parts as unknown as LoopParts).run()
+    const packet = ['packet', '3 to 4', 'begin', 'end']
+    assert.deepEqual(seen, [...packet, ...packet])
+    assert.equal(counters[COUNTER.busyPolls], 2)
+  } finally {
+    closeFile(listener.fd)
     closeFile(wakeup)
   }
 })

@@ -106,7 +106,7 @@ export const ROUTES: SwitchRoute[] = [
 ]
 
 const NOT_DROPS =
-  /^(rx|tx|tunRx|tunTx|control[RT]|ping|probe|receiveCalls|sendCalls|icmpErrors|echoReplies|floated|fragmented)/
+  /^(rx|tx|tunRx|tunTx|control[RT]|ping|probe|receiveCalls|sendCalls|busyPolls|icmpErrors|echoReplies|floated|fragmented)/
 
 /** Starts a switch on loopback with sessions A (peer id 5) and B (peer id 6); packets sent from now on find routes and keys in place. */
 export async function startTestSwitch(

@@ -40,6 +40,24 @@ test('a packet goes from one session to another, one hop older, and back', async
   assert.ok(Math.abs(stats!.lastReceived - Date.now()) < 60_000)
 })
 
+test('who answers at once is waited for awake; a stream to somebody who says nothing is not', async () => {
+  await using net = await startTestSwitch()
+  const polls = (): number => net.running.counters().busyPolls
+  for (let i = 0; i < 200; i++) {
+    await net.a.send(ipv4Packet(A, B))
+    await net.b.receive()
+  }
+  assert.equal(polls(), 0)
+  for (let i = 0; i < 5000 && polls() === 0; i++) {
+    await net.a.send(ipv4Packet(A, B))
+    await net.b.receive()
+    await net.b.send(ipv4Packet(B, A))
+    await net.a.receive()
+  }
+  assert.ok(polls() > 0)
+  assert.deepEqual(net.drops(), {})
+})
+
 test('the epoch format carries packets, and the switch follows its peer to the next epoch', async () => {
   await using net = await startTestSwitch()
   const keys = net.a.rekey(2, 'AES-256-GCM', 'epoch')
