@@ -4,6 +4,7 @@ import { createPrivateKey, randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { mkdir, open as openFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { Value } from 'typebox/value'
 import { certificateTrust } from '../../state/authority.ts'
 import { type ControllerId, controllerIdOf } from '../../state/kinds.ts'
 import { LevelStore } from '../../state/level-store.ts'
@@ -11,10 +12,10 @@ import { type Incarnation, isSignedByAsync, rawPublicKey } from '../../state/rec
 import { Replica } from '../../state/replica.ts'
 import { restoreRecords } from '../../state/restoring.ts'
 import type { Op } from '../../state/writing.ts'
-import { type Config, DataDirectory, DataDirectoryError } from '../data-directory.ts'
+import { Config, DataDirectory, DataDirectoryError } from '../data-directory.ts'
+import { certifyHosts, type Relocation, relocatedConfig, relocatedRecord } from '../relocation.ts'
 import { type Entry, type Manifest, readEntries } from './archive.ts'
 import { BackupError } from './error.ts'
-import { certifyHosts, type Relocation, relocatedConfig, relocatedRecord } from './relocate.ts'
 import { open } from './sealed-stream.ts'
 
 export interface RestoreRequest {
@@ -93,7 +94,7 @@ async function fill(
   }
   await files.settled()
   if (files.config === undefined) throw incomplete('config.json')
-  const config = relocatedConfig(files.config, relocation)
+  const config = relocatedConfig(readConfig(files.config), relocation)
   await tellOf(directory, manifest, config, relocation)
   await directory.writeConfig(config)
   return records
@@ -141,6 +142,17 @@ async function* recordsOf(entries: AsyncGenerator<Entry, void>, files: Files): A
     if (entry.type === 'records') yield entry.records
     else if (entry.type === 'file') await files.add(entry.path, entry.content)
   }
+}
+
+function readConfig(text: Uint8Array): Config {
+  let config: unknown
+  try {
+    config = JSON.parse(Buffer.from(text).toString('utf8'))
+  } catch {
+    // Said below.
+  }
+  if (Value.Check(Config, config)) return config
+  throw new BackupError('damaged', 'the configuration in the backup cannot be read; use another one')
 }
 
 /** The files of a backup on their way to the disk; the configuration is kept back. */

@@ -1,11 +1,11 @@
 // overmesh backup, restore: a controller as one encrypted file, and back.
 import type { Command } from 'commander'
 import type { Manifest } from '../backup/archive.ts'
-import type { Relocation } from '../backup/relocate.ts'
-import { readListen, readPublic, repeated } from './arguments.ts'
+import type { Relocation } from '../relocation.ts'
 import { Context } from './context.ts'
 import { UsageError } from './errors.ts'
 import { example } from './help.ts'
+import { relocationOptions } from './listen-options.ts'
 import type { Output } from './output.ts'
 import { OutputFile } from './output-file.ts'
 import { PASSPHRASE_FILE, passphraseFrom } from './passphrase.ts'
@@ -33,28 +33,15 @@ export function backupCommands(program: Command): void {
     .option('--passphrase-file <file>', PASSPHRASE_FILE)
     .addHelpText('after', example('overmesh backup show alpha.backup --passphrase-file pass'))
     .action(show)
-  program
-    .command('restore')
-    .description(
-      'make a data directory from a backup; the controller that it is of must not be running any more',
-    )
-    .argument('<file>', 'a backup')
-    .option('--passphrase-file <file>', PASSPHRASE_FILE)
-    .option(
-      '--public <host[:port]>',
-      'on another machine: what clients and peers dial from now on; repeat for more',
-      repeated('--public', readPublic('--public'), 16),
-    )
-    .option(
-      '--listen <host:port>',
-      'UDP address for clients and peers, if another; repeat for more',
-      repeated('--listen', readListen('--listen'), 16),
-    )
-    .option(
-      '--mesh-listen <host:port>',
-      'TCP address for other controllers, if another',
-      readListen('--mesh-listen'),
-    )
+  relocationOptions(
+    program
+      .command('restore')
+      .description(
+        'make a data directory from a backup; the controller that it is of must not be running any more',
+      )
+      .argument('<file>', 'a backup')
+      .option('--passphrase-file <file>', PASSPHRASE_FILE),
+  )
     .addHelpText(
       'after',
       example('overmesh restore alpha.backup --passphrase-file pass --data /var/lib/overmesh'),

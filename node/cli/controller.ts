@@ -1,9 +1,14 @@
 // overmesh controller …, leave: who is a controller of the mesh.
 import type { Command } from 'commander'
+import { parseHostPort } from '../net/ip.ts'
+import { DEFAULT_PORT } from '../push.ts'
+import type { Relocation } from '../relocation.ts'
 import type { ControllerEntry, Removal } from '../service-membership.ts'
 import { readName } from './arguments.ts'
 import { Context } from './context.ts'
+import { CommandError, UsageError } from './errors.ts'
 import { example } from './help.ts'
+import { relocationOptions } from './listen-options.ts'
 import type { Column, Output } from './output.ts'
 import { bothOf, formatStored } from './text.ts'
 
@@ -35,6 +40,10 @@ export function controllerCommands(program: Command): void {
       const removal = await context.withService(service => service.removeController(name))
       context.output.result(removal, () => printRemoval(context.output, removal, 'was removed'))
     })
+  relocationOptions(controller.command('move'))
+    .description('say where this controller listens and is dialled from now on; it must not be running')
+    .addHelpText('after', example('overmesh controller move --public vpn2.example.net --listen 0.0.0.0:1195'))
+    .action(move)
   program
     .command('leave')
     .description('take this controller out of the mesh for good; its clients go to the others')
@@ -51,6 +60,41 @@ export function controllerCommands(program: Command): void {
       })
     })
 }
+
+async function move(relocation: Relocation, command: Command): Promise<void> {
+  const context = Context.of(command)
+  const { dataDir, output } = context
+  if (Object.keys(relocation).length === 0)
+    throw new UsageError('controller move: give what changes: --public, --listen or --mesh-listen')
+  if (await context.running())
+    throw new CommandError(
+      `a controller is running on ${dataDir}; stop it first: on SIGTERM its clients go to the others`,
+    )
+  const { relocate } = await import('../relocation.ts')
+  const place = await relocate(dataDir, relocation)
+  output.result(place, () => {
+    output.facts([
+      ['clients dial', place.public.join(' ')],
+      ['peers dial', place.mesh.join(' ')],
+      ['it listens on', place.listen.join(' ')],
+      ['for peers on', place.meshListen],
+    ])
+    output.note('next: `overmesh up` runs it there, and the other controllers hear of it')
+    if (relocation.public)
+      output.note(
+        'packs made before name the old addresses: their clients find it only by way of other controllers, or with a new `overmesh client pack`',
+      )
+    const forwarded = portsOf(place.public).filter(port => !portsOf(place.listen).includes(port))
+    if (forwarded.length > 0)
+      output.note(
+        `port ${forwarded.join(' and ')} is dialled, and nothing here listens on it: something is to forward it, or --public to name another`,
+      )
+  })
+}
+
+const portsOf = (endpoints: readonly string[]): number[] => [
+  ...new Set(endpoints.map(text => parseHostPort(text, DEFAULT_PORT).port)),
+]
 
 function printRemoval(output: Output, { controller, clients, storedOn }: Removal, done: string): void {
   output.line(`controller ${controller} ${done}${formatStored(storedOn)}`)

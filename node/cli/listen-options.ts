@@ -1,4 +1,4 @@
-// What `init` and `join` ask alike: the controller's name, and where it is reached.
+// What `init` and `join` ask alike: the controller's name, and where it is reached; and what may change of that later.
 import { hostname } from 'node:os'
 import type { Command } from 'commander'
 import { readListen, readNewName, readPublic, repeated } from './arguments.ts'
@@ -38,6 +38,26 @@ export function listenOptions(command: Command): Command {
       '--api-listen <host:port>',
       'TCP address for the API, which is off otherwise; repeat for more',
       repeated('--api-listen', readListen('--api-listen'), 16),
+    )
+}
+
+/** The same for a controller that there is already; what is not given stays as it was. */
+export function relocationOptions(command: Command): Command {
+  return command
+    .option(
+      '--public <host[:port]>',
+      'what clients and peers dial from now on; repeat for more',
+      repeated('--public', readPublic('--public'), 16),
+    )
+    .option(
+      '--listen <host:port>',
+      'UDP address for clients and peers from now on; repeat for more',
+      repeated('--listen', readListen('--listen'), 16),
+    )
+    .option(
+      '--mesh-listen <host:port>',
+      'TCP address for other controllers from now on',
+      readListen('--mesh-listen'),
     )
 }
 

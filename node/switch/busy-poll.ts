@@ -8,7 +8,7 @@ export const WINDOW = 0.5
 export const SHARE = 0.5
 /** What may be taken in one go of what was not before. Milliseconds. */
 const MOST_CREDIT = 25
-/** From when on a gap between two polls shows that other programs want the processor, and how long they have it. Milliseconds. */
+/** From when on a gap between two polls shows that another program had the processor, and how long it is left to others then. Milliseconds. */
 const CONTENTION = 0.25
 const PAUSE = 100
 /** The share of a peer's answers, of 256, that came soon, from which they are waited for. An answer to every second packet stays below. */
@@ -20,21 +20,21 @@ const WEIGHT = 2
 export const KERNEL = 0
 export const NOBODY = -1
 
-/** Places of the times, which are cells since a number in a field is an object of its own. */
+/** Places of the times, which are cells since a number in a field is an object of its own; what is earned is a share of the time. */
 const CREDIT = 0
 const COUNTED = 1
 const SINCE = 2
 const POLLED = 3
+const EARNED = 4
 
 /** Decides after each turn with a single packet whether the next is waited for awake, and when to give up. */
 export class BusyPoll {
   readonly #time: { readonly now: number }
-  readonly #share: number
   /** When a port was sent a packet that it has not answered yet; 0 for none. Milliseconds. */
   readonly #asked: Float64Array
   /** How many of its answers came soon, of 256. */
   readonly #score: Uint8Array
-  readonly #times = new Float64Array(4)
+  readonly #times = new Float64Array(5)
 
   /**
    * @param time in milliseconds with fraction
@@ -43,10 +43,10 @@ export class BusyPoll {
    */
   constructor(time: { readonly now: number }, ports: number, share = SHARE) {
     this.#time = time
-    this.#share = share
     this.#asked = new Float64Array(ports + 1)
     this.#score = new Uint8Array(ports + 1)
     this.#times[CREDIT] = MOST_CREDIT
+    this.#times[EARNED] = share
   }
 
   /** Takes note of a packet that came alone from one port and was sent on to another; true when the next is to be waited for awake. */
@@ -59,7 +59,13 @@ export class BusyPoll {
     if (to < 0) return false
     if (this.#asked[to] > 0) this.#learn(to, false)
     this.#asked[to] = now
-    return this.#score[to] >= LIKELY && this.#affordable(now)
+    return this.#score[to] >= LIKELY && this.#affordable()
+  }
+
+  /** A port is another peer's from now on. */
+  forget(port: number): void {
+    this.#asked[port] = 0
+    this.#score[port] = 0
   }
 
   /** Polling begins now. */
@@ -69,13 +75,18 @@ export class BusyPoll {
     this.#times[POLLED] = now
   }
 
-  /** Whether to poll once more, after one that found nothing. */
+  /** Called after each poll: whether to poll once more when it found nothing. */
   goesOn(): boolean {
+    const times = this.#times
     const { now } = this.#time
-    const contended = now - this.#times[POLLED] > CONTENTION
-    this.#times[POLLED] = now
-    if (contended) this.#times[CREDIT] -= PAUSE * this.#share
-    return !contended && now - this.#times[SINCE] < WINDOW
+    const contended = now - times[POLLED] > CONTENTION
+    times[POLLED] = now
+    if (contended) {
+      times[CREDIT] = WINDOW - PAUSE * times[EARNED]
+      times[COUNTED] = now
+      times[SINCE] = now
+    }
+    return !contended && now - times[SINCE] < WINDOW
   }
 
   /** Polling ended now. */
@@ -83,11 +94,12 @@ export class BusyPoll {
     this.#times[CREDIT] -= this.#time.now - this.#times[SINCE]
   }
 
-  #affordable(now: number): boolean {
+  #affordable(): boolean {
     const times = this.#times
-    times[CREDIT] = Math.min(MOST_CREDIT, times[CREDIT] + (now - times[COUNTED]) * this.#share)
+    const { now } = this.#time
+    times[CREDIT] = Math.min(MOST_CREDIT, times[CREDIT] + (now - times[COUNTED]) * times[EARNED])
     times[COUNTED] = now
-    return this.#share > 0 && times[CREDIT] >= WINDOW
+    return times[EARNED] > 0 && times[CREDIT] >= WINDOW
   }
 
   #learn(port: number, soon: boolean): void {

@@ -273,7 +273,6 @@ export class Forwarder {
     const tun = this.#tun
     const size = tun === undefined ? 0 : tun.read(this.#read)
     if (tun === undefined || size === 0) return 0
-    this.#ports.receivedFrom = KERNEL
     this.#counters[COUNTER.tunRxBytes] += size
     this.#packet = this.#read
     const packets = this.#fromKernel(tun, size)
@@ -345,10 +344,14 @@ export class Forwarder {
       } else {
         clampMss(this.#packet, 0, Math.min(this.#mtuOf(from), this.#ports.mtu[port]))
         this.#toPort(from, port, length)
+        this.#ports.routedFrom = from
+        this.#ports.routedTo = port
       }
     } else if (hop === NEXT_HOP.tun && this.#tun?.takes(this.#packet) === true) {
       clampMss(this.#packet, 0, Math.min(this.#mtuOf(from), this.#tun.mtu))
       this.#toTun(length)
+      this.#ports.routedFrom = from
+      this.#ports.routedTo = KERNEL
     } else if (hop === NEXT_HOP.tun || hop === NEXT_HOP.local) {
       this.#toSelf(from)
     } else if (hop === NEXT_HOP.unreachable) {
@@ -436,7 +439,6 @@ export class Forwarder {
       this.#counters[COUNTER.tunFailed] += packets
       return
     }
-    this.#ports.sentTo = KERNEL
     this.#counters[COUNTER.tunTxPackets] += packets
     this.#counters[COUNTER.tunTxBytes] += bytes
   }

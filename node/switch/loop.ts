@@ -137,6 +137,7 @@ export class Loop {
   turn(): void {
     this.#signals[SIGNAL.turns] = (this.#signals[SIGNAL.turns] + 1) | 0
     const bytesBefore = this.#bytes()
+    const packetsBefore = this.#packets()
     let packets: number
     if (this.#delay > 0) {
       // So many packets come that there is no need to ask who has some.
@@ -144,11 +145,8 @@ export class Loop {
       this.#begin()
       packets = this.#takeAll()
     } else {
-      const deadline = Math.min(this.#nextTimers, this.#links.deadline)
-      const wait = this.#backlog ? 0 : Math.min(MAX_WAIT, Math.max(0, Math.ceil(deadline - this.#ports.now)))
-      const found = this.#awake && wait > 0 ? this.#poll() : 0
-      // A small integer, which is no object when it is passed along.
-      const ready = found > 0 ? found : this.#poller.wait(wait | 0)
+      let ready = this.#awake && this.#wait() > 0 ? this.#poll() : 0
+      if (ready === 0) ready = this.#poller.wait(this.#wait())
       this.#begin()
       packets = this.#takeReady(ready)
     }
@@ -164,7 +162,16 @@ export class Loop {
     this.#reporter.post()
     const bytes = (this.#bytes() - bytesBefore) | 0
     this.#delay = this.#moderation.after(packets, bytes, behind)
-    this.#awake = packets === 1 && this.#busyPoll.after(this.#ports.receivedFrom, this.#ports.sentTo)
+    const alone = ((this.#packets() - packetsBefore) | 0) === 1
+    this.#awake = alone && this.#busyPoll.after(this.#ports.routedFrom, this.#ports.routedTo)
+  }
+
+  /** How long there is nothing to do but packets and commands that come, in whole milliseconds. */
+  #wait(): number {
+    if (this.#backlog) return 0
+    const deadline = Math.min(this.#nextTimers, this.#links.deadline)
+    // A small integer, which is no object when it is passed along.
+    return Math.min(MAX_WAIT, Math.max(0, Math.ceil(deadline - this.#ports.now))) | 0
   }
 
   /** Waits awake: how many are ready. */
@@ -179,7 +186,7 @@ export class Loop {
       yieldProcessor()
       ready = this.#poller.wait(0)
       ports.now = this.#clock.read()
-    } while (ready === 0 && busyPoll.goesOn())
+    } while (busyPoll.goesOn() && ready === 0)
     busyPoll.end()
     return ready
   }
@@ -187,9 +194,9 @@ export class Loop {
   /** What comes before the packets of a turn: the time, and commands. */
   #begin(): void {
     this.#ports.now = this.#clock.read()
-    this.#ports.receivedFrom = NOBODY
-    this.#ports.sentTo = NOBODY
     this.#obey()
+    this.#ports.routedFrom = NOBODY
+    this.#ports.routedTo = NOBODY
     this.#backlog = false
   }
 

@@ -39,9 +39,9 @@ export class Ports {
   readonly #time = new Float64Array(2)
   /** Highest slot that was ever in use. */
   highest = 0
-  /** Where the last packet of the loop's turn came from and went: a port, `KERNEL` or `NOBODY`. */
-  receivedFrom = NOBODY
-  sentTo = NOBODY
+  /** Where the last packet that was sent on in the loop's turn came from and went: a port, `KERNEL` or `NOBODY`. */
+  routedFrom = NOBODY
+  routedTo = NOBODY
   readonly peers = new PeerIndex()
   /** Peer id by slot; only of meaning where `open`. */
   readonly peerId: Int32Array
@@ -251,7 +251,6 @@ export class Ports {
 
   /** Counts one packet from the peer. */
   countReceived(slot: number, bytes: number): void {
-    this.receivedFrom = slot
     this.lastReceived[slot] = this.now
     this.idleReported[slot] = 0
     this.stats.add(slot, PORT_STAT.rxBytes, bytes)
@@ -261,7 +260,6 @@ export class Ports {
 
   /** Counts one packet to the peer. */
   countSent(slot: number, bytes: number): void {
-    this.sentTo = slot
     this.lastSent[slot] = this.now
     if (bytes > BASE_MTU) this.large[slot] = 1
     this.stats.add(slot, PORT_STAT.txBytes, bytes)

@@ -43,9 +43,9 @@ const name = new Arena(32)
 /**
  * Never throws: where there is no loopback, the switch starts cold.
  * @param tun what the real switch has
- * @returns packets that went from port to port
+ * @returns packets that went from port to port, and how often one was waited for awake
  */
-export function warmUp(tun: Pick<Tun, 'offload'> | undefined): number {
+export function warmUp(tun: Pick<Tun, 'offload'> | undefined): { packets: number; polls: number } {
   const files: number[] = []
   const { port1: nowhere } = new MessageChannel()
   try {
@@ -80,14 +80,14 @@ export function warmUp(tun: Pick<Tun, 'offload'> | undefined): number {
       )
       bounce(assembly, loops, behind?.kernel)
       for (const loop of loops) loop.close()
-      return counters[COUNTER.rxPackets]
+      return { packets: counters[COUNTER.rxPackets], polls: counters[COUNTER.busyPolls] }
     } finally {
       assembly.sessions.stop()
       assembly.keys.close()
     }
   } catch {
     // What does not work here will be told by what needs it.
-    return 0
+    return { packets: 0, polls: 0 }
   } finally {
     nowhere.close()
     for (const fd of files) closeFile(fd)

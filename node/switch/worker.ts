@@ -97,6 +97,7 @@ function commandHandler({
   outbox,
   reporter,
   taps,
+  busyPoll,
 }: Assembly): () => void {
   const path = new Arena(PATH_STRIDE)
   const dropKey = (slot: number, keyId: number): void => {
@@ -136,6 +137,7 @@ function commandHandler({
         for (let keyId = 0; keyId < KEY_IDS; keyId++) dropKey(command.slot, keyId)
         links.close(command.slot)
         sessions.close(command.slot)
+        busyPoll.forget(command.slot)
         ports.closePort(command.slot)
         return
       case 'move':

@@ -19,7 +19,7 @@ function world({ share = SHARE }: { share?: number } = {}) {
       const since = time.now
       busyPoll.begin()
       do time.now = Math.min(at, time.now + 0.01)
-      while (time.now < at && busyPoll.goesOn())
+      while (busyPoll.goesOn() && time.now < at)
       busyPoll.end()
       polled += time.now - since
     }
@@ -124,10 +124,25 @@ test('where other programs want the processor it is left to them for a while', (
     return awake
   }
   assert.ok(settle(20))
-  busyPoll.begin()
-  time.now += 2
-  assert.equal(busyPoll.goesOn(), false)
-  busyPoll.end()
-  assert.equal(settle(10), false)
-  assert.ok(settle(50), 'and then tried again')
+  // Stopped for long, it is not punished for that.
+  for (const gap of [2, 60_000]) {
+    busyPoll.begin()
+    time.now += gap
+    assert.equal(busyPoll.goesOn(), false)
+    busyPoll.end()
+    assert.equal(settle(10), false)
+    assert.ok(settle(50), 'and then tried again')
+  }
+})
+
+test('who takes the place of another is not taken for them', () => {
+  const { busyPoll, packet } = world()
+  let awake = false
+  for (let i = 0; i < 20; i++) {
+    awake = packet(false, 10, A, B)
+    packet(false, SOON, B, A)
+  }
+  assert.ok(awake)
+  busyPoll.forget(B)
+  assert.equal(packet(false, 10, A, B), false)
 })

@@ -1,0 +1,118 @@
+// A controller that moves: where it listens, and where it is dialled from now on.
+import { createPublicKey, X509Certificate } from 'node:crypto'
+import { parseCidr } from '../state/address.ts'
+import { parseCidr6 } from '../state/address6.ts'
+import type { ControllerValue, MeshValue } from '../state/kinds.ts'
+import type { Config, DataDirectory } from './data-directory.ts'
+import { checkDialable } from './dialable.ts'
+import { Home } from './home.ts'
+import { meshEndpointsOf, publicEndpointsOf } from './mesh-endpoints.ts'
+import { parseHostPort } from './net/ip.ts'
+import { formatPrivateKey, newPrivateKey, parsePrivateKey } from './pki/keys.ts'
+import { issueServerCertificate } from './pki/server.ts'
+import { DEFAULT_PORT } from './push.ts'
+import { removalNotice } from './removal.ts'
+import { ServiceError } from './service-error.ts'
+
+/** As `init` takes them; what is absent stays as it was. */
+export interface Relocation {
+  readonly public?: readonly string[]
+  readonly listen?: readonly string[]
+  readonly meshListen?: string
+}
+
+/** Where a controller is from now on: `host:port` each. */
+export interface Place {
+  /** What clients and peers dial, UDP; what peers dial, TCP. */
+  public: readonly string[]
+  mesh: readonly string[]
+  /** Where it listens itself. */
+  listen: readonly string[]
+  meshListen: string
+}
+
+/** ms to wait for a command that has the data directory open. */
+const LOCK_PATIENCE = 5000
+
+/**
+ * Moves the controller of a data directory, which must not be running; it may be done again if it was cut short. The others hear
+ * of it when it runs.
+ * @throws ServiceError for what nobody can dial, or when it has left the mesh; DataDirectoryError, StateError
+ */
+export async function relocate(dataDir: string, relocation: Relocation): Promise<Place> {
+  const home = await Home.open(dataDir, LOCK_PATIENCE)
+  try {
+    const { directory, replica, mesh, id, controller: own } = home
+    const removed = removalNotice(home)
+    if (removed !== undefined) throw new ServiceError('refused', removed)
+    const config = relocatedConfig(home.config, relocation)
+    const moved = relocatedRecord(own, mesh.value, config, relocation)
+    if (moved) {
+      await replica.write([{ kind: 'controller', id, value: moved }])
+      await certifyHosts(directory, mesh, moved, config)
+    }
+    await directory.writeConfig(config)
+    const { publicEndpoints, meshEndpoints } = moved ?? own
+    return {
+      public: publicEndpoints,
+      mesh: meshEndpoints,
+      listen: config.listen,
+      meshListen: config.meshListen,
+    }
+  } finally {
+    await home.close()
+  }
+}
+
+export function relocatedConfig(config: Config, { listen, meshListen }: Relocation): Config {
+  return {
+    ...config,
+    ...(listen && { listen: [...listen] }),
+    ...(meshListen !== undefined && { meshListen }),
+  }
+}
+
+/** The record of the controller as it is to be; undefined when nothing of it changes. @throws ServiceError for what nobody can dial */
+export function relocatedRecord(
+  own: ControllerValue,
+  { subnet, subnet6 }: MeshValue,
+  config: Config,
+  { public: told, meshListen }: Relocation,
+): ControllerValue | undefined {
+  if (told === undefined && meshListen === undefined) return undefined
+  const publicEndpoints =
+    told === undefined ? [...own.publicEndpoints] : publicEndpointsOf(told, config.listen)
+  if (told !== undefined)
+    checkDialable(publicEndpoints, {
+      subnet: parseCidr(subnet)!,
+      subnet6: subnet6 === undefined ? undefined : parseCidr6(subnet6),
+    })
+  return { ...own, publicEndpoints, meshEndpoints: meshEndpointsOf(config.meshListen, publicEndpoints) }
+}
+
+/** Its server certificate names the hosts that are dialled. */
+export async function certifyHosts(
+  directory: DataDirectory,
+  mesh: { id: string; value: MeshValue },
+  own: ControllerValue,
+  config: Config,
+): Promise<void> {
+  const key = newPrivateKey()
+  const { pem } = issueServerCertificate(
+    {
+      certificate: new X509Certificate(own.certificateChain),
+      privateKey: parsePrivateKey(await directory.read(directory.issuingKey)),
+    },
+    {
+      meshName: mesh.value.name,
+      meshId: mesh.id,
+      controllerName: config.controller,
+      publicKey: createPublicKey(key),
+      hosts: own.publicEndpoints.map(text => parseHostPort(text, DEFAULT_PORT).host),
+      now: Date.now(),
+      lifetime: config.lifetimes.server,
+    },
+  )
+  await directory.write(directory.serverKey, formatPrivateKey(key))
+  await directory.write(directory.serverCertificate, pem)
+}
