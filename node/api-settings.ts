@@ -72,7 +72,12 @@ function checkNames(texts: readonly string[]): string[] {
   return [
     ...new Set(
       texts.map(text => {
-        const isBareIpv6 = text.includes(':') && !text.startsWith('[')
+        if (text === '')
+          throw new ServiceError(
+            'invalid',
+            'a name for the certificate is empty; give a host name or address',
+          )
+        const isBareIpv6 = text.indexOf(':') !== text.lastIndexOf(':') && !text.startsWith('[')
         const { host, port } = refusing(() => parseHostPort(isBareIpv6 ? `[${text}]` : text, 0))
         if (port !== 0) throw new ServiceError('invalid', `"${text}" has a port; a certificate is for a host`)
         return host

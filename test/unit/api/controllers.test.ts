@@ -38,8 +38,15 @@ test('nothing listens until it is enabled; that is kept, and ends when it is dis
   ]) {
     await assert.rejects(first.service.changeApi({ listen }), { code: 'invalid' })
   }
-  for (const names of [['a b'], ['host:80'], ['-x'], ['1.2.3']]) {
-    await assert.rejects(first.service.changeApi({ names }), { code: 'invalid' })
+  for (const [name, message] of [
+    ['a b', /neither an address nor a host name/],
+    ['host:80', /"host:80" has a port/],
+    ['[::1]:80', /has a port/],
+    ['-x', /neither an address nor a host name/],
+    ['1.2.3', /./],
+    ['', /a name for the certificate is empty/],
+  ] as const) {
+    await assert.rejects(first.service.changeApi({ names: [name] }), { code: 'invalid', message })
   }
   const config = () => readFile(join(dataDir, 'config.json'), 'utf8').then(JSON.parse)
   assert.equal((await config()).api, undefined)
