@@ -58,9 +58,9 @@ export class Home {
    */
   static async open(dataDir: string, patience = 0): Promise<Home> {
     const directory = new DataDirectory(dataDir)
-    const config = await directory.readConfig()
+    const { controllerId } = await directory.readConfig()
     const loose = await directory.tighten()
-    const privateKey = await readIdentity(directory, config)
+    const privateKey = await readIdentity(directory, controllerId)
     const root = await readCertificate(directory, directory.rootCertificate)
     const rootCertificate = root.toString()
     const issuingKey = await readKey(directory, directory.issuingKey)
@@ -70,7 +70,7 @@ export class Home {
     }
     const tlsCryptKey = parseTlsCryptV2ServerKey(await directory.read(directory.tlsCryptKey))
     if (!tlsCryptKey) throw damaged(directory.tlsCryptKey)
-    const id = config.controllerId as ControllerId
+    const id = controllerId as ControllerId
     const store = await openStore(directory.state, Date.now() + patience)
     const replica = await Replica.open({
       store,
@@ -79,6 +79,11 @@ export class Home {
       now: Date.now,
       random: randomBytes,
       isSigned: isSignedByAsync,
+    })
+    // Whoever had the lock before may have changed it.
+    const config = await directory.readConfig().catch(async (error: unknown) => {
+      await replica.close()
+      throw error
     })
     const views = new Views(replica)
     if (!views.mesh() || !replica.get('controller', id)) {
@@ -169,7 +174,7 @@ function damaged(path: string, what = 'is damaged', cause?: unknown): DataDirect
   )
 }
 
-async function readIdentity(directory: DataDirectory, config: Config): Promise<KeyObject> {
+async function readIdentity(directory: DataDirectory, controllerId: string): Promise<KeyObject> {
   const pem = await directory.read(directory.identityKey)
   let key: KeyObject
   try {
@@ -177,8 +182,8 @@ async function readIdentity(directory: DataDirectory, config: Config): Promise<K
   } catch (error) {
     throw damaged(directory.identityKey, 'is damaged', error)
   }
-  if (key.asymmetricKeyType !== 'ed25519' || controllerIdOf(rawPublicKey(key)) !== config.controllerId) {
-    throw damaged(directory.identityKey, `is not the key of controller ${config.controllerId}`)
+  if (key.asymmetricKeyType !== 'ed25519' || controllerIdOf(rawPublicKey(key)) !== controllerId) {
+    throw damaged(directory.identityKey, `is not the key of controller ${controllerId}`)
   }
   return key
 }

@@ -23,7 +23,8 @@ function ownAddress(family: 'IPv4' | 'IPv6'): string {
  * address that is not loopback.
  */
 export function publicEndpointsOf(told: readonly string[], listen: readonly string[]): string[] {
-  if (told.length > 0) return told.map(text => formatHostPort(parseHostPort(text, DEFAULT_PORT)))
+  if (told.length > 0)
+    return [...new Set(told.map(text => formatHostPort(parseHostPort(text, DEFAULT_PORT))))]
   return listen.map(text => {
     const { host, port } = parseHostPort(text, DEFAULT_PORT)
     return formatHostPort({ host: isAny(host) ? ownAddress(host === '::' ? 'IPv6' : 'IPv4') : host, port })

@@ -5,7 +5,7 @@ import { parseCidr6 } from '../state/address6.ts'
 import type { ControllerValue, MeshValue } from '../state/kinds.ts'
 import type { Config, DataDirectory } from './data-directory.ts'
 import { checkDialable } from './dialable.ts'
-import { Home } from './home.ts'
+import type { Home } from './home.ts'
 import { meshEndpointsOf, publicEndpointsOf } from './mesh-endpoints.ts'
 import { parseHostPort } from './net/ip.ts'
 import { formatPrivateKey, newPrivateKey, parsePrivateKey } from './pki/keys.ts'
@@ -29,38 +29,36 @@ export interface Place {
   /** Where it listens itself. */
   listen: readonly string[]
   meshListen: string
+  /** What was dialled before, and is no more. */
+  gone: readonly string[]
+  /** Names of the attachments, whose sites may know it by that. */
+  sites: readonly string[]
 }
 
-/** ms to wait for a command that has the data directory open. */
-const LOCK_PATIENCE = 5000
-
 /**
- * Moves the controller of a data directory, which must not be running; it may be done again if it was cut short. The others hear
- * of it when it runs.
- * @throws ServiceError for what nobody can dial, or when it has left the mesh; DataDirectoryError, StateError
+ * Moves the controller of an opened data directory, which must not be running; it may be done again if it was cut short. The others
+ * hear of it when it runs.
+ * @throws ServiceError for what nobody can dial, or when it has left the mesh
  */
-export async function relocate(dataDir: string, relocation: Relocation): Promise<Place> {
-  const home = await Home.open(dataDir, LOCK_PATIENCE)
-  try {
-    const { directory, replica, mesh, id, controller: own } = home
-    const removed = removalNotice(home)
-    if (removed !== undefined) throw new ServiceError('refused', removed)
-    const config = relocatedConfig(home.config, relocation)
-    const moved = relocatedRecord(own, mesh.value, config, relocation)
-    if (moved) {
-      await replica.write([{ kind: 'controller', id, value: moved }])
-      await certifyHosts(directory, mesh, moved, config)
-    }
-    await directory.writeConfig(config)
-    const { publicEndpoints, meshEndpoints } = moved ?? own
-    return {
-      public: publicEndpoints,
-      mesh: meshEndpoints,
-      listen: config.listen,
-      meshListen: config.meshListen,
-    }
-  } finally {
-    await home.close()
+export async function relocate(home: Home, relocation: Relocation): Promise<Place> {
+  const { directory, replica, mesh, id, controller: own } = home
+  const removed = removalNotice(home)
+  if (removed !== undefined) throw new ServiceError('refused', removed)
+  const config = relocatedConfig(home.config, relocation)
+  const moved = relocatedRecord(own, mesh.value, config, relocation)
+  if (moved) {
+    await replica.write([{ kind: 'controller', id, value: moved }])
+    await certifyHosts(directory, mesh, moved, config)
+  }
+  await directory.writeConfig(config)
+  const { publicEndpoints, meshEndpoints } = moved ?? own
+  return {
+    public: publicEndpoints,
+    mesh: meshEndpoints,
+    listen: config.listen,
+    meshListen: config.meshListen,
+    gone: own.publicEndpoints.filter(each => !publicEndpoints.includes(each)),
+    sites: [...replica.all('attachment')].map(({ value }) => value.name),
   }
 }
 

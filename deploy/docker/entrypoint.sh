@@ -6,7 +6,8 @@
 #                             others are invited through it; see desk.sh
 #   OVERMESH_MESH, OVERMESH_SUBNET, OVERMESH_SUBNET6   of a mesh to be founded: its name, its prefix, and IPv6 if wanted
 #   OVERMESH_CONTROLLER       name of this controller (default: the host name)
-#   OVERMESH_PUBLIC           what clients and peers dial: HOST[:PORT], several separated by spaces
+#   OVERMESH_PUBLIC           what clients and peers dial: HOST[:PORT], several separated by spaces; at the first start alone,
+#                             later it is `overmesh controller move`
 set -eu
 umask 077
 data=${OVERMESH_DATA:=/var/lib/overmesh}

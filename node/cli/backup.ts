@@ -37,7 +37,7 @@ export function backupCommands(program: Command): void {
     program
       .command('restore')
       .description(
-        'make a data directory from a backup; the controller that it is of must not be running any more',
+        'make a data directory from a backup; the controller that it is of must not be running any more. Where it listens and is dialled stays as it was, but for what is given',
       )
       .argument('<file>', 'a backup')
       .option('--passphrase-file <file>', PASSPHRASE_FILE),

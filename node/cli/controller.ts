@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { parseHostPort } from '../net/ip.ts'
 import { DEFAULT_PORT } from '../push.ts'
-import type { Relocation } from '../relocation.ts'
+import type { Place, Relocation } from '../relocation.ts'
 import type { ControllerEntry, Removal } from '../service-membership.ts'
 import { readName } from './arguments.ts'
 import { Context } from './context.ts'
@@ -11,6 +11,9 @@ import { example } from './help.ts'
 import { relocationOptions } from './listen-options.ts'
 import type { Column, Output } from './output.ts'
 import { bothOf, formatStored } from './text.ts'
+
+/** ms to wait for another command that has the data directory open. */
+const LOCK_PATIENCE = 5000
 
 export function controllerCommands(program: Command): void {
   const controller = program.command('controller').description('the controllers of the mesh')
@@ -41,7 +44,9 @@ export function controllerCommands(program: Command): void {
       context.output.result(removal, () => printRemoval(context.output, removal, 'was removed'))
     })
   relocationOptions(controller.command('move'))
-    .description('say where this controller listens and is dialled from now on; it must not be running')
+    .description(
+      'say where this controller listens and is dialled from now on; what is not given stays as it was. It must not be running',
+    )
     .addHelpText('after', example('overmesh controller move --public vpn2.example.net --listen 0.0.0.0:1195'))
     .action(move)
   program
@@ -70,8 +75,18 @@ async function move(relocation: Relocation, command: Command): Promise<void> {
     throw new CommandError(
       `a controller is running on ${dataDir}; stop it first: on SIGTERM its clients go to the others`,
     )
-  const { relocate } = await import('../relocation.ts')
-  const place = await relocate(dataDir, relocation)
+  const [{ openHome }, { relocate }] = await Promise.all([
+    import('../offline.ts'),
+    import('../relocation.ts'),
+  ])
+  const { home, notices } = await openHome(dataDir, LOCK_PATIENCE)
+  for (const notice of notices) output.note(`attention: ${notice}`)
+  let place: Place
+  try {
+    place = await relocate(home, relocation)
+  } finally {
+    await home.close()
+  }
   output.result(place, () => {
     output.facts([
       ['clients dial', place.public.join(' ')],
@@ -80,16 +95,28 @@ async function move(relocation: Relocation, command: Command): Promise<void> {
       ['for peers on', place.meshListen],
     ])
     output.note('next: `overmesh up` runs it there, and the other controllers hear of it')
-    if (relocation.public)
-      output.note(
-        'packs made before name the old addresses: their clients find it only by way of other controllers, or with a new `overmesh client pack`',
-      )
-    const forwarded = portsOf(place.public).filter(port => !portsOf(place.listen).includes(port))
-    if (forwarded.length > 0)
-      output.note(
-        `port ${forwarded.join(' and ')} is dialled, and nothing here listens on it: something is to forward it, or --public to name another`,
-      )
+    for (const note of consequences(place)) output.note(note)
   })
+}
+
+/** What is to be done elsewhere. */
+function consequences({ public: dialled, listen, gone, sites }: Place): string[] {
+  const notes: string[] = []
+  if (gone.length > 0) {
+    notes.push(
+      `packs made before name ${gone.join(' and ')}: their clients use the other controllers, and have none if there are none, until they are given new ones by \`overmesh client pack\``,
+    )
+    if (sites.length > 0)
+      notes.push(
+        `so may the routers of ${sites.join(', ')}: \`overmesh ipsec export\` has their settings as they are now`,
+      )
+  }
+  const forwarded = portsOf(dialled).filter(port => !portsOf(listen).includes(port))
+  if (forwarded.length > 0)
+    notes.push(
+      `port ${forwarded.join(' and ')} is dialled, and nothing here listens on it: something is to forward it, or --public to name another`,
+    )
+  return notes
 }
 
 const portsOf = (endpoints: readonly string[]): number[] => [

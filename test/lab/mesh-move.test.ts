@@ -10,11 +10,14 @@ let mesh: Mesh
 let alpha: Controller
 let beta: Controller
 let client: MeshClient
+let pack: string
 
 useLab('move', async lab => {
   mesh = await Mesh.start(lab, ['alpha', 'beta'])
   ;[alpha, beta] = mesh.controllers
-  client = await mesh.connect('client', ['alpha', 'beta'])
+  const host = await lab.host('client')
+  pack = mesh.orderPack(await alpha.addClient('client'), ['alpha', 'beta'])
+  client = await mesh.connectWith('client', host, pack)
 })
 
 test('it is moved while it is stopped; peers and new packs dial it where it is, old packs find the mesh by the others', async () => {
@@ -34,6 +37,8 @@ test('it is moved while it is stopped; peers and new packs dial it where it is, 
     mesh: [`${to}:4002`],
     listen: ['0.0.0.0:1195'],
     meshListen: '0.0.0.0:4002',
+    gone: [`${before}:1194`],
+    sites: [],
   })
 
   await alpha.up()
@@ -45,10 +50,15 @@ test('it is moved while it is stopped; peers and new packs dial it where it is, 
   const newcomer = await mesh.connect('newcomer', ['alpha'], { by: beta })
   await until('it is there', async () => (await mesh.whereIs('newcomer', beta)) === 'alpha', 10)
   await newcomer.host.exec('ping', '-c', '3', '-i', '0.2', '-W', '2', client.address)
+  await client.openvpn.stop()
+  await mesh.connectWith('client', client.host, pack)
   assert.equal(await mesh.whereIs('client', beta), 'beta')
 
-  // Peers find it by their own dialling, too.
+  // Peers find it by their own dialling, too: it reaches nobody itself.
   await beta.process.stop('SIGTERM')
+  await alpha.host.exec('nft', 'add table inet lab')
+  await alpha.host.exec('nft', 'add chain inet lab output { type filter hook output priority 0; }')
+  await alpha.host.exec('nft', 'add rule inet lab output tcp dport 4001 drop')
   await beta.up()
   await mesh.whole()
 })

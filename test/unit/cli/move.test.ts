@@ -1,8 +1,9 @@
 // `controller move`: a controller that does not run is told where it listens and is dialled from now on.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { Certificates } from '../../../node/certificates.ts'
 import { Home, readCertificate, readKey } from '../../../node/home.ts'
 import { initMesh } from '../../../node/init.ts'
@@ -27,7 +28,11 @@ test('what is given changes, for good; the rest stays', async t => {
   assert.match(first.stdout, /^clients dial +vpn2\.example\.net:1194 192\.0\.2\.7:1200$/m)
   assert.match(first.stdout, /^peers dial +vpn2\.example\.net:4001 192\.0\.2\.7:4001$/m)
   assert.match(first.stdout, /^it listens on +0\.0\.0\.0:1194$/m)
-  assert.match(first.stderr, /packs made before name the old addresses/)
+  assert.match(
+    first.stderr,
+    /packs made before name vpn\.example\.net:1194: their clients use the other controllers/,
+  )
+  assert.doesNotMatch(first.stderr, /ipsec/)
   assert.match(first.stderr, /port 1200 is dialled, and nothing here listens on it/)
 
   const second = await move(
@@ -57,6 +62,52 @@ test('what is given changes, for good; the rest stays', async t => {
   } finally {
     await home.close()
   }
+})
+
+test('where the old address stays, packs stay good; one endpoint written twice is one', async t => {
+  const dataDir = await stopped(t)
+  const endpoints = ['[2001:db8::1]:1194', '[2001:DB8::1]', 'VPN.example.net'].flatMap(each => [
+    '--public',
+    each,
+  ])
+  const moved = await run(['controller', 'move', '--json', ...endpoints], { dataDir })
+  assert.equal(moved.code, 0, moved.stderr)
+  assert.deepEqual(JSON.parse(moved.stdout), {
+    public: ['[2001:db8::1]:1194', 'vpn.example.net:1194'],
+    mesh: ['[2001:db8::1]:4001', 'vpn.example.net:4001'],
+    listen: ['0.0.0.0:1194'],
+    meshListen: '0.0.0.0:4001',
+    gone: [],
+    sites: [],
+  })
+  assert.equal(moved.stderr, '')
+})
+
+test('it waits for another command, and keeps what that has changed', async t => {
+  const dataDir = await stopped(t)
+  const home = await Home.open(dataDir)
+  const moving = run(['controller', 'move', '--mesh-listen', '0.0.0.0:4009'], { dataDir })
+  await delay(1000)
+  await home.directory.writeConfig({ ...home.config, listen: ['0.0.0.0:1200'] })
+  await home.close()
+  const { code, stderr } = await moving
+  assert.equal(code, 0, stderr)
+  const { listen, meshListen } = JSON.parse(readFileSync(join(dataDir, 'config.json'), 'utf8'))
+  assert.deepEqual([listen, meshListen], [['0.0.0.0:1200'], '0.0.0.0:4009'])
+})
+
+test('what was found wrong at opening is said, and who has sites is told of them', async t => {
+  const dataDir = await stopped(t)
+  const psk = join(dataDir, '..', 'psk')
+  writeFileSync(psk, 'a secret that is long enough\n', { mode: 0o600 })
+  const site = ['--remote', '198.51.100.7', '--psk-file', psk, '--remote-ts', '192.168.30.0/24']
+  const added = await run(['ipsec', 'add', 'office', ...site], { dataDir })
+  assert.equal(added.code, 0, added.stderr)
+  chmodSync(join(dataDir, 'identity.key'), 0o644)
+  const { code, stderr } = await run(['controller', 'move', '--public', 'vpn2.example.net'], { dataDir })
+  assert.equal(code, 0, stderr)
+  assert.match(stderr, /attention: .*identity\.key was open to other users/)
+  assert.match(stderr, /routers of office: `overmesh ipsec export`/)
 })
 
 test('what nobody can dial or listen on, or nothing at all, is refused and changes nothing', async t => {
