@@ -1,6 +1,8 @@
 // The certificates of this controller over time: server and issuing certificate are renewed well before they end, while
 // the controller runs.
 import { createPublicKey, X509Certificate } from 'node:crypto'
+import type { ControllerValue, MeshValue } from '../state/kinds.ts'
+import type { Config, DataDirectory } from './data-directory.ts'
 import { type Home, readCertificate, readKey } from './home.ts'
 import type { IkeCredentials } from './ipsec/tunnel.ts'
 import { parseHostPort } from './net/ip.ts'
@@ -102,25 +104,10 @@ export class Certificates {
   }
 
   async #renewServer(now: number): Promise<Renewal> {
-    const { directory, mesh, config, controller, issuingCertificate, issuingKey } = this.#home
-    const key = newPrivateKey()
-    const { certificate, pem } = issueServerCertificate(
-      { certificate: issuingCertificate, privateKey: issuingKey },
-      {
-        meshName: mesh.value.name,
-        meshId: mesh.id,
-        controllerName: config.controller,
-        publicKey: createPublicKey(key),
-        hosts: controller.publicEndpoints.map(text => parseHostPort(text, DEFAULT_PORT).host),
-        now,
-        lifetime: config.lifetimes.server,
-      },
-    )
-    const keyPem = formatPrivateKey(key)
-    await directory.write(directory.serverKey, keyPem)
-    await directory.write(directory.serverCertificate, pem)
+    const { directory, mesh, config, controller } = this.#home
+    const { certificate, key } = await makeServerCertificate(directory, mesh, controller, config, now)
     this.#server = certificate
-    this.#serverKey = keyPem
+    this.#serverKey = key
     return { certificate: 'server', expiresAt: certificate.validToDate }
   }
 
@@ -143,6 +130,36 @@ export class Certificates {
     ])
     return { certificate: 'issuing', expiresAt: certificate.validToDate }
   }
+}
+
+/** Makes a server certificate for the hosts that are dialled, with a new key, and puts both (PEM) into the directory. @param now ms */
+export async function makeServerCertificate(
+  directory: DataDirectory,
+  mesh: { id: string; value: MeshValue },
+  own: ControllerValue,
+  config: Config,
+  now: number,
+): Promise<{ certificate: X509Certificate; key: string }> {
+  const pair = newPrivateKey()
+  const { certificate, pem } = issueServerCertificate(
+    {
+      certificate: new X509Certificate(own.certificateChain),
+      privateKey: parsePrivateKey(await directory.read(directory.issuingKey)),
+    },
+    {
+      meshName: mesh.value.name,
+      meshId: mesh.id,
+      controllerName: config.controller,
+      publicKey: createPublicKey(pair),
+      hosts: own.publicEndpoints.map(text => parseHostPort(text, DEFAULT_PORT).host),
+      now,
+      lifetime: config.lifetimes.server,
+    },
+  )
+  const key = formatPrivateKey(pair)
+  await directory.write(directory.serverKey, key)
+  await directory.write(directory.serverCertificate, pem)
+  return { certificate, key }
 }
 
 function describe(certificate: X509Certificate, renewsAt: number | null, keyPresent: boolean) {

@@ -1,16 +1,12 @@
 // A controller that moves: where it listens, and where it is dialled from now on.
-import { createPublicKey, X509Certificate } from 'node:crypto'
 import { parseCidr } from '../state/address.ts'
 import { parseCidr6 } from '../state/address6.ts'
 import type { ControllerValue, MeshValue } from '../state/kinds.ts'
-import type { Config, DataDirectory } from './data-directory.ts'
+import { makeServerCertificate } from './certificates.ts'
+import type { Config } from './data-directory.ts'
 import { checkDialable } from './dialable.ts'
 import type { Home } from './home.ts'
 import { meshEndpointsOf, publicEndpointsOf } from './mesh-endpoints.ts'
-import { parseHostPort } from './net/ip.ts'
-import { formatPrivateKey, newPrivateKey, parsePrivateKey } from './pki/keys.ts'
-import { issueServerCertificate } from './pki/server.ts'
-import { DEFAULT_PORT } from './push.ts'
 import { removalNotice } from './removal.ts'
 import { ServiceError } from './service-error.ts'
 
@@ -48,7 +44,7 @@ export async function relocate(home: Home, relocation: Relocation): Promise<Plac
   const moved = relocatedRecord(own, mesh.value, config, relocation)
   if (moved) {
     await replica.write([{ kind: 'controller', id, value: moved }])
-    await certifyHosts(directory, mesh, moved, config)
+    await makeServerCertificate(directory, mesh, moved, config, Date.now())
   }
   await directory.writeConfig(config)
   const { publicEndpoints, meshEndpoints } = moved ?? own
@@ -86,31 +82,4 @@ export function relocatedRecord(
       subnet6: subnet6 === undefined ? undefined : parseCidr6(subnet6),
     })
   return { ...own, publicEndpoints, meshEndpoints: meshEndpointsOf(config.meshListen, publicEndpoints) }
-}
-
-/** Its server certificate names the hosts that are dialled. */
-export async function certifyHosts(
-  directory: DataDirectory,
-  mesh: { id: string; value: MeshValue },
-  own: ControllerValue,
-  config: Config,
-): Promise<void> {
-  const key = newPrivateKey()
-  const { pem } = issueServerCertificate(
-    {
-      certificate: new X509Certificate(own.certificateChain),
-      privateKey: parsePrivateKey(await directory.read(directory.issuingKey)),
-    },
-    {
-      meshName: mesh.value.name,
-      meshId: mesh.id,
-      controllerName: config.controller,
-      publicKey: createPublicKey(key),
-      hosts: own.publicEndpoints.map(text => parseHostPort(text, DEFAULT_PORT).host),
-      now: Date.now(),
-      lifetime: config.lifetimes.server,
-    },
-  )
-  await directory.write(directory.serverKey, formatPrivateKey(key))
-  await directory.write(directory.serverCertificate, pem)
 }

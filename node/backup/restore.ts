@@ -12,8 +12,9 @@ import { type Incarnation, isSignedByAsync, rawPublicKey } from '../../state/rec
 import { Replica } from '../../state/replica.ts'
 import { restoreRecords } from '../../state/restoring.ts'
 import type { Op } from '../../state/writing.ts'
+import { makeServerCertificate } from '../certificates.ts'
 import { Config, DataDirectory, DataDirectoryError } from '../data-directory.ts'
-import { certifyHosts, type Relocation, relocatedConfig, relocatedRecord } from '../relocation.ts'
+import { type Relocation, relocatedConfig, relocatedRecord } from '../relocation.ts'
 import { type Entry, type Manifest, readEntries } from './archive.ts'
 import { BackupError } from './error.ts'
 import { open } from './sealed-stream.ts'
@@ -131,7 +132,7 @@ async function tellOf(
     const moved = relocatedRecord(own, mesh.value, config, relocation)
     if (moved) ops.push({ kind: 'controller', id, value: moved })
     await replica.write(ops)
-    if (moved) await certifyHosts(directory, mesh, moved, config)
+    if (moved) await makeServerCertificate(directory, mesh, moved, config, Date.now())
   } finally {
     await replica.close()
   }

@@ -12,7 +12,7 @@ import { Output } from './output.ts'
 import { type RemoteOptions, remoteAddress, remoteEndpoint } from './remote-options.ts'
 
 /** ms to wait for whoever has the data directory open, and between two tries. */
-const LOCK_PATIENCE_MS = 5000
+export const LOCK_PATIENCE_MS = 5000
 const LOCK_RETRY_MS = 50
 
 export interface GlobalOptions extends RemoteOptions {

@@ -5,15 +5,12 @@ import { DEFAULT_PORT } from '../push.ts'
 import type { Place, Relocation } from '../relocation.ts'
 import type { ControllerEntry, Removal } from '../service-membership.ts'
 import { readName } from './arguments.ts'
-import { Context } from './context.ts'
+import { Context, LOCK_PATIENCE_MS } from './context.ts'
 import { CommandError, UsageError } from './errors.ts'
 import { example } from './help.ts'
 import { relocationOptions } from './listen-options.ts'
 import type { Column, Output } from './output.ts'
 import { bothOf, formatStored } from './text.ts'
-
-/** ms to wait for another command that has the data directory open. */
-const LOCK_PATIENCE = 5000
 
 export function controllerCommands(program: Command): void {
   const controller = program.command('controller').description('the controllers of the mesh')
@@ -79,7 +76,7 @@ async function move(relocation: Relocation, command: Command): Promise<void> {
     import('../offline.ts'),
     import('../relocation.ts'),
   ])
-  const { home, notices } = await openHome(dataDir, LOCK_PATIENCE)
+  const { home, notices } = await openHome(dataDir, LOCK_PATIENCE_MS)
   for (const notice of notices) output.note(`attention: ${notice}`)
   let place: Place
   try {

@@ -43,7 +43,7 @@ test('nothing listens until it is enabled; that is kept, and ends when it is dis
     ['host:80', /"host:80" has a port/],
     ['[::1]:80', /has a port/],
     ['-x', /neither an address nor a host name/],
-    ['1.2.3', /./],
+    ['1.2.3', /not an IPv4 address/],
     ['', /a name for the certificate is empty/],
   ] as const) {
     await assert.rejects(first.service.changeApi({ names: [name] }), { code: 'invalid', message })
