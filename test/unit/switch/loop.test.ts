@@ -103,7 +103,18 @@ test('a packet that is waited for awake is found between two polls, and what doe
       end: () => seen.push('end'),
     }
     sendTo(listener, listener)
-    const parts = { ...quiet, listeners: [listener], wakeup, signals, forwarder, ports, counters, busyPoll }
+    // A loop that does not poll ends all the same.
+    let turns = 0
+    const moderation = {
+      after() {
+        if (++turns === 20) Atomics.store(signals, SIGNAL.stop, 1)
+        return 0
+      },
+    }
+    const parts = {
+      ...{ ...quiet, listeners: [listener], wakeup, signals, forwarder, ports, counters },
+      ...{ busyPoll, moderation },
+    }
     new Loop(parts as unknown as LoopParts).run()
     const packet = ['packet', '3 to 4', 'begin', 'end']
     assert.deepEqual(seen, [...packet, ...packet])
