@@ -113,6 +113,14 @@ export class ClientSessions {
     for (const session of sessions) session.reachable()
   }
 
+  /** Its client sends from another address. @param from the one before */
+  moved(session: ServerSession, from: string): void {
+    const facts = { client: session.name, from, to: session.remote }
+    this.#init.presence()?.sessionMoved(session.client as ClientId, session.remote)
+    this.#init.events.append({ type: 'float', ...facts })
+    this.#init.logger.info(facts, 'client moved')
+  }
+
   ended(session: ServerSession, reason: string): void {
     this.#unrouted.delete(session)
     const facts = { client: session.name, remote: session.remote, reason }

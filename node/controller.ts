@@ -2,57 +2,44 @@
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { Change } from '../state/batch.ts'
-import type { ClientId, ControllerId, SettingValue } from '../state/kinds.ts'
+import type { ClientId, ControllerId } from '../state/kinds.ts'
 import { openDoor } from './admission-door.ts'
 import type { ApiMeter } from './api/meter.ts'
-import { TcpApi } from './api/tcp-api.ts'
-import { ApiCertificate } from './api-certificate.ts'
-import { apiSettings, checkListen } from './api-settings.ts'
+import { startTcpApi } from './api/start.ts'
+import type { TcpApi } from './api/tcp-api.ts'
 import { Availability } from './availability.ts'
-import { BEHIND_QUESTION, behindAt, writeBehind } from './behind-elsewhere.ts'
+import { BEHIND_QUESTION, writeBehind } from './behind-elsewhere.ts'
 import { Beyond, NO_REACH, type Reach } from './beyond.ts'
 import { nextBoot } from './boot.ts'
-import { Captures } from './capture/captures.ts'
 import { CertificateKeeper } from './certificate-keeper.ts'
-import { Certificates } from './certificates.ts'
+import type { Certificates } from './certificates.ts'
+import { openEndpoint } from './client-endpoint.ts'
 import { ClientSessions } from './client-sessions.ts'
 import { Dns } from './dns/dns.ts'
-import { EventFile } from './event-file.ts'
-import { EventLog } from './events.ts'
+import type { EventLog } from './events.ts'
 import { ForeignWatch } from './foreign-watch.ts'
-import { Home } from './home.ts'
-import { Invites } from './invites.ts'
+import { type Foundation, openFoundation } from './foundation.ts'
+import type { Home } from './home.ts'
+import type { Invites } from './invites.ts'
 import type { Carriage } from './ipsec/carriage.ts'
 import { readQuestion, writeReport } from './ipsec/report.ts'
 import { startCarriage } from './ipsec/start.ts'
-import { LocalService } from './local-service.ts'
+import { Management } from './management.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
 import { MeshWatch } from './mesh-watch.ts'
-import { checkMetricsListen, MetricsListen } from './metrics-listen.ts'
 import { formatHostPort } from './net/ip.ts'
 import { startNetwork } from './network.ts'
-import { Observation } from './observation.ts'
 import { OverlayRoutes } from './overlay-routes.ts'
-import { ownAddresses } from './own-addresses.ts'
-import { OVERLAY_MTU, PING_SECONDS, SESSION_TIMEOUT_SECONDS } from './push.ts'
-import { pooledRandomBytes } from './random.ts'
-import { removalNotice } from './removal.ts'
-import { ROUTE_REFRESH, ROUTE_UPDATES, readRefresh, readRouteUpdates } from './route-settings.ts'
-import { RouteUpdates } from './route-updates.ts'
+import { RouteNews } from './route-news.ts'
 import type { ControllerService } from './service.ts'
-import { listSessions, type SessionSources, sessionOf } from './session-list.ts'
 import { SwitchError } from './switch/errors.ts'
 import type { Switch } from './switch/switch.ts'
-import { ControlKeys } from './switch/sys/control-keys.ts'
-import { Tokens } from './tokens.ts'
 import { Gathered, Turns } from './turns.ts'
-import { DATA_CIPHERS } from './vpn/data-keys.ts'
-import { VpnEndpoint } from './vpn/endpoint.ts'
-import type { ServerSession, SessionEnd } from './vpn/session.ts'
+import type { VpnEndpoint } from './vpn/endpoint.ts'
+import type { SessionEnd } from './vpn/session.ts'
 import type { TlsServer } from './vpn/tls.ts'
 import { newTlsServer } from './vpn/tls-server.ts'
 import { Warnings } from './warnings.ts'
-import { Webhooks } from './webhooks/webhooks.ts'
 
 export interface ControllerOptions {
   dataDir: string
@@ -65,22 +52,6 @@ export interface ControllerOptions {
   metricsListen?: string
 }
 
-interface Parts {
-  home: Home
-  certificates: Certificates
-  events: EventLog
-  invites: Invites
-}
-
-export class ControllerRemovedError extends Error {
-  override name = 'ControllerRemovedError'
-  readonly code = 'REMOVED'
-}
-
-/** ms for which a handshake may take, and for which a cookie is good. */
-const HANDSHAKE_MS = 60_000
-/** ms to wait for a command that has the data directory open. */
-const LOCK_PATIENCE_MS = 5000
 /** ms between two forwarding tables at the least: a thousand sessions that come at once do not make a thousand. */
 const ROUTES_GRAIN_MS = 40
 /** ms that a table may be late: with very many clients each takes long. */
@@ -101,23 +72,18 @@ export class Controller {
   readonly #tun: boolean | string
   readonly #apiListen: readonly string[] | undefined
   readonly #metricsListen: string | undefined
-  readonly #metricsServer: MetricsListen
   readonly #startedAt = Date.now()
   readonly #warnings = new Warnings()
   readonly #availability: Availability
   readonly #routes: OverlayRoutes
   readonly #clients: ClientSessions
-  readonly #captures: Captures
-  readonly #updates: RouteUpdates<ServerSession>
+  readonly #news: RouteNews
   /** Runs timers. */
   readonly #turns = new Turns(() => this.#turn(), LONGEST_TURN_MS)
   readonly #gatheredRoutes = new Gathered(() => this.#routesChanged(), ROUTES_GRAIN_MS, ROUTES_LONGEST_MS)
   readonly #foreign: ForeignWatch
-  readonly #observation: Observation
   readonly #watch: MeshWatch
-  readonly #webhooks: Webhooks
-  /** The revision of the routes that `#updates` knows of. */
-  #toldRoutes = 0
+  readonly #management: Management
   #switch: Switch | undefined
   #endpoint: VpnEndpoint | undefined
   #beyond: Beyond | undefined
@@ -131,8 +97,8 @@ export class Controller {
   #stopFollowing: (() => void) | undefined
   readonly #fail: (error: Error) => void
 
-  private constructor(parts: Parts, options: ControllerOptions) {
-    const { home, certificates, events, invites } = parts
+  private constructor(foundation: Foundation, options: ControllerOptions) {
+    const { home, certificates, events, invites } = foundation
     this.#home = home
     this.#invites = invites
     this.#certificates = certificates
@@ -178,22 +144,11 @@ export class Controller {
       presence: () => this.#mesh?.core.presence,
       changed: () => this.#gatheredRoutes.ask(),
     })
-    this.#updates = new RouteUpdates({
-      sessions: () => this.#clients.all(),
-      push: session => this.#clients.push(session),
-      over: () => {
-        const { over } = readRouteUpdates(home)
-        return over === 'later' ? undefined : over
-      },
-      now: Date.now,
-      random: Math.random,
-    })
-    this.#captures = new Captures({
+    this.#news = new RouteNews({
       home,
-      events,
-      network: () => this.#switch,
-      linkTo: controller => this.#mesh?.backbone.portTo(controller),
-      peerOf: link => this.#mesh?.backbone.peerOf(link),
+      clients: this.#clients,
+      routes: this.#routes,
+      core: () => this.#mesh?.core,
     })
     this.#watch = new MeshWatch({
       home,
@@ -201,102 +156,41 @@ export class Controller {
       isLiving: id => id === home.id || this.#mesh?.core.presence.isLiving(id) === true,
       now: () => performance.now(),
     })
-    this.#webhooks = new Webhooks({ home, events, now: Date.now, random: Math.random })
-    this.#observation = new Observation({
-      home,
+    this.#management = new Management({
+      ...foundation,
+      logger: options.logger,
       startedAt: this.#startedAt,
-      events,
-      certificates,
+      warnings: this.#warnings,
+      availability: this.#availability,
+      clients: this.#clients,
+      routes: this.#routes,
+      news: this.#news,
+      watch: this.#watch,
+      kick: client => this.#kick(client),
       network: () => this.#switch,
       endpoint: () => this.#endpoint,
-      mesh: () => this.#mesh,
+      beyond: () => this.#beyond,
       carriage: () => this.#carriage,
-      sessions: () => this.#clients.all(),
-      standings: () => this.#routes.standings(),
-      counters: () => this.#counters(),
-      isDraining: () => this.#availability.isDraining,
-      obstacles: () => [...this.#availability.obstacles(), ...home.obstacles],
-      onLook: () => {
-        if (this.#mesh && this.#availability.isMember) this.#watch.look()
-      },
-      more: [out => this.#webhooks.addTo(out)],
+      mesh: () => this.#mesh,
+      dns: () => this.#dns,
+      api: () => this.#api,
     })
-    this.#metricsServer = new MetricsListen({
-      service: { health: async () => this.#observation.health(), metrics: r => this.#observation.metrics(r) },
-      logger: options.logger,
-      warn: warning => this.#warnings.set('metrics', warning),
-    })
-    this.service = new LocalService({
-      home,
-      certificates,
-      events,
-      invites,
-      live: {
-        startedAt: this.#startedAt,
-        listen: () => this.#switch?.addresses.map(formatHostPort) ?? [],
-        tun: () => this.#switch?.tun?.name ?? null,
-        sessions: () => listSessions(this.#sessionSources()),
-        sessionOf: client => sessionOf(client, this.#sessionSources()),
-        behindElsewhere: () => this.#behindElsewhere(),
-        standings: () => this.#routes.standings(),
-        standings6: () => this.#routes.six.standings(),
-        kick: client => this.#kick(client),
-        drain: () => this.#availability.drain(),
-        serve: () => this.#availability.serve(),
-        isDraining: () => this.#availability.isDraining,
-        mesh: () => this.#mesh,
-        attachments: () => this.#carriage,
-        api: () => this.#api,
-        captures: this.#captures,
-        counters: () => this.#counters(),
-        observation: this.#observation,
-        metricsListen: this.#metricsServer,
-        webhooks: this.#webhooks,
-        dns: () => this.#dns?.serves ?? [],
-        warnings: () => [
-          ...this.#warnings.all(),
-          ...(this.#beyond?.problems() ?? []),
-          ...(this.#carriage?.warnings() ?? []),
-        ],
-      },
-    })
+    this.service = this.#management.service
   }
 
   /** What the API counts. */
   get apiMeter(): ApiMeter {
-    return this.#observation.api
+    return this.#management.apiMeter
   }
 
   /** All threads of the controller go on. */
   get isAlive(): boolean {
-    return this.#observation.isAlive
+    return this.#management.isAlive
   }
 
   /** Opens the data directory and takes its lock; nothing listens yet. @throws ControllerRemovedError */
   static async open(options: ControllerOptions): Promise<Controller> {
-    const home = await Home.open(options.dataDir, LOCK_PATIENCE_MS)
-    try {
-      const removal = removalNotice(home)
-      if (removal) throw new ControllerRemovedError(removal)
-      const { logger } = options
-      for (const problem of home.problems) logger.warn(problem)
-      const events = new EventLog({
-        store: new EventFile(home.directory.eventsFile),
-        now: Date.now,
-        onProblem: error => logger.warn({ err: error }, 'an event could not be kept'),
-      })
-      for (const problem of home.problems) events.append({ type: 'state-damage', message: problem })
-      home.replica.onProblem = ({ code, message }) => {
-        logger.warn(message)
-        events.append({ type: code === 'cloned' ? 'controller-cloned' : 'state-damage', message })
-      }
-      const certificates = await Certificates.open(home)
-      const invites = await Invites.open(home.directory)
-      return new Controller({ home, certificates, events, invites }, options)
-    } catch (error) {
-      await home.close()
-      throw error
-    }
+    return new Controller(await openFoundation(options.dataDir, options.logger), options)
   }
 
   /**
@@ -311,7 +205,7 @@ export class Controller {
       this.#logger.warn(warning)
     })
     this.#switch = network
-    const endpoint = this.#startEndpoint(network, this.#tls)
+    const endpoint = openEndpoint(this.#home, network, this.#tls, this.#clients)
     this.#endpoint = endpoint
     this.#carriage = this.#startCarriage(network)
     this.#beyond = await this.#startBeyond(network)
@@ -324,10 +218,7 @@ export class Controller {
     this.#setRoutes()
     this.#turns.soon()
     this.#api = await this.#startApi()
-    this.#webhooks.start()
-    this.#observation.start()
-    if (this.#metricsListen === undefined) await this.#metricsServer.start(this.#home.config.metricsListen)
-    else await this.#metricsServer.apply(checkMetricsListen(this.#metricsListen))
+    await this.#management.start(this.#metricsListen)
     await this.#availability.settle()
     const { config, mesh, controller } = this.#home
     const listen = network.addresses.map(formatHostPort)
@@ -351,11 +242,8 @@ export class Controller {
     this.#turns.stop()
     this.#gatheredRoutes.stop()
     this.#keeper.stop()
-    this.#observation.stop()
-    await this.#metricsServer.stop()
-    await this.#webhooks.stop()
+    await this.#management.stop()
     this.#stopFollowing?.()
-    this.#captures.stop()
     this.#endpoint?.close()
     await this.#api?.close()
     await this.#dns?.stop()
@@ -365,30 +253,6 @@ export class Controller {
     await this.#switch?.stop()
     if (this.#switch) this.#events.append({ type: 'controller-stopped' })
     await this.#home.close()
-  }
-
-  #startEndpoint(network: Switch, tls: TlsServer): VpnEndpoint {
-    return new VpnEndpoint({
-      serverKey: this.#home.tlsCryptKey,
-      tls,
-      wrapKeys: (cipher, hmac) => new ControlKeys(cipher, hmac),
-      plane: network,
-      settings: {
-        ciphers: DATA_CIPHERS,
-        handshakeMs: HANDSHAKE_MS,
-        renegotiationMs: this.#home.config.lifetimes.sessionKeys * 1000,
-        pingSeconds: PING_SECONDS,
-        timeoutSeconds: SESSION_TIMEOUT_SECONDS,
-        mtu: OVERLAY_MTU,
-      },
-      admit: applicant => this.#clients.admit(applicant),
-      push: session => this.#clients.push(session),
-      opened: session => this.#clients.opened(session),
-      ended: (session, reason) => this.#clients.ended(session, reason),
-      refused: (session, reason) => this.#clients.refused(session, reason),
-      now: Date.now,
-      random: pooledRandomBytes(),
-    })
   }
 
   async #startBeyond(network: Switch): Promise<Beyond> {
@@ -433,7 +297,7 @@ export class Controller {
       this.#turns.soon()
     }
     mesh.core.inquiries.onAsk = async about => {
-      if (about === BEHIND_QUESTION) return writeBehind(this.#behind())
+      if (about === BEHIND_QUESTION) return writeBehind(this.#news.behind())
       const question = readQuestion(about)
       return question && this.#carriage && writeReport(await this.#carriage.report(question.id))
     }
@@ -482,22 +346,18 @@ export class Controller {
     return dns
   }
 
-  /** What was settled before must not keep clients out: only what is asked for this time has to be had. */
-  async #startApi(): Promise<TcpApi> {
-    const api = new TcpApi({
-      service: this.service,
-      tokens: new Tokens(this.#home),
-      certificate: new ApiCertificate(this.#home, ownAddresses),
-      record: event => void this.#events.append(event),
-      logger: this.#logger.child({ part: 'api' }),
-      meter: this.#observation.api,
-      warn: warning => this.#warnings.set('api', warning),
-      now: Date.now,
-    })
-    const settings = apiSettings(this.#home)
-    if (this.#apiListen === undefined) await api.start(settings)
-    else await api.apply({ ...settings, listen: checkListen(this.#apiListen) })
-    return api
+  #startApi(): Promise<TcpApi> {
+    return startTcpApi(
+      {
+        home: this.#home,
+        service: this.service,
+        events: this.#events,
+        logger: this.#logger,
+        meter: this.apiMeter,
+        warn: warning => this.#warnings.set('api', warning),
+      },
+      this.#apiListen,
+    )
   }
 
   #listen(network: Switch, endpoint: VpnEndpoint, mesh: MeshRuntime): void {
@@ -511,9 +371,7 @@ export class Controller {
       if (!session) return
       const from = session.remote
       endpoint.portFloated(peerId, path)
-      mesh.core.presence.sessionMoved(session.client as ClientId, session.remote)
-      this.#events.append({ type: 'float', client: session.name, from, to: session.remote })
-      this.#logger.info({ client: session.name, from, to: session.remote }, 'client moved')
+      this.#clients.moved(session, from)
     }
     network.onIdle = peerId => endpoint.portIdle(peerId)
     network.onExit = peerId => endpoint.portExit(peerId)
@@ -535,58 +393,8 @@ export class Controller {
     if (changes.some(({ kind }) => kind === 'token' || kind === 'controller')) this.#api?.review()
     this.#dns?.review()
     this.#gatheredRoutes.ask()
-    this.#tellClients(changes)
+    this.#news.recordsChanged(changes)
     this.#turns.soon()
-  }
-
-  /** What clients are told follows from few of the records: the others come and go by the thousand. */
-  #tellClients(changes: readonly Change[]): void {
-    const settings = changes.filter(({ kind }) => kind === 'setting')
-    const wish = settings.findLast(({ id }) => id === ROUTE_REFRESH)?.after?.value
-    const refresh = wish ? readRefresh((wish as SettingValue).value) : undefined
-    if (refresh) this.#updates.refresh(refresh)
-    const told = this.#routes.revision
-    if (told === this.#toldRoutes && !settings.some(({ id }) => id === ROUTE_UPDATES)) return
-    this.#toldRoutes = told
-    this.#updates.changed()
-  }
-
-  #sessionSources(): SessionSources {
-    return {
-      home: this.#home,
-      local: this.#clients,
-      network: this.#switch,
-      core: this.#mesh?.core,
-      isBehind: session => this.#updates.isBehind(session),
-    }
-  }
-
-  /** Clients here that have not heard of the routes that there are now. */
-  #behind(): ClientId[] {
-    return [...this.#clients.all()]
-      .filter(session => this.#updates.isBehind(session))
-      .map(({ client }) => client as ClientId)
-  }
-
-  async #behindElsewhere(): Promise<ReadonlySet<ClientId>> {
-    const core = this.#mesh?.core
-    if (core === undefined) return new Set()
-    const others = [...core.presence.entries()].filter(
-      ({ controller, sessions }) => controller !== this.#home.id && sessions.size > 0,
-    )
-    return behindAt(
-      others.map(({ controller }) => controller),
-      core.inquiries,
-    )
-  }
-
-  #counters() {
-    return {
-      ...this.#switch?.counters(),
-      ...this.#endpoint?.counters,
-      ...this.#mesh?.core.counters,
-      ...this.#dns?.counters,
-    }
   }
 
   #reachOf(controller: ControllerId): Reach | undefined {
@@ -635,7 +443,7 @@ export class Controller {
   #turn(): number {
     const never = Number.POSITIVE_INFINITY
     return Math.min(
-      this.#updates.poll(),
+      this.#news.poll(),
       this.#beyond?.poll(Date.now()) ?? never,
       this.#endpoint?.poll() ?? never,
     )
