@@ -2,10 +2,11 @@
 // compare two hashes, then, only if they differ, what each has accounted for, and then send each other just that.
 import { createHash } from 'node:crypto'
 import { encode } from '@ipld/dag-cbor'
+import type { ChangeSet } from '../state/change-feed.ts'
 import type { Outcome } from '../state/intake.ts'
 import type { ControllerId } from '../state/kinds.ts'
 import { encodeRecord, originOf, parseOrigin } from '../state/record.ts'
-import type { ChangeSet, Replica } from '../state/replica.ts'
+import type { Replica } from '../state/replica.ts'
 import type { Vector } from '../state/vector.ts'
 import type { Frame } from './messages.ts'
 

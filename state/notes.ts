@@ -41,6 +41,15 @@ export function originOfNote(name: string): Origin | undefined {
 
 export const encodeNote: (note: unknown) => Uint8Array = encode
 
+/** The notes of every store: its format, who writes there, and what it holds. */
+export function standingNotes(self: SelfNote, head: HeadNote): Map<string, Uint8Array> {
+  return new Map([
+    [NOTE_FORMAT, encodeNote(STORE_FORMAT)],
+    [NOTE_SELF, encodeNote(self)],
+    [NOTE_HEAD, encodeNote(head)],
+  ])
+}
+
 export function decodeSelf(bytes: Uint8Array | undefined): SelfNote | undefined {
   const note = decodeNote(bytes)
   if (note === undefined || typeof note.id !== 'string' || !isIncarnation(note.incarnation)) return undefined

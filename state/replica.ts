@@ -1,27 +1,20 @@
 // One controller's copy of all records: what it writes, what it takes from others, and what it has to offer them.
 import type { KeyObject } from 'node:crypto'
 import { Authority, type MeshTrust, type SignatureCheck } from './authority.ts'
-import { Batch, type Change } from './batch.ts'
-import { HybridClock, stampTime } from './clock.ts'
+import { Batch } from './batch.ts'
+import { ChangeFeed, type ChangeSet } from './change-feed.ts'
+import { HybridClock } from './clock.ts'
 import { StateError } from './errors.ts'
 import { Holders } from './holders.ts'
 import { newIncarnation } from './incarnation.ts'
 import { Intake, type Outcome } from './intake.ts'
 import type { ControllerId, Kind, Values } from './kinds.ts'
 import { isRemoval } from './merge.ts'
-import { encodeNote, knownNote, NOTE_FORMAT, NOTE_HEAD, NOTE_SELF, STORE_FORMAT } from './notes.ts'
+import { encodeNote, knownNote, standingNotes } from './notes.ts'
 import { type Delta, differing, offer } from './offer.ts'
-import {
-  decodeRecord,
-  encodeRecord,
-  type Incarnation,
-  isTombstone,
-  type Origin,
-  type RecordOf,
-  type StateRecord,
-  signRecord,
-} from './record.ts'
+import { type Incarnation, isTombstone, type Origin, type RecordOf, type StateRecord } from './record.ts'
 import { type Problem, type Recovered, recover } from './recovery.ts'
+import { SelfWatch } from './self-watch.ts'
 import { SequenceSet } from './sequence-set.ts'
 import { StepQueue } from './step-queue.ts'
 import type { Damage, RecordStore } from './store.ts'
@@ -30,7 +23,7 @@ import { collectable, TOMBSTONE_ROUND_MS } from './tombstones.ts'
 import { Unconfirmed } from './unconfirmed.ts'
 import { type Knowledge, parseVector, toVector, type Vector } from './vector.ts'
 import { type Verification, verifyStore } from './verification.ts'
-import { draftRecords, type Op } from './writing.ts'
+import { draftRecords, issue, type Op } from './writing.ts'
 
 export interface ReplicaInit {
   readonly store: RecordStore
@@ -60,21 +53,8 @@ export interface Receipt {
   readonly peers: number
 }
 
-export interface ChangeSet {
-  readonly changes: readonly Change[]
-  /** `written`: by this replica, and to be told to others. */
-  readonly cause: 'written' | 'received'
-}
-
 /** Bytes of records in one delta, unless asked otherwise. */
 export const DELTA_BYTES = 2 ** 20
-/** A peer that says it knows later writes of this replica is believed at most this often. */
-const RENEWAL_INTERVAL_MS = 60_000
-/**
- * Stamps run ahead of this clock by up to as much when those of others do, so a record of this controller that is so much
- * younger than its start was not written in an earlier life.
- */
-const CLONE_MS = 60_000
 
 /** All records as they were at one moment. */
 export interface Snapshot {
@@ -100,16 +80,14 @@ export class Replica {
   readonly #intake: Intake
   readonly #queue = new StepQueue()
   readonly #holders = new Holders()
-  readonly #listeners = new Set<(set: ChangeSet) => void>()
+  readonly #feed = new ChangeFeed()
   readonly #problems: Problem[]
   readonly #unconfirmed: Unconfirmed | undefined
-  readonly #openedAt: number
+  readonly #watch: SelfWatch
   #incarnation: Incarnation
   #sequence: number
   #batch: number
-  #renewedAt = Number.NEGATIVE_INFINITY
   #collectedAt: number
-  #version = 0
   /** `vector()` until what is accounted for changes, and the same as sets. */
   #vector: Vector | undefined
   #accounted: Knowledge | undefined
@@ -135,7 +113,7 @@ export class Replica {
     this.restoredFrom = recovered.restoredFrom
     if (recovered.restoredFrom !== undefined)
       this.#unconfirmed = new Unconfirmed(recovered.table, recovered.knowledge)
-    this.#openedAt = init.now()
+    this.#watch = new SelfWatch(this.id, init.now())
     this.#incarnation = recovered.incarnation
     this.#sequence = recovered.sequence
     this.#batch = recovered.batch
@@ -187,7 +165,7 @@ export class Replica {
 
   /** Rises with every change: for caches. */
   get version(): number {
-    return this.#version
+    return this.#feed.version
   }
 
   /** Records held back until they can be judged. */
@@ -233,8 +211,7 @@ export class Replica {
 
   /** Calls back after every batch that changed something, when it is on disk. Returns how to stop that. */
   onChange(listener: (set: ChangeSet) => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+    return this.#feed.follow(listener)
   }
 
   /**
@@ -248,19 +225,18 @@ export class Replica {
       const batch = this.#newBatch()
       const list = typeof ops === 'function' ? await ops() : ops
       const drafts = draftRecords(list, batch, { id: this.id, authority: this.#authority })
+      const incarnation = this.#incarnation
       let sequence = this.#sequence
       for (const draft of drafts) {
-        const { record, bytes } = this.#issue({ ...draft, stamp: this.#clock.next(), sequence: ++sequence })
+        const { record, bytes } = issue(
+          { ...draft, stamp: this.#clock.next(), incarnation, sequence: ++sequence },
+          this.#privateKey,
+        )
         batch.merge(record, bytes)
         batch.know(record)
       }
       if (drafts.length > 0) await this.#commit(batch, 'written', { sequence })
-      return {
-        incarnation: this.#incarnation,
-        sequence,
-        written: drafts.length,
-        peers: this.holders(sequence),
-      }
+      return { incarnation, sequence, written: drafts.length, peers: this.holders(sequence) }
     })
   }
 
@@ -444,29 +420,16 @@ export class Replica {
   }
 
   async #noticeAmnesia(): Promise<void> {
-    const age = this.#now() - this.#renewedAt
-    // Negative when the clock was set back since.
-    if (age >= 0 && age < RENEWAL_INTERVAL_MS) return
-    this.#renewedAt = this.#now()
-    const message =
-      'another controller knows later writes of this one than its own disk, which was set back to an older copy; ' +
-      'its records are issued again and the lost ones fetched'
-    this.#report({ code: 'amnesia', message })
+    const problem = this.#watch.amnesia(this.#now())
+    if (problem === undefined) return
+    this.#report(problem)
     await this.#renew([])
   }
 
-  /** Nobody else has this controller's key, but for a copy of it. */
   #noticeClone(outcomes: readonly Outcome[]): void {
     if (this.#problems.some(({ code }) => code === 'cloned')) return
-    const isOfClone = (record: StateRecord) =>
-      record.author === this.id &&
-      record.incarnation !== this.#incarnation &&
-      stampTime(record.stamp) > this.#openedAt + CLONE_MS
-    if (!outcomes.some(each => each.outcome === 'merged' && isOfClone(each.record))) return
-    const message =
-      'another copy of this controller is running and writes under its name: it was restored from a backup, or cloned, while ' +
-      'this one lives; stop one of them for good'
-    this.#report({ code: 'cloned', message })
+    const problem = this.#watch.clone(outcomes, this.#incarnation)
+    if (problem !== undefined) this.#report(problem)
   }
 
   #report(problem: Problem): void {
@@ -487,21 +450,11 @@ export class Replica {
     let sequence = 0
     if (this.#knowledge.has(old)) batch.forgetOrigin(old)
     for (const record of own) {
-      const again = this.#issue({ ...record, incarnation, sequence: ++sequence })
+      const again = issue({ ...record, incarnation, sequence: ++sequence }, this.#privateKey)
       batch.merge(again.record, again.bytes)
       batch.know(again.record)
     }
     await this.#commit(batch, 'written', { incarnation, sequence }, damaged)
-  }
-
-  /** Signs a record, and reads it back as every other replica will: what it cannot read must not be written. */
-  #issue(draft: Record<string, unknown>): { record: StateRecord; bytes: Uint8Array } {
-    const signed = signRecord({ incarnation: this.#incarnation, ...draft } as never, this.#privateKey)
-    const bytes = encodeRecord(signed)
-    const decoded = decodeRecord(bytes)
-    if (!decoded.ok)
-      throw new StateError('INVALID', `${signed.kind} ${signed.id} cannot be written: ${decoded.reason}`)
-    return { record: decoded.record, bytes }
   }
 
   async #commit(
@@ -514,11 +467,7 @@ export class Replica {
     const incarnation = own?.incarnation ?? this.#incarnation
     const sequence = own?.sequence ?? this.#sequence
     const number = this.#batch + 1
-    const notes = new Map<string, Uint8Array>([
-      [NOTE_FORMAT, encodeNote(STORE_FORMAT)],
-      [NOTE_SELF, encodeNote({ id: this.id, incarnation, sequence })],
-      [NOTE_HEAD, encodeNote({ batch: number, ...batch.totals() })],
-    ])
+    const notes = standingNotes({ id: this.id, incarnation, sequence }, { batch: number, ...batch.totals() })
     for (const [origin, set] of batch.known) notes.set(knownNote(origin), encodeNote(set.ranges()))
     try {
       await this.#store.commit({ number, put: batch.put, remove: batch.remove, notes, setAside })
@@ -534,21 +483,7 @@ export class Replica {
     if (batch.highest !== undefined) this.#clock.witness(batch.highest)
     const changes = batch.apply()
     if (batch.known.size > 0) this.#vector = this.#accounted = undefined
-    if (changes.length > 0) this.#tell({ changes, cause })
-  }
-
-  #tell(set: ChangeSet): void {
-    this.#version++
-    for (const listener of this.#listeners) {
-      try {
-        listener(set)
-      } catch (error) {
-        // The batch is on disk: a listener's mistake is its own and must not look like a failed write.
-        queueMicrotask(() => {
-          throw error
-        })
-      }
-    }
+    if (changes.length > 0) this.#feed.tell({ changes, cause })
   }
 }
 

@@ -3,7 +3,7 @@
 import { StateError } from './errors.ts'
 import { newIncarnation } from './incarnation.ts'
 import type { ControllerId } from './kinds.ts'
-import { encodeNote, NOTE_FORMAT, NOTE_HEAD, NOTE_RESTORED, NOTE_SELF, STORE_FORMAT } from './notes.ts'
+import { encodeNote, NOTE_RESTORED, standingNotes } from './notes.ts'
 import { decodeRecord, digestOf, FIRST_INCARNATION, type Incarnation, recordKey } from './record.ts'
 import type { RecordStore } from './store.ts'
 import { RecordTable } from './table.ts'
@@ -48,12 +48,11 @@ export async function restoreRecords(
     await commit(put, new Map())
   }
   const incarnation = newIncarnation(init.now, init.random, latest)
-  const notes = new Map<string, Uint8Array>([
-    [NOTE_FORMAT, encodeNote(STORE_FORMAT)],
-    [NOTE_SELF, encodeNote({ id: init.id, incarnation, sequence: 0 })],
-    [NOTE_HEAD, encodeNote({ batch: number + 1, records: table.size, sum: table.sum })],
-    [NOTE_RESTORED, encodeNote({ copiedAt: init.copiedAt })],
-  ])
+  const notes = standingNotes(
+    { id: init.id, incarnation, sequence: 0 },
+    { batch: number + 1, records: table.size, sum: table.sum },
+  )
+  notes.set(NOTE_RESTORED, encodeNote({ copiedAt: init.copiedAt }))
   await commit(new Map(), notes)
   return table.size
 }

@@ -4,6 +4,7 @@ import { type Cidr, type OverlayAddress, parseCidr, parseIpv4 } from './address.
 import { type Cidr6, parseCidr6 } from './address6.ts'
 import type { AddressView } from './allocator.ts'
 import type { Change } from './batch.ts'
+import type { ChangeSet } from './change-feed.ts'
 import { type Conflict, findConflicts } from './conflicts.ts'
 import { Index } from './index-table.ts'
 import type {
@@ -18,7 +19,7 @@ import type {
 } from './kinds.ts'
 import { concernPrefixes } from './prefix-changes.ts'
 import { isTombstone } from './record.ts'
-import type { ChangeSet, LiveRecord } from './replica.ts'
+import type { LiveRecord } from './replica.ts'
 import { derivePrefixes, deriveRoutes, type RouteEntry, serialiseRoutes } from './routing-table.ts'
 import { deriveRoutes6, type RouteEntry6, serialiseRoutes6 } from './routing-table6.ts'
 

@@ -1,11 +1,23 @@
 // What this controller may write, and the records that come of it.
+import type { KeyObject } from 'node:crypto'
 import type { Authority } from './authority.ts'
 import type { Batch } from './batch.ts'
 import { FIRST_STAMP } from './clock.ts'
 import { StateError } from './errors.ts'
 import { type ControllerId, isKind, type Kind, type Values, valueProblem } from './kinds.ts'
 import { isRemoval } from './merge.ts'
-import { isTombstone, MAX_RECORD_BYTES, type RecordOf, rawValueOf, tombstoneProblem } from './record.ts'
+import {
+  decodeRecord,
+  encodeRecord,
+  isTombstone,
+  MAX_RECORD_BYTES,
+  type RecordOf,
+  rawValueOf,
+  type StateRecord,
+  signRecord,
+  tombstoneProblem,
+  type UnsignedRecord,
+} from './record.ts'
 import { carryOver, type RawValue } from './understanding.ts'
 
 /** One record to write; `value: null` deletes. For a lease that releases the address. */
@@ -42,6 +54,23 @@ export function draftRecords(ops: readonly Op[], batch: Batch, writer: Writer): 
     drafts.push(draft)
   }
   return drafts
+}
+
+/**
+ * Signs a record, and reads it back as every other replica will: what it cannot read must not be written.
+ * @param privateKey Ed25519 private key of the author
+ * @throws StateError INVALID
+ */
+export function issue(
+  draft: UnsignedRecord,
+  privateKey: KeyObject,
+): { record: StateRecord; bytes: Uint8Array } {
+  const signed = signRecord(draft, privateKey)
+  const bytes = encodeRecord(signed)
+  const decoded = decodeRecord(bytes)
+  if (!decoded.ok)
+    throw new StateError('INVALID', `${signed.kind} ${signed.id} cannot be written: ${decoded.reason}`)
+  return { record: decoded.record, bytes }
 }
 
 interface Current {

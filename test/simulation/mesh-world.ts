@@ -2,11 +2,11 @@
 // were revoked.
 import type { MeshTiming } from '../../mesh/core.ts'
 import { isVoidAfter } from '../../state/authority.ts'
+import type { ChangeSet } from '../../state/change-feed.ts'
 import { StateError } from '../../state/errors.ts'
 import type { ClientId, Serial } from '../../state/kinds.ts'
 import { compareRecords, compareWritten, isRemoval } from '../../state/merge.ts'
 import { decodeRecord, type RecordOf, recordKey, type StateRecord } from '../../state/record.ts'
-import type { ChangeSet } from '../../state/replica.ts'
 import type { Op } from '../../state/writing.ts'
 import { controllerOp, controllerValue, meshOp } from '../unit/state/samples.ts'
 import { Clockwork } from './clockwork.ts'

@@ -1,6 +1,7 @@
 // Clients that connect to one controller after another, lose their connection, and are told to go.
+
+import type { ChangeSet } from '../../state/change-feed.ts'
 import type { ClientId } from '../../state/kinds.ts'
-import type { ChangeSet } from '../../state/replica.ts'
 import type { MeshWorld } from './mesh-world.ts'
 import type { SimController, SimProcess } from './sim-controller.ts'
 
