@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { cidrOverlaps, formatCidr, formatIpv4, type OverlayAddress, parseIpv4 } from '../state/address.ts'
 import { formatCidr6 } from '../state/address6.ts'
 import { checkAddress, nextAddress } from '../state/allocator.ts'
+import { StateError } from '../state/errors.ts'
 import { type ClientId, type ClientValue, newClientId, type Serial } from '../state/kinds.ts'
 import type { ClientView } from '../state/views.ts'
 import type { Op } from '../state/writing.ts'
@@ -11,7 +12,7 @@ import { restoredNotice } from './backup/settling.ts'
 import { type ClientSecret, ClientSecrets } from './client-secrets.ts'
 import { controllerIds } from './controller-names.ts'
 import type { Home } from './home.ts'
-import { checkNewName } from './new-names.ts'
+import { checkNewName, nameTaken } from './new-names.ts'
 import { isPackStale, packedFor, packSetting } from './pack-list.ts'
 import { issueClientCertificate } from './pki/client.ts'
 import { formatPrivateKey, newPrivateKey, publicKeyOf } from './pki/keys.ts'
@@ -78,13 +79,9 @@ export class Clients {
     let serial: Serial | undefined
     try {
       await replica.write(async () => {
-        const predecessor = views.clientByName(request.name)
-        if (predecessor && !this.isRevoked(predecessor)) {
-          throw new ServiceError(
-            'exists',
-            `a client named ${request.name} exists already; \`overmesh client pack ${request.name}\` gives its pack; or choose another name, or revoke it first`,
-          )
-        }
+        const namesakes = views.namesakes(request.name)
+        const bearer = namesakes.find(each => !this.isRevoked(each))
+        if (bearer) throw new ServiceError('exists', nameTaken(bearer))
         const address = this.#address(wanted)
         const issued = await this.issue(id, request.name, address, privateKey, request.days)
         serial = issued.serial
@@ -106,12 +103,11 @@ export class Clients {
           { kind: 'client', id, value },
           { kind: 'lease', id: value.address, value: { holder: id, holderKind: 'client' } },
         ]
-        // A revoked client of that name makes room; its revocation stays.
-        if (predecessor) ops.unshift({ kind: 'client', id: predecessor.id, value: null })
-        return ops
+        // Revoked clients of that name make room; their revocations stay.
+        return [...namesakes.map(({ id }): Op => ({ kind: 'client', id, value: null })), ...ops]
       })
     } catch (error) {
-      if (serial !== undefined) await this.forgetSecret(serial)
+      if (serial !== undefined && !isUncertain(error)) await this.forgetSecret(serial)
       throw error
     }
     await this.keepSecret(serial!)
@@ -149,7 +145,7 @@ export class Clients {
         ]
       })
     } catch (error) {
-      if (serial !== undefined) await this.forgetSecret(serial)
+      if (serial !== undefined && !isUncertain(error)) await this.forgetSecret(serial)
       throw error
     }
     await this.keepSecret(serial!)
@@ -303,6 +299,11 @@ export class Clients {
     if (new Set(subnets).size !== subnets.length) throw new ServiceError('invalid', 'a subnet is named twice')
     return subnets
   }
+}
+
+/** Whether the disk may hold what failed to be written: who opens it next knows, and settles the secrets by that. */
+export function isUncertain(error: unknown): boolean {
+  return error instanceof StateError && error.code === 'STORE_FAILED'
 }
 
 /** @throws ServiceError */

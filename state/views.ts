@@ -139,6 +139,11 @@ export class Views {
     return undefined
   }
 
+  /** All clients whose record has this name, however they are shown, the oldest first. */
+  namesakes(name: string): ClientView[] {
+    return this.#inOrderOfAge(this.#byName.get(name)).map(id => this.client(id)!)
+  }
+
   /** All clients in the order of the names shown. */
   clients(): ClientView[] {
     const clients: ClientView[] = []
@@ -225,7 +230,7 @@ export class Views {
   /** Names that more than one client has, each with its clients, the oldest first. */
   *sharedNames(): Iterable<{ name: string; clients: ClientView[] }> {
     for (const name of this.#byName.shared()) {
-      yield { name, clients: this.#inOrderOfAge(this.#byName.get(name)).map(id => this.client(id)!) }
+      yield { name, clients: this.namesakes(name) }
     }
   }
 

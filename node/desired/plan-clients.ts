@@ -7,7 +7,7 @@ import type { ClientView } from '../../state/views.ts'
 import { restoredNotice } from '../backup/settling.ts'
 import { Clients, checkTags } from '../clients.ts'
 import { controllerIds } from '../controller-names.ts'
-import { newNameProblem } from '../new-names.ts'
+import { nameTaken, newNameProblem } from '../new-names.ts'
 import { packedFor } from '../pack-list.ts'
 import type { DesiredClient } from '../service-desired.ts'
 import { type Draft, differences, type Newcomer } from './draft.ts'
@@ -38,12 +38,20 @@ export function planClients(draft: Draft): void {
     if (settings === undefined) continue
     if (client) change(draft, client, want, settings)
     else {
-      const problem = newNameProblem(name)
+      const problem = newNameProblem(name) ?? bearerProblem(draft, clients, name)
       if (problem === undefined) fresh.push([name, want, settings])
       else draft.problem(path, problem)
     }
   }
   addAll(draft, fresh, freed)
+}
+
+/** Others may have the name, shown under another: one that stays would be shown under it from then on. */
+function bearerProblem({ home, leaving }: Draft, clients: Clients, name: string): string | undefined {
+  const bearer = home.views
+    .namesakes(name)
+    .find(each => !clients.isRevoked(each) && !leaving.has(`client:${each.name}`))
+  return bearer && nameTaken(bearer)
 }
 
 function readSettings(
@@ -179,9 +187,8 @@ function write(draft: Draft, { id, name, address }: Newcomer, settings: Settings
   if (issued === undefined) return
   const { home } = draft
   const text = formatIpv4(address)
-  // A revoked client of that name makes room; its revocation stays.
-  const predecessor = home.views.clientByName(name)
-  if (predecessor) draft.ops.push({ kind: 'client', id: predecessor.id, value: null })
+  // Revoked clients of that name make room; their revocations stay.
+  for (const { id } of home.views.namesakes(name)) draft.ops.push({ kind: 'client', id, value: null })
   const value: ClientValue = {
     name,
     address: text,

@@ -1,5 +1,5 @@
 // Makes the mesh as a document has it, in one batch of records: killed at any time, nothing of it is so, or all.
-import { Clients } from '../clients.ts'
+import { Clients, isUncertain } from '../clients.ts'
 import type { Home } from '../home.ts'
 import { newPrivateKey } from '../pki/keys.ts'
 import type { ReconcileRequest } from '../service-desired.ts'
@@ -34,9 +34,11 @@ export async function reconcile(home: Home, request: ReconcileRequest): Promise<
       written = now
       return now.ops
     })
-  } finally {
-    await settleSecrets(clients, allotted, written)
+  } catch (error) {
+    if (!isUncertain(error)) await settleSecrets(clients, allotted, undefined)
+    throw error
   }
+  await settleSecrets(clients, allotted, written)
   for (const serial of written!.revoked) await clients.forgetSecret(serial)
   return written!
 }

@@ -5,6 +5,7 @@ import { copyFile, readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { Home } from '../../../node/home.ts'
+import type { DesiredState } from '../../../node/service-desired.ts'
 import { parseSerial } from '../../../state/kinds.ts'
 import { newMesh, withService } from './home.ts'
 
@@ -177,6 +178,46 @@ test('revoke is for good: listed, no pack, no rekey; name and address are free a
       records.map(({ id }) => id),
       [client.serial],
     )
+  })
+})
+
+test('a name that a living client has is not given away, however that client is shown', async t => {
+  const dataDir = await newMesh(t)
+  await withService(dataDir, async service => {
+    for (const name of ['web', 'spare', 'old']) await service.addClient({ name })
+    await service.revokeClient('old')
+  })
+  // As after halves of the mesh had each given the name.
+  const home = await Home.open(dataDir)
+  for (const name of ['spare', 'old']) {
+    const { id, value } = home.views.clientByName(name)!
+    const createdAt = value.createdAt + 1000
+    await home.replica.write([{ kind: 'client', id, value: { ...value, name: 'web', createdAt } }])
+  }
+  await home.close()
+  await withService(dataDir, async service => {
+    await service.revokeClient('web')
+    const [second] = (await service.clients()).filter(({ revoked }) => !revoked)
+    assert.match(second.name, /^web~/)
+    const refused = { code: 'exists', message: new RegExp(`overmesh client revoke ${second.name}`) }
+    await assert.rejects(service.addClient({ name: 'web' }), refused)
+    const desired: DesiredState = { version: 1, mesh: 'prod', clients: { web: {} } }
+    const { problems } = await service.reconcile({ desired })
+    assert.deepEqual(
+      problems.map(({ path }) => path.join('.')),
+      ['clients.web'],
+    )
+    assert.match(problems[0].message, refused.message)
+    assert.equal((await service.client(second.name)).serial, second.serial)
+    assert.equal((await service.reconcile({ desired, prune: true, dryRun: true })).problems.length, 0)
+    await service.revokeClient(second.name)
+    const { client } = await service.addClient({ name: 'web' })
+    assert.equal(client.name, 'web')
+    assert.deepEqual(
+      (await service.clients()).map(({ serial }) => serial),
+      [client.serial],
+    )
+    assert.deepEqual((await service.status()).conflicts, [])
   })
 })
 
