@@ -89,7 +89,13 @@ export class Invites {
     const used = { ...invite, used: true }
     // At once, so that of two who come together one is too late.
     this.#open.set(id, used)
-    await this.#keep(used)
+    try {
+      await this.#keep(used)
+    } catch (error) {
+      // Nobody has come by it.
+      if (this.#open.get(id) === used) this.#open.set(id, invite)
+      throw error
+    }
     return true
   }
 

@@ -42,6 +42,16 @@ test('one is used once, also by two at the same time, and after opening again', 
   assert.equal(await again.take('00'.repeat(8)), false)
 })
 
+test('one that cannot be kept as used, on a full disk, is not used', async t => {
+  const { directory, invites } = await open(t)
+  const id = hex((await invites.add(NOW, HOUR)).id)
+  const full = t.mock.method(directory, 'write', () => Promise.reject(new Error('ENOSPC')))
+  await assert.rejects(invites.take(id), /ENOSPC/)
+  full.mock.restore()
+  assert.equal(invites.get(id)?.used, false)
+  assert.deepEqual(await Promise.all([invites.take(id), invites.take(id)]), [true, false])
+})
+
 test('so many may be open, and those that are over make room', async t => {
   const { directory, invites } = await open(t)
   const ids = []
