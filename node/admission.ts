@@ -18,6 +18,7 @@ import { type ControllerId, controllerIdOf } from '../state/kinds.ts'
 import { decodeRecord, rawPublicKey } from '../state/record.ts'
 import type { Home } from './home.ts'
 import type { Invites } from './invites.ts'
+import { Line } from './line.ts'
 import { issueIssuingCa } from './pki/authority.ts'
 import { PkiError } from './pki/errors.ts'
 import { checkKeyOf, parsePrivateKey } from './pki/keys.ts'
@@ -37,6 +38,11 @@ const MAX_SKEW_MS = 60_000
 /** ms for whoever knocks to say what it wants, and for who was let in to say the next thing. */
 const REQUEST_MS = 10_000
 const SILENCE_MS = 60_000
+/**
+ * ms for a newcomer that has all records to choose its address before another may: all that can be served at once wait less than
+ * a newcomer does for an answer.
+ */
+const CHOOSING_MS = 3000
 /** Bytes of records in one message. */
 const DELTA_BYTES = 2 ** 20
 
@@ -45,6 +51,11 @@ const USED = 'the token was used already, and is good once; ask for a new one'
 /** Why a newcomer is turned away, as it is told. */
 class Refusal extends Error {
   override name = 'Refusal'
+}
+
+/** The address that a newcomer chose was leased to another since it had all records. */
+class AddressTaken extends Refusal {
+  override name = 'AddressTaken'
 }
 
 /** The newcomer went away. */
@@ -59,6 +70,8 @@ export class Admission implements JoinHandler {
   readonly #init: AdmissionInit
   /** Names of those that are joining now. */
   readonly #names = new Set<string>()
+  /** Those that choose their address, each in the knowledge of what the one before it chose. */
+  readonly #choosing = new Line(CHOOSING_MS)
 
   constructor(init: AdmissionInit) {
     this.#init = init
@@ -201,22 +214,67 @@ export class Admission implements JoinHandler {
 
   /** Sends what the newcomer lacks, as often as it asks, until it has told of itself: from then on it is admitted. */
   async #exchange(stream: FrameStream, { name }: JoinRequest, id: ControllerId): Promise<void> {
-    const { replica, views } = this.#init.home
-    let message = await hear(stream, ['vector', 'own'])
-    while (message.type === 'vector') {
-      const { records, known, more } = replica.missingFor(message.vector, DELTA_BYTES)!
-      await say(stream, { type: 'delta', records: [...records], known, more })
-      message = await hear(stream, ['vector', 'own'])
+    const { replica } = this.#init.home
+    let leave: (() => void) | undefined
+    try {
+      for (;;) {
+        const message = await hear(stream, ['vector', 'own'])
+        if (message.type === 'own') {
+          if (await this.#take(message, name, id)) break
+          leave?.()
+          await say(stream, { type: 'taken' })
+          continue
+        }
+        let delta = replica.missingFor(message.vector, DELTA_BYTES)!
+        leave?.()
+        if (delta.records.length === 0) {
+          leave = await this.#choosing.enter()
+          // Others may have chosen meanwhile.
+          delta = replica.missingFor(message.vector, DELTA_BYTES)!
+          if (delta.records.length > 0) leave()
+        }
+        const { records, known, more } = delta
+        await say(stream, { type: 'delta', records: [...records], known, more })
+      }
+    } finally {
+      leave?.()
     }
-    const { records } = message
+    await say(stream, { type: 'welcome' })
+  }
+
+  /** Takes the newcomer's own records; false when it is to choose another address. @throws Refusal */
+  async #take(
+    { records, again }: JoinMessage & { type: 'own' },
+    name: string,
+    id: ControllerId,
+  ): Promise<boolean> {
+    const { replica, views } = this.#init.home
     if (!records.every(bytes => isOwn(bytes, id, name))) {
       throw new Refusal('its records are of something else than itself')
     }
-    for (const outcome of await replica.receive(records)) {
-      if (outcome.outcome === 'refused') throw new Refusal(`its records are not good: ${outcome.reason}`)
+    try {
+      const outcomes = await replica.receive(records, () => this.#checkLeases(records, id))
+      for (const outcome of outcomes) {
+        if (outcome.outcome === 'refused') throw new Refusal(`its records are not good: ${outcome.reason}`)
+      }
+    } catch (error) {
+      if (error instanceof AddressTaken && again === true) return false
+      throw error
     }
     if (!views.isAdmitted(id)) throw new Refusal('its records do not make it a controller')
-    await say(stream, { type: 'welcome' })
+    return true
+  }
+
+  /** By its stamp a newcomer's lease may come before the one that is here, whose holder was told that it has the address. */
+  #checkLeases(records: readonly Uint8Array[], id: ControllerId): void {
+    const { replica } = this.#init.home
+    for (const bytes of records) {
+      const decoded = decodeRecord(bytes)
+      if (!decoded.ok || decoded.record.kind !== 'lease') continue
+      const address = decoded.record.id
+      if (!replica.has('lease', address) || replica.get('lease', address)?.holder === id) continue
+      throw new AddressTaken(`${address} was given to another while it joined; join with a new token`)
+    }
   }
 }
 

@@ -71,6 +71,8 @@ export interface JoinResult extends InitResult {
 /** ms to reach the controller that invited at each endpoint, and for each of its answers. */
 const DIAL_MS = 10_000
 const ANSWER_MS = 60_000
+/** Addresses that are tried, where each is leased to another before the inviter hears of it. */
+const MAX_CHOICES = 5
 
 /**
  * @throws ServiceError that says why not; the data directory is empty then
@@ -116,7 +118,7 @@ interface Join {
 }
 
 async function join(parts: Join): Promise<JoinResult> {
-  const { request, apiListen, token, directory, identity, stream } = parts
+  const { request, token, directory, identity, stream } = parts
   const publicKey = rawPublicKey(identity.publicKey)
   const id = controllerIdOf(publicKey)
   const issuingKey = newPrivateKey()
@@ -133,7 +135,7 @@ async function join(parts: Join): Promise<JoinResult> {
     possession: provePossession(issuingKey, publicKey, token.inviter),
   }
   say(stream, knock, closed)
-  const admitted = await hear(stream, 'admitted', closed)
+  const admitted = await hear(stream, ['admitted'], closed)
   if (admitted.version < JOINING.lowest || admitted.version > JOINING.highest) throw strange()
   const issuing = check(token, admitted, id, issuingKey)
   await directory.write(directory.identityKey, pem(identity.privateKey))
@@ -142,6 +144,29 @@ async function join(parts: Join): Promise<JoinResult> {
   await directory.write(directory.issuingCertificate, admitted.issuingCertificate)
   await directory.write(directory.tlsCryptKey, admitted.tlsCryptKey)
 
+  for (let choices = MAX_CHOICES - 1; ; choices--) {
+    const result = await settle(parts, { id, issuingKey, issuing, admitted, again: choices > 0 })
+    if (result !== undefined) return result
+    // What was written there is known to nobody, and must not be: the address is another's.
+    await rm(directory.state, { recursive: true, force: true })
+  }
+}
+
+interface Admitted {
+  id: ControllerId
+  issuingKey: KeyObject
+  issuing: X509Certificate
+  admitted: JoinMessage & { type: 'admitted' }
+  /** Whether another address may be chosen when the first one is taken. */
+  again: boolean
+}
+
+/** Gets all records and adds this controller's own; undefined when its address was leased to another meanwhile. */
+async function settle(
+  parts: Join,
+  { id, issuingKey, issuing, admitted, again }: Admitted,
+): Promise<JoinResult | undefined> {
+  const { request, apiListen, directory, identity, stream } = parts
   const store = await LevelStore.open(directory.state, { create: true })
   const replica = await Replica.open({
     store,
@@ -155,7 +180,7 @@ async function join(parts: Join): Promise<JoinResult> {
     request.onProgress?.('fetching the records of the mesh')
     await fetchRecords(stream, replica)
     request.onProgress?.(`${replica.count} records are here; telling the mesh of this controller`)
-    const facts = await introduce(parts, replica, id, admitted.issuingCertificate)
+    const facts = await introduce(parts, replica, id, admitted.issuingCertificate, again)
     const serverKey = newPrivateKey()
     const server = issueServerCertificate(
       { certificate: issuing, privateKey: issuingKey },
@@ -171,7 +196,8 @@ async function join(parts: Join): Promise<JoinResult> {
     )
     await directory.write(directory.serverKey, formatPrivateKey(serverKey))
     await directory.write(directory.serverCertificate, server.pem)
-    await hear(stream, 'welcome')
+    const answer = await hear(stream, again ? ['welcome', 'taken'] : ['welcome'])
+    if (answer.type === 'taken') return undefined
     // Last: a directory without it was never used.
     await directory.writeConfig({
       version: CONFIG_VERSION,
@@ -227,7 +253,7 @@ async function fetchRecords(stream: FrameStream, replica: Replica): Promise<void
     let isFirst = true
     for (;;) {
       say(stream, { type: 'vector', vector })
-      const delta = await hear(stream, 'delta')
+      const delta = await hear(stream, ['delta'])
       await earlier
       if (isFirst && delta.records.length === 0) return
       earlier = working
@@ -252,6 +278,7 @@ async function introduce(
   replica: Replica,
   id: ControllerId,
   certificateChain: string,
+  again: boolean,
 ) {
   const views = new Views(replica)
   try {
@@ -281,7 +308,7 @@ async function introduce(
       { kind: 'lease', id: address, value: { holder: id, holderKind: 'controller' } },
     ])
     const own = [replica.record('controller', id)!, replica.record('lease', address)!]
-    say(stream, { type: 'own', records: own.map(encodeRecord) })
+    say(stream, { type: 'own', records: own.map(encodeRecord), again })
     const gateway = addressesOf(mesh, formatIpv4(gatewayOf(mesh.subnet)))
     return {
       meshId: mesh.id,
@@ -335,7 +362,7 @@ function say(stream: FrameStream, message: SpokenMessage, atEnd: () => ServiceEr
 
 async function hear<T extends JoinMessage['type']>(
   stream: FrameStream,
-  type: T,
+  types: readonly T[],
   atEnd: () => ServiceError = ended,
 ): Promise<JoinMessage & { type: T }> {
   const { promise, resolve } = Promise.withResolvers<undefined>()
@@ -345,7 +372,7 @@ async function hear<T extends JoinMessage['type']>(
     if (frame === undefined) throw atEnd()
     const message = decodeJoinMessage(frame)
     if (message?.type === 'refused') throw new ServiceError('refused', message.reason)
-    if (message?.type !== type) throw strange()
+    if (!types.includes(message?.type as T)) throw strange()
     return message as JoinMessage & { type: T }
   } finally {
     clearTimeout(timer)

@@ -264,15 +264,20 @@ export class Replica {
   /**
    * Takes records that came from anywhere, and says for each what became of it. Resolves when those that stand are on
    * disk.
-   * @throws StateError BUSY, STORE_FAILED, CLOSED; never because of the records
+   * @param check is called when the records' turn has come, so that what it reads from the replica is still so when they are
+   * taken; none is when it throws
+   * @throws StateError BUSY, STORE_FAILED, CLOSED, and what the check throws; never because of the records
    */
-  receive(records: readonly Uint8Array[]): Promise<Outcome[]> {
-    if (this.#isMany(records)) return this.#prove(records).then(() => this.#receive(records))
-    return this.#receive(records)
+  receive(records: readonly Uint8Array[], check?: () => void): Promise<Outcome[]> {
+    if (this.#isMany(records)) return this.#prove(records).then(() => this.#receive(records, check))
+    return this.#receive(records, check)
   }
 
-  #receive(records: readonly Uint8Array[]): Promise<Outcome[]> {
-    return this.#queue.run(() => this.#take(records, undefined))
+  #receive(records: readonly Uint8Array[], check: (() => void) | undefined): Promise<Outcome[]> {
+    return this.#queue.run(async () => {
+      check?.()
+      return this.#take(records, undefined)
+    })
   }
 
   /** Takes a peer's answer to `vector()`. */

@@ -59,8 +59,10 @@ export type JoinMessage =
   /** The newcomer has this; it is sent what it lacks. */
   | { type: 'vector'; vector: Vector }
   | { type: 'delta'; records: Uint8Array[]; known: Vector; more: boolean }
-  /** The newcomer's own records. */
-  | { type: 'own'; records: Uint8Array[] }
+  /** The newcomer's own records. `again`: it understands `taken`. */
+  | { type: 'own'; records: Uint8Array[]; again?: boolean }
+  /** Its address was leased to another meanwhile: nothing of it was kept, and it may begin anew with `vector`. */
+  | { type: 'taken' }
   | { type: 'welcome' }
 
 /** What is said in this version. */
@@ -146,8 +148,12 @@ const READERS: { [T in SpokenMessage['type']]: (fields: Fields) => (JoinMessage 
         return undefined
       return { type: 'delta', records, known: known as Vector, more }
     },
-    own({ records }) {
-      return areRecords(records, MAX_OWN) ? { type: 'own', records } : undefined
+    own({ records, again }) {
+      if (!areRecords(records, MAX_OWN)) return undefined
+      return again === true ? { type: 'own', records, again } : { type: 'own', records }
+    },
+    taken() {
+      return { type: 'taken' }
     },
     welcome() {
       return { type: 'welcome' }

@@ -40,6 +40,7 @@ const SAMPLES: SpokenMessage[] = [
   { type: 'delta', records: [new Uint8Array(3), new Uint8Array(0)], known: { [ORIGIN]: [1, 2] }, more: true },
   { type: 'own', records: [new Uint8Array(9)] },
   { type: 'welcome' },
+  { type: 'taken' },
 ]
 
 const fieldsOf = (message: SpokenMessage) =>
@@ -68,6 +69,8 @@ test('bounds', () => {
   const read = (type: string, fields: object) => decodeJoinMessage(encode([type, fields]))
   assert.equal(read('own', { records: Array.from({ length: 17 }, () => new Uint8Array(1)) }), undefined)
   assert.ok(read('own', own))
+  assert.deepEqual(read('own', { ...own, again: 1 }), { type: 'own', ...own })
+  assert.deepEqual(read('own', { ...own, again: true }), { type: 'own', ...own, again: true })
   assert.equal(read('delta', { ...delta, known: { nonsense: [1, 2] } }), undefined)
   assert.equal(read('delta', { ...delta, known: { [ORIGIN]: [2, 1] } }), undefined)
   assert.equal(read('join', { ...join, now: 8.65e15 }), undefined)

@@ -10,6 +10,7 @@ import { Home } from '../../../node/home.ts'
 import { Invites } from '../../../node/invites.ts'
 import { joinMesh } from '../../../node/join.ts'
 import { verifyChain } from '../../../node/pki/chain.ts'
+import { decodeRecord } from '../../../state/record.ts'
 import { type Inviter, newcomer, startInviter, temporaryDirectory } from './world.ts'
 
 async function withHome<T>(dataDir: string, work: (home: Home) => Promise<T>): Promise<T> {
@@ -129,6 +130,51 @@ test('a token is good once, also for two at the same time and after a restart', 
   await assertNothing(inviter, dataDir, 2)
   const again = await Invites.open(inviter.home.directory)
   assert.equal(await again.take(Buffer.from(parseToken(token).inviteId).toString('hex')), false)
+})
+
+test('who joins at the same time as others has an address of its own', async t => {
+  const inviter = await startInviter(t)
+  const tokens: string[] = []
+  for (let i = 0; i < 12; i++) tokens.push(await inviter.token())
+  const joined = await Promise.all(tokens.map((each, i) => inviter.join(each, { controller: `c${i}` })))
+  const { views, replica } = inviter.home
+  assert.equal(new Set(joined.map(({ address }) => address)).size, tokens.length)
+  for (const { address, controllerId } of joined)
+    assert.equal(replica.get('lease', address)?.holder, controllerId)
+  assert.deepEqual(views.conflicts(), [])
+  assert.deepEqual(inviter.refused, [])
+})
+
+test('a newcomer whose address is leased to another in the meantime chooses again, a few times', async t => {
+  const inviter = await startInviter(t)
+  const { replica, views } = inviter.home
+  const clients = new Clients(inviter.home)
+  const { receive } = replica
+  const taken: string[] = []
+  let most = 2
+  t.mock.method(replica, 'receive', async (records: Uint8Array[], check?: () => void) => {
+    // Written ahead of the newcomer's records, when they are on their way: by its stamp its own lease came first.
+    for (const bytes of records) {
+      const decoded = decodeRecord(bytes)
+      if (!decoded.ok || decoded.record.kind !== 'lease' || taken.length === most) continue
+      taken.push(decoded.record.id)
+      void clients.add({ name: `client${taken.length}`, ip: decoded.record.id })
+    }
+    return receive.call(replica, records, check)
+  })
+  const joined = await inviter.join(await inviter.token())
+  assert.equal(new Set([...taken, joined.address]).size, 3)
+  assert.equal(replica.get('lease', joined.address)?.holder, joined.controllerId)
+  await withHome(joined.dataDir, async home => assert.equal(home.replica.hash(), replica.hash()))
+
+  most = Number.POSITIVE_INFINITY
+  const dataDir = await temporaryDirectory(t)
+  await assert.rejects(inviter.join(await inviter.token(), { dataDir, controller: 'gamma' }), {
+    code: 'refused',
+    message: /10\.77\.\d+\.\d+ was given to another while it joined; join with a new token/,
+  })
+  await assertNothing(inviter, dataDir, 2)
+  assert.deepEqual(views.conflicts(), [])
 })
 
 test('a newcomer that nobody could dial, as its address is in the overlay, is refused', async t => {

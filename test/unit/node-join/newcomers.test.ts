@@ -13,6 +13,7 @@ import { inviteKey, proveInvited, provePossession } from '../../../mesh/admissio
 import { parseToken } from '../../../mesh/admission/token.ts'
 import { dialJoin } from '../../../mesh/libp2p/dial-join.ts'
 import type { FrameStream } from '../../../mesh/libp2p/frame-stream.ts'
+import { Clients } from '../../../node/clients.ts'
 import { certificateTrust } from '../../../state/authority.ts'
 import { controllerIdOf } from '../../../state/kinds.ts'
 import { MemoryStore } from '../../../state/memory-store.ts'
@@ -100,6 +101,12 @@ function controllerOp({ id, publicKey }: Newcomer, certificateChain: string, cha
   return { kind: 'controller', id, value }
 }
 
+const leaseOp = (each: Newcomer): Op => ({
+  kind: 'lease',
+  id: '10.77.9.9',
+  value: { holder: each.id, holderKind: 'controller' },
+})
+
 async function assertStillGood(inviter: Inviter, token: string): Promise<void> {
   assert.equal(inviter.home.views.controllers().length, 1)
   await inviter.join(token, { controller: 'late' })
@@ -183,11 +190,6 @@ test('who breaks off once it was let in has used the token up, and leaves nothin
 
 test('records of something else than the newcomer itself are not taken', async t => {
   const inviter = await startInviter(t)
-  const lease = (each: Newcomer): Op => ({
-    kind: 'lease',
-    id: '10.77.9.9',
-    value: { holder: each.id, holderKind: 'controller' },
-  })
   const wrong: [what: string, ops: (each: Newcomer, chain: string) => Op[], reason: RegExp][] = [
     [
       'another name',
@@ -223,7 +225,7 @@ test('records of something else than the newcomer itself are not taken', async t
 
   const good = await knock(t, await inviter.token())
   good.stream.send(encodeJoinMessage(good.request))
-  const { own } = await write(good, chain => [controllerOp(good, chain), lease(good)])
+  const { own } = await write(good, chain => [controllerOp(good, chain), leaseOp(good)])
   good.stream.send(encodeJoinMessage({ type: 'own', records: own }))
   assert.equal((await hear(good.stream))?.type, 'welcome')
   assert.ok(inviter.home.views.isAdmitted(good.id))
@@ -248,6 +250,32 @@ test('records of something else than the newcomer itself are not taken', async t
   }
   again.stream.send(encodeJoinMessage(request))
   assertRefused(await hear(again.stream), /a controller with this key was here before/)
+})
+
+test('a newcomer that cannot choose again, and whose address another has, is turned away and leaves nothing behind', async t => {
+  const inviter = await startInviter(t)
+  const each = await knock(t, await inviter.token())
+  each.stream.send(encodeJoinMessage(each.request))
+  const { own } = await write(each, chain => [controllerOp(each, chain), leaseOp(each)])
+  // Its own lease is the earlier one, and nobody has heard of it.
+  const client = await new Clients(inviter.home).add({ name: 'web', ip: '10.77.9.9' })
+  each.stream.send(encodeJoinMessage({ type: 'own', records: own }))
+  assertRefused(await hear(each.stream), /^10\.77\.9\.9 was given to another while it joined/)
+  assert.equal(inviter.home.replica.get('lease', '10.77.9.9')?.holder, client.id)
+  assert.equal(inviter.home.views.controllers().length, 1)
+})
+
+test('a newcomer that stalls while it has its choice of addresses keeps others waiting for a moment only', async t => {
+  const inviter = await startInviter(t)
+  const each = await knock(t, await inviter.token())
+  each.stream.send(encodeJoinMessage(each.request))
+  await write(each, chain => [controllerOp(each, chain)])
+  each.stream.send(encodeJoinMessage({ type: 'vector', vector: inviter.home.replica.vector() }))
+  const delta = await hear(each.stream)
+  assert.ok(delta?.type === 'delta' && delta.records.length === 0)
+  const others = [await inviter.token(), await inviter.token()]
+  await Promise.all(others.map((token, i) => inviter.join(token, { controller: `c${i}` })))
+  assert.deepEqual(inviter.home.views.conflicts(), [])
 })
 
 test('who connects and says nothing is let go after ten seconds, and nobody is told', async t => {
