@@ -11,9 +11,9 @@ import {
   PushReplyCollector,
   parseControlMessage,
 } from './control-message.ts'
-import { type ControlPacket, ControlWrap } from './control-wrap.ts'
+import { type ControlPacket, ControlWrap, dynamicWrap } from './control-wrap.ts'
 import type { DataCipher } from './data-keys.ts'
-import { deriveKeys, exportDynamicTlsCrypt } from './key-exchange.ts'
+import { deriveKeys } from './key-exchange.ts'
 import {
   type ClientKeyMethod,
   decodeServerKeyMethod,
@@ -22,7 +22,7 @@ import {
 } from './key-method.ts'
 import { KeyRing } from './key-ring.ts'
 import type { Negotiation } from './negotiation.ts'
-import { keyIdOf, OPCODE, opcodeOf, SID_LENGTH } from './packet.ts'
+import { isSameSid, keyIdOf, OPCODE, opcodeOf, SID_LENGTH } from './packet.ts'
 import { EARLY_NEGOTIATION_START } from './packet-id.ts'
 import { IV_PROTO } from './peer-info.ts'
 import type { PrfInput } from './prf.ts'
@@ -30,7 +30,7 @@ import { applyUpdate } from './push-update.ts'
 import { type Pushed, readPushed } from './pushed-options.ts'
 import type { TlsCryptV2ClientKey } from './static-key.ts'
 import { connectTls, type TlsClientOptions } from './stream-tls.ts'
-import { dynamicTlsCryptKey, TlsCrypt } from './tls-crypt.ts'
+import { TlsCrypt } from './tls-crypt.ts'
 
 /** What stock 2.6 announces: all bits up to 9 but 0 and 5. */
 export const DEFAULT_PROTO = 990
@@ -253,12 +253,12 @@ export class VpnClient {
     const unwrapped = this.#wrapOf(keyId).unwrap(packet)
     if (!unwrapped || unwrapped === 'replay') return
     const { opcode, body, sid } = unwrapped
-    if (body.acks.length > 0 && !equal(body.remoteSid, this.#sid)) return
+    if (body.acks.length > 0 && !isSameSid(body.remoteSid, this.#sid)) return
     if (opcode === OPCODE.hardResetServerV2) {
       if (this.state === 'reset' && keyId === 0) this.#answered(unwrapped)
       return
     }
-    if (!equal(this.#serverSid, sid)) return
+    if (!isSameSid(this.#serverSid, sid)) return
     const key = this.#keys.find(keyId) ?? this.#serverRenegotiates(opcode, keyId)
     if (!key) return
     key.channel.receive(opcode, body)
@@ -394,10 +394,7 @@ export class VpnClient {
       { cipher, format, peerId, send: packet => this.#init.send(packet) },
       now(),
     )
-    if (pushed.dynamicTlsCrypt) {
-      const wrapKey = dynamicTlsCryptKey(exportDynamicTlsCrypt(tls), settings.key.kc)
-      this.#dynamicWrap = new ControlWrap(new TlsCrypt(wrapKey, 'client'), now())
-    }
+    if (pushed.dynamicTlsCrypt) this.#dynamicWrap = dynamicWrap('client', tls, settings.key.kc, now())
     this.#setKeys(key, this.#material)
     this.#material = undefined
     this.#data.use(key.keyId)
@@ -451,8 +448,4 @@ export class VpnClient {
       this.#end({ kind: 'protocol', reason: error instanceof Error ? error.message : String(error) })
     }
   }
-}
-
-function equal(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
-  return a !== undefined && b !== undefined && Buffer.compare(a, b) === 0
 }

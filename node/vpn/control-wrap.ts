@@ -1,8 +1,10 @@
 // The wrapping of one session's control packets in both directions: tls-crypt, packet ids, replay check.
-
+import { exportDynamicTlsCrypt } from './key-exchange.ts'
 import { type ControlBody, decodeControlBody, encodeControlBody, encodeHeader } from './packet.ts'
 import { WrapPacketIdSender, WrapPacketIdWindow } from './packet-id.ts'
-import type { TlsCrypt, Unwrapped } from './tls-crypt.ts'
+import type { TlsChannel } from './tls.ts'
+import { dynamicTlsCryptKey, TlsCrypt, type Unwrapped } from './tls-crypt.ts'
+import type { MakeWrapKeys } from './wrap-keys.ts'
 
 export interface ControlPacket {
   opcode: number
@@ -41,6 +43,23 @@ export class ControlWrap {
     if (!this.#window.accept(unwrapped.counter, unwrapped.time)) return 'replay'
     return packetOf(unwrapped, body)
   }
+}
+
+/**
+ * Dynamic tls-crypt: the wrapping of all key ids but the first, where both ends agreed on that.
+ * @param tls the first TLS session
+ * @param clientKey the client's own tls-crypt key
+ * @param nowMs begins the series of packet ids
+ */
+export function dynamicWrap(
+  role: 'server' | 'client',
+  tls: TlsChannel,
+  clientKey: Uint8Array,
+  nowMs: number,
+  make?: MakeWrapKeys,
+): ControlWrap {
+  const key = dynamicTlsCryptKey(exportDynamicTlsCrypt(tls), clientKey)
+  return new ControlWrap(new TlsCrypt(key, role, make), nowMs)
 }
 
 /** One packet of a session that does not exist yet. */

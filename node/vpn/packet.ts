@@ -53,6 +53,11 @@ export function firstByte(opcode: number, keyId: number): number {
   return (opcode << 3) | keyId
 }
 
+/** Whether two session ids are one; false where either is missing. */
+export function isSameSid(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  return a !== undefined && b !== undefined && Buffer.compare(a, b) === 0
+}
+
 /** The nine bytes every control packet begins with. */
 export function encodeHeader(opcode: number, keyId: number, sid: Uint8Array): Uint8Array {
   const header = new Uint8Array(HEADER_LENGTH)

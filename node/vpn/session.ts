@@ -4,21 +4,20 @@ import type { Cidr6 } from '../../state/address6.ts'
 import { formatRemote, type Path } from '../switch/path.ts'
 import { ControlChannel } from './control-channel.ts'
 import { encodeControlMessage, parseControlMessage, pushReply } from './control-message.ts'
-import { type ControlPacket, ControlWrap } from './control-wrap.ts'
+import { type ControlPacket, type ControlWrap, dynamicWrap } from './control-wrap.ts'
 import type { DataCipher } from './data-keys.ts'
 import type { DataFormat } from './data-packet.ts'
-import { deriveKeys, exportDynamicTlsCrypt, type KeyDerivation } from './key-exchange.ts'
+import { deriveKeys, type KeyDerivation } from './key-exchange.ts'
 import { type ClientKeyMethod, decodeClientKeyMethod, encodeServerKeyMethod } from './key-method.ts'
 import { KeyRing } from './key-ring.ts'
 import type { Negotiation } from './negotiation.ts'
-import { keyIdOf, OPCODE, opcodeOf } from './packet.ts'
+import { isSameSid, keyIdOf, OPCODE, opcodeOf } from './packet.ts'
 import { IV_PROTO, type PeerInfo, parsePeerInfo } from './peer-info.ts'
 import { differs, pushUpdate } from './push-update.ts'
 import type { SessionEnd, SessionHost, Verdict } from './session-host.ts'
 import { lastMessage, mirroredOptions } from './session-words.ts'
 import { agree, type Terms, termOptions } from './terms.ts'
 import { NOT_VALID_YET, type TlsChannel } from './tls.ts'
-import { dynamicTlsCryptKey, TlsCrypt } from './tls-crypt.ts'
 import { splitWkc } from './tls-crypt-v2.ts'
 
 export type { Applicant, SessionEnd, SessionSettings, Verdict } from './session-host.ts'
@@ -140,7 +139,7 @@ export class ServerSession {
 
   /** A control packet of this session, already unwrapped. */
   take({ opcode, keyId, body }: ControlPacket): void {
-    if (body.acks.length > 0 && !equal(body.remoteSid, this.#serverSid)) {
+    if (body.acks.length > 0 && !isSameSid(body.remoteSid, this.#serverSid)) {
       this.#host.count('controlMalformed')
       return
     }
@@ -265,8 +264,7 @@ export class ServerSession {
   #makeDynamicWrap(): ControlWrap | undefined {
     const tls = this.#keys.find(0)?.channel.tls
     if (this.state !== 'open' || !tls) return undefined
-    const key = dynamicTlsCryptKey(exportDynamicTlsCrypt(tls), this.#clientKey)
-    return new ControlWrap(new TlsCrypt(key, 'server', this.#host.wrapKeys), this.#host.now())
+    return dynamicWrap('server', tls, this.#clientKey, this.#host.now(), this.#host.wrapKeys)
   }
 
   #channel(keyId: number, firstMessage: 0 | 1, key: () => Negotiation): ControlChannel {
@@ -507,8 +505,4 @@ export class ServerSession {
       this.fault(error)
     }
   }
-}
-
-function equal(a: Uint8Array | undefined, b: Uint8Array): boolean {
-  return a !== undefined && Buffer.compare(a, b) === 0
 }
