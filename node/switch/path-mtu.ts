@@ -8,8 +8,8 @@ export const BASE_SIZE = 1280
 export const BASE_MTU = BASE_SIZE - 80
 /** Sizes at which tunnels and access lines end. */
 const USUAL_SIZES = [1300, 1340, 1360, 1380, 1400, 1420, 1460, 1472, 1480, 1492, 1500]
-/** Sizes of one search at most. */
-const MAX_SIZES = USUAL_SIZES.length + 2
+/** Sizes to probe at a time, at most. */
+export const MAX_SIZES = USUAL_SIZES.length + 1
 /** Milliseconds, at most, until larger sizes than that in use are tried again; at first they are sooner. */
 const GROW_INTERVAL = 9500
 const FIRST_GROW_INTERVAL = 1000
@@ -67,7 +67,7 @@ export class PathMtu {
   answered(size: number, sequence: number): boolean {
     if (sequence !== this.sequence || !this.#isCandidate(size)) return false
     if (size >= this.size) this.#confirming = false
-    if (this.#searching) this.#best = Math.max(this.#best, size)
+    this.#best = Math.max(this.#best, size)
     if (size <= this.size) return false
     this.size = size
     return true
@@ -80,11 +80,15 @@ export class PathMtu {
    */
   tick(now: number, rtt: number, heardAt: number): number {
     const patience = Math.max(PATIENCE, 2 * rtt)
-    if (!this.#searching && this.#confirming && now - this.#sentAt >= patience) this.search()
+    if (this.#confirming && now - this.#sentAt >= patience) this.search()
     if (this.#searching) {
       if (this.#attempts < ATTEMPTS) return this.#attempt(now)
       if (now - this.#sentAt < patience) return 0
-      this.#conclude(now, heardAt)
+      if (heardAt <= this.#searchedAt) {
+        this.#attempts = 0
+        return this.#attempt(now)
+      }
+      this.#conclude(now)
     }
     return now < this.#confirmAt ? 0 : this.#confirm(now)
   }
@@ -95,11 +99,7 @@ export class PathMtu {
     return this.#addAbove(Math.max(this.#best, BASE_SIZE), 0)
   }
 
-  #conclude(now: number, heardAt: number): void {
-    if (heardAt < this.#searchedAt) {
-      this.#attempts = 0
-      return
-    }
+  #conclude(now: number): void {
     this.#searching = false
     this.size = Math.max(BASE_SIZE, this.#best)
     this.#growAt = now + this.#interval

@@ -2,7 +2,7 @@
 // client itself, as no stock client knows other probes, in packets of the underlay that may not be fragmented. Where
 // a client answers no echo at all, silence says nothing. Knows no packet and no clock. Sizes are bytes of the underlay's
 // IP packet.
-import { BASE_SIZE, PathMtu } from './path-mtu.ts'
+import { BASE_SIZE, MAX_SIZES, PathMtu } from './path-mtu.ts'
 
 /** How often the client is asked until it answers anything, and milliseconds between two attempts: twice as many each time. */
 const ATTEMPTS = 5
@@ -10,28 +10,30 @@ const FIRST_INTERVAL = 200
 const LAST_INTERVAL = 1000
 /** Milliseconds from one look at a narrow path to the next: it may have become wider, or narrower still. */
 const LOOK_INTERVAL = 10_000
+/** So many small probes without any answer, and the client is asked as seldom as that: it sleeps, or does not answer any more. */
+const SILENT = 10
 
 /** One look at a path, or a narrow path as long as it is. All times are milliseconds of one monotonic clock. */
 export class SessionPath {
   /** Over: the full size passes, or the client is silent. */
   done = false
   /** After `tick`: the sizes to send probes of, besides a small one. */
-  readonly sizes = new Int32Array(16)
+  readonly sizes = new Int32Array(MAX_SIZES)
   readonly #full: number
   #attempts = 0
   #interval = FIRST_INTERVAL
-  #nextAt: number
+  #nextAt = Number.NEGATIVE_INFINITY
   #sentAt = 0
   #rtt = 0
   #heardAt = Number.NEGATIVE_INFINITY
+  #unanswered = 0
   /** Once the client has answered a small probe and not the full one: looks for both, and for all between. */
   #narrow: PathMtu | undefined
   #known = false
 
   /** @param full the size of the longest packet that is to pass */
-  constructor(full: number, now: number) {
+  constructor(full: number) {
     this.#full = full
-    this.#nextAt = now
   }
 
   /** Whether `size` has been found out. */
@@ -74,7 +76,8 @@ export class SessionPath {
   #search(path: PathMtu, now: number): number {
     const count = path.tick(now, this.#rtt, this.#heardAt)
     if (!path.searching) this.#known = true
-    this.#nextAt = path.searching ? now : now + LOOK_INTERVAL
+    const silent = this.#unanswered++ >= SILENT
+    this.#nextAt = path.searching && !silent ? now : now + LOOK_INTERVAL
     this.#sentAt = now
     for (let i = 0; i < count; i++) this.sizes[i] = path.sizes[i]
     return count
@@ -83,7 +86,8 @@ export class SessionPath {
   /** A probe of `size` bytes was answered; 0 is the small one. */
   answered(size: number, sequence: number, now: number): void {
     this.#heardAt = now
-    if (size === 0) this.#rtt = Math.max(0, now - this.#sentAt)
+    this.#unanswered = 0
+    if (size === 0) this.#rtt = now - this.#sentAt
     else if (this.#narrow !== undefined) this.#narrow.answered(size, sequence)
     // The first answer may come after the second question.
     const isLatest = sequence === this.sequence || (sequence === 0 && !this.#known)

@@ -79,7 +79,7 @@ export class SessionPaths {
     if (look === undefined) {
       if (now < this.#probeAt[port]) return
       this.#probeAt[port] = now + PROBE_INTERVAL
-      look = new SessionPath(this.#limit[port] + this.#prober.overhead(port), now)
+      look = new SessionPath(this.#limit[port] + this.#prober.overhead(port))
       this.#looks[port] = look
     }
     const count = look.tick(now)

@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { BASE_SIZE, PathMtu } from '../../../node/switch/path-mtu.ts'
+import { EPOCH_OVERHEAD } from '../../../node/switch/epoch-key.ts'
+import { AEAD_OVERHEAD } from '../../../node/switch/keys.ts'
+import { BASE_MTU, BASE_SIZE, PathMtu } from '../../../node/switch/path-mtu.ts'
 
 const TICK = 200
 const LIMIT = 1472
@@ -35,6 +37,23 @@ function run(path: PathMtu, milliseconds: number, { mtu, lucky = () => true, rtt
     sizes.push(path.size)
   }
   return { sizes, bytes }
+}
+
+/** What is to be sent at a time, of a link with a round trip of `rtt` that was heard of at `heardAt`. */
+function asked(path: PathMtu, now: number, rtt = 0, heardAt = now): number[] {
+  return [...path.sizes.subarray(0, path.tick(now, rtt, heardAt))]
+}
+
+/** Runs over a path of `mtu`: when each size was asked for, and answered or not. */
+function times(path: PathMtu, from: number, until: number, mtu: number): Map<number, number[]> {
+  const times = new Map<number, number[]>()
+  for (let now = from; now < until; now += TICK) {
+    for (const size of asked(path, now)) {
+      times.set(size, [...(times.get(size) ?? []), now])
+      if (size <= mtu) path.answered(size, path.sequence)
+    }
+  }
+  return times
 }
 
 function fitted(limit = LIMIT): PathMtu {
@@ -119,8 +138,13 @@ test('while the link is silent, silence says nothing of sizes', () => {
   const path = fitted()
   run(path, 10_000, { mtu: () => 1500 })
   path.search()
-  for (let now = 10_000; now < 30_000; now += TICK) path.tick(now, 30, 9_900)
-  assert.equal(path.size, LIMIT)
+  for (let now = 10_000; now < 30_000; now += TICK) {
+    const sizes = asked(path, now, 30, 10_000)
+    assert.ok(sizes.length === 0 || sizes.includes(LIMIT), 'it is asked again and again')
+  }
+  assert.deepEqual([path.searching, path.size], [true, LIMIT])
+  run(path, 1000, { mtu: () => 1400 }, 30_000)
+  assert.deepEqual([path.searching, path.size], [false, 1400])
 })
 
 test('answers to other searches, and of sizes never asked, are not taken', () => {
@@ -130,17 +154,98 @@ test('answers to other searches, and of sizes never asked, are not taken', () =>
   for (const size of [0, 1279, 1280, 1461, 1480, 1500, 65_535]) path.answered(size, path.sequence)
   assert.equal(path.size, BASE_SIZE)
   assert.equal(path.answered(1460, path.sequence), true)
-  assert.equal(path.answered(1400, path.sequence), false)
+  for (const size of [1400, 1460]) assert.equal(path.answered(size, path.sequence), false)
   assert.equal(path.size, 1460)
+  const before = path.sequence
+  path.search()
+  assert.equal(path.answered(LIMIT, before), false)
+  // It goes around.
+  path.sequence = 0xffffffff
+  path.search()
+  assert.equal(path.sequence, 0)
 })
 
-test('sizes go out in ascending order, so that they are never merged into one segmented send', () => {
-  const path = fitted(1500)
-  const count = path.tick(0, 0, 0)
-  const sizes = [...path.sizes.subarray(0, count)]
-  assert.deepEqual(
-    sizes,
-    [...new Set(sizes)].sort((a, b) => a - b),
-  )
-  assert.equal(sizes.at(-1), 1500)
+test('a search asks three times for what was not answered yet, in ascending order: equal sizes would be merged into one segmented send', () => {
+  const path = fitted(1600)
+  assert.deepEqual(asked(path, 0), [1300, 1340, 1360, 1380, 1400, 1420, 1460, 1472, 1480, 1492, 1500, 1600])
+  path.answered(1480, path.sequence)
+  path.answered(1420, path.sequence)
+  assert.deepEqual(asked(path, 200), [1492, 1500, 1600])
+  assert.deepEqual(asked(path, 400), [1492, 1500, 1600])
+  assert.equal(path.searching, true)
+  assert.deepEqual(asked(path, 600), [1480], 'what was found is confirmed at once')
+  assert.deepEqual([path.searching, path.size], [false, 1480])
+})
+
+test('for the last answers of a search it is waited as long as two round trips take, and 180 ms at the least', () => {
+  for (const [rtt, patience] of [
+    [0, 180],
+    [90, 180],
+    [150, 300],
+  ]) {
+    const path = fitted()
+    for (const now of [0, 200, 400, 400 + patience - 1]) {
+      asked(path, now, rtt, 1)
+      assert.equal(path.searching, true)
+    }
+    asked(path, 400 + patience, rtt, 1)
+    assert.equal(path.searching, false, `${rtt}`)
+  }
+})
+
+test('the size in use is asked for each 600 ms; what no answer comes to, of its size or a larger one, is searched anew', () => {
+  const path = fitted()
+  assert.deepEqual(times(path, 0, 4000, 1500).get(LIMIT)!.slice(0, 5), [0, 600, 1200, 1800, 2400])
+  assert.equal(path.searching, false)
+  assert.deepEqual(asked(path, 4200), [LIMIT])
+  path.answered(1300, path.sequence)
+  asked(path, 4200 + 179)
+  assert.equal(path.searching, false)
+  asked(path, 4200 + 180)
+  assert.equal(path.searching, true)
+})
+
+test('larger sizes are tried again after 1, 2, 4 and 8 seconds, then each 9.5, as part of what is asked anyway', () => {
+  const path = fitted()
+  for (const from of [0, 60_000]) {
+    const tried = times(path, from, from + 40_000, 1300).get(LIMIT)!
+    const seconds = tried.map(now => (now - from) / 1000)
+    assert.deepEqual(seconds, [0, 0.2, 0.4, 1.8, 4.2, 8.4, 16.8, 26.4, 36])
+    path.search()
+  }
+})
+
+test('where nothing is found nothing is confirmed, and the search is over', () => {
+  const path = fitted()
+  run(path, 5000, { mtu: () => 1500 })
+  const asked = times(path, 5000, 8000, BASE_SIZE)
+  assert.equal(path.size, BASE_SIZE)
+  const { sequence } = path
+  for (const [size, tried] of times(path, 8000, 40_000, BASE_SIZE)) {
+    assert.ok(size > BASE_SIZE && tried.length <= 6, `${size}: ${tried}`)
+    assert.ok(asked.has(size))
+  }
+  assert.equal(path.sequence, sequence)
+})
+
+test('another limit begins a search, and a lower one counts at once; the same one changes nothing', () => {
+  const path = new PathMtu()
+  for (const limit of [BASE_SIZE, 1000]) {
+    path.fit(limit)
+    assert.deepEqual([asked(path, 1000), path.searching], [[], false])
+  }
+  path.fit(LIMIT)
+  times(path, 0, 2000, 1500)
+  const { sequence } = path
+  path.fit(LIMIT)
+  assert.deepEqual([path.searching, path.sequence, path.size], [false, sequence, LIMIT])
+  path.fit(1400)
+  assert.deepEqual([path.searching, path.size], [true, 1400])
+  path.fit(1000)
+  assert.deepEqual([path.size, asked(path, 2000)], [BASE_SIZE, []])
+})
+
+test('what every path takes leaves room for the longest headers around an overlay packet', () => {
+  const [ipv6, udp] = [40, 8]
+  assert.ok(BASE_MTU + ipv6 + udp + Math.max(AEAD_OVERHEAD, EPOCH_OVERHEAD) <= BASE_SIZE)
 })

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { BASE_SIZE } from '../../../node/switch/path-mtu.ts'
 import { SessionPath } from '../../../node/switch/session-path.ts'
 
 const FULL = 1472
@@ -31,7 +32,7 @@ function live(look: SessionPath, path: Path, from: number, until: number): numbe
 }
 
 test('a path that takes the full size is known with the first answer', () => {
-  const look = new SessionPath(FULL, 1000)
+  const look = new SessionPath(FULL)
   assert.ok(live(look, { mtu: 1500 }, 1000, 60_000) <= 1000 + 2 * TICK)
   assert.deepEqual([look.done, look.size], [true, FULL])
 })
@@ -45,29 +46,30 @@ test('a narrow path is known within a second and a half, on slow ways later, and
     [576, 1280],
   ]) {
     for (const rtt of [1, 600]) {
-      const look = new SessionPath(FULL, 0)
-      live(look, { mtu, rtt }, 0, rtt === 1 ? 1500 : 5000)
+      const look = new SessionPath(FULL)
+      live(look, { mtu, rtt }, 50_000, 50_000 + (rtt === 1 ? 1500 : 5000))
       assert.equal(look.known, true)
       assert.deepEqual([look.done, look.size], [false, size], `${mtu} ${rtt}`)
-      live(look, { mtu, rtt }, 8000, 60_000)
+      live(look, { mtu, rtt }, 58_000, 110_000)
       assert.deepEqual([look.done, look.size], [false, size], `${mtu} ${rtt}, later`)
     }
   }
 })
 
 test('of a client that answers nothing, nothing is said, and it is left in peace', () => {
-  const look = new SessionPath(FULL, 0)
+  const look = new SessionPath(FULL)
   assert.ok(live(look, { mtu: 0 }, 0, 60_000) < 5000)
   assert.deepEqual([look.done, look.size], [true, FULL])
 })
 
 test('a silent client is sent few probes, and one long one', () => {
-  const look = new SessionPath(FULL, 0)
+  const look = new SessionPath(FULL)
   let [short, long] = [0, 0]
   for (let now = 0; now < 60_000 && !look.done; now += TICK) {
     const count = look.tick(now)
     if (count >= 0) short++
     if (count > 0) long += count
+    if (count > 0) assert.equal(look.sizes[0], FULL)
   }
   assert.deepEqual([short, long], [5, 1])
 })
@@ -77,7 +79,7 @@ test('a client whose interface comes up late is measured as soon as it answers',
     [1500, true, FULL],
     [1400, false, 1400],
   ] as const) {
-    const look = new SessionPath(FULL, 0)
+    const look = new SessionPath(FULL)
     live(look, { mtu: 0 }, 0, 2000)
     live(look, { mtu }, 2000, 5000)
     assert.deepEqual([look.known, look.done, look.size], [true, done, size])
@@ -86,19 +88,19 @@ test('a client whose interface comes up late is measured as soon as it answers',
 
 test('a loss of one packet in four does not make a path narrow', () => {
   let count = 0
-  const look = new SessionPath(FULL, 0)
+  const look = new SessionPath(FULL)
   live(look, { mtu: 1500, lost: () => count++ % 4 !== 3 }, 0, 60_000)
   assert.deepEqual([look.done, look.size], [true, FULL])
 })
 
 test('before it is known how narrow a path is, nothing is said of it', () => {
-  const look = new SessionPath(FULL, 0)
+  const look = new SessionPath(FULL)
   live(look, { mtu: 1400 }, 0, 1000)
   assert.deepEqual([look.known, look.size], [false, FULL])
 })
 
 test('an answer to the full size that is late is one', () => {
-  const look = new SessionPath(FULL, 0)
+  const look = new SessionPath(FULL)
   look.tick(0)
   look.answered(0, 0, 200)
   assert.ok(look.tick(TICK) > 1)
@@ -107,17 +109,17 @@ test('an answer to the full size that is late is one', () => {
 })
 
 test('a narrow path that becomes narrower, and wide again, is followed', () => {
-  const look = new SessionPath(FULL, 0)
-  live(look, { mtu: 1400 }, 0, 5000)
-  live(look, { mtu: 1300 }, 5000, 40_000)
+  const look = new SessionPath(FULL)
+  live(look, { mtu: 1400 }, 0, 200_000)
+  live(look, { mtu: 1300 }, 200_000, 222_000)
   assert.equal(look.size, 1300)
-  const wide = live(look, { mtu: 1500 }, 40_000, 90_000)
-  assert.ok(wide < 62_000, `${wide}`)
+  const wide = live(look, { mtu: 1500 }, 222_000, 272_000)
+  assert.ok(wide < 244_000, `${wide}`)
   assert.deepEqual([look.done, look.size], [true, FULL])
 })
 
 test('answers to what was not asked change nothing', () => {
-  const look = new SessionPath(FULL, 0)
+  const look = new SessionPath(FULL)
   look.tick(0)
   for (const size of [1, 1471, 1473, 65535]) look.answered(size, 0, 10)
   look.answered(FULL, 7, 10)
@@ -125,11 +127,64 @@ test('answers to what was not asked change nothing', () => {
   live(look, { mtu: 1400 }, 250, 6000)
   for (const size of [1401, 1471, 1473, 65535]) look.answered(size, look.sequence, 6000)
   look.answered(FULL, look.sequence + 1, 6000)
+  // Nor do those to the first question, once all is known.
+  look.answered(FULL, 0, 6000)
   assert.deepEqual([look.done, look.size], [false, 1400])
 })
 
 test('nothing is asked of a path whose full size every path takes', () => {
-  const look = new SessionPath(1252, 0)
-  live(look, { mtu: 1000 }, 0, 60_000)
-  assert.deepEqual([look.done, look.size], [true, 1252])
+  for (const full of [1252, BASE_SIZE]) {
+    const look = new SessionPath(full)
+    live(look, { mtu: 1000 }, 0, 60_000)
+    assert.deepEqual([look.done, look.size], [true, full])
+  }
+})
+
+/** How often it asks a client that answers nothing from one time to another, each time with a small probe. */
+function questions(look: SessionPath, from: number, until: number): number {
+  let count = 0
+  for (let now = from; now < until; now += TICK) if (look.tick(now) >= 0) count++
+  return count
+}
+
+test('a narrow path is looked at each ten seconds', () => {
+  const look = new SessionPath(FULL)
+  live(look, { mtu: 1400 }, 0, 5000)
+  let looks = 0
+  for (let now = 5000; now < 65_000; now += TICK) {
+    const count = look.tick(now)
+    if (count < 0) continue
+    looks++
+    for (const size of [0, ...look.sizes.subarray(0, count)])
+      if (size <= 1400) look.answered(size, look.sequence, now)
+  }
+  assert.equal(looks, 6)
+  assert.equal(look.size, 1400)
+})
+
+test('a client that has answered and then falls silent is asked no more than that, and keeps what was found', () => {
+  for (const [heard, known] of [
+    [500, false],
+    [5000, true],
+  ] as const) {
+    const look = new SessionPath(FULL)
+    live(look, { mtu: 1400 }, 0, heard)
+    assert.equal(look.known, known)
+    questions(look, heard, 60_000)
+    assert.ok(questions(look, 60_000, 160_000) <= 10)
+    assert.deepEqual([look.done, look.known, look.size], [false, known, known ? 1400 : FULL])
+    live(look, { mtu: 1300 }, 160_000, 200_000)
+    assert.deepEqual([look.known, look.size], [true, 1300], 'and it is found anew once it answers')
+  }
+})
+
+test('a client is given twice the time that it takes to answer', () => {
+  const look = new SessionPath(FULL)
+  const known: boolean[] = []
+  for (let now = 0; now <= 1250; now += TICK) {
+    look.tick(now)
+    known.push(look.known)
+    look.answered(0, look.sequence, now + 240)
+  }
+  assert.deepEqual(known, [false, false, false, false, false, true])
 })
