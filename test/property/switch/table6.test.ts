@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { NEXT_HOP } from '../../../node/switch/table.ts'
+import { encodeRoutes, MAX_ROUTES, NEXT_HOP } from '../../../node/switch/table.ts'
 import { encodeRoutes6, ForwardingTable6, type TableRoute6 } from '../../../node/switch/table6.ts'
 import { type Address6, cidr6Contains, parseCidr6 } from '../../../state/address6.ts'
 
@@ -79,15 +79,27 @@ test('what is no route and no table is refused', () => {
     { ...route, length: 129 },
     { ...route, length: -1 },
     { ...route, nextHop: NEXT_HOP.none },
+    { ...route, length: 1.5 },
     { ...route, nextHop: 1.5 },
-    { ...route, address: [1, 2, 3, 2 ** 32] as Address6 },
+    { ...route, nextHop: NEXT_HOP.unreachable - 1 },
+    { ...route, nextHop: 2 ** 31 },
+    ...[-1, 1.5, 2 ** 32].map(word => ({ ...route, address: [1, 2, 3, word] as Address6 })),
     { ...route, address: [1, 2, 3] as unknown as Address6 },
   ])
-    assert.throws(() => encodeRoutes6([bad]), RangeError)
-  const good = encodeRoutes6([route])
-  assert.throws(() => ForwardingTable6.fromEncoded(good.subarray(1)), RangeError)
-  assert.throws(() => ForwardingTable6.fromEncoded(good.subarray(0, -1)), RangeError)
-  assert.throws(() => ForwardingTable6.fromEncoded(new Int32Array()), RangeError)
+    assert.throws(() => encodeRoutes6([bad]), /^RangeError: not a route/)
+  assert.throws(() => encodeRoutes6(new Array(MAX_ROUTES + 1).fill(route)), /^RangeError: 1048577 routes/)
+  const good = encodeRoutes6([{ ...route, nextHop: 2 ** 31 - 1 }])
+  assert.equal(ForwardingTable6.fromEncoded(good).lookup(at(route.address, 0), 0), 2 ** 31 - 1)
+  for (const bad of [
+    good.subarray(1),
+    good.subarray(0, -1),
+    Int32Array.of(...good, 0),
+    Int32Array.of(good[0] ^ 1, ...good.subarray(1)),
+    Int32Array.of(good[0], 0),
+    encodeRoutes([]),
+    new Int32Array(),
+  ])
+    assert.throws(() => ForwardingTable6.fromEncoded(bad), /^RangeError: not an encoded/)
 })
 
 test('a prefix contains what has its bits', () => {

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { BusyPoll, KERNEL, NOBODY, SHARE, WINDOW } from '../../../node/switch/busy-poll.ts'
 
-const [A, B, C] = [1, 2, 3]
+/** The highest port is among those whose answers are waited for. */
+const [A, B, C] = [1, 3, 2]
 const SOON = WINDOW / 2
 const LATE = WINDOW * 2
 
@@ -41,7 +42,7 @@ function requests(count: number, delay: number, gap: number, options = {}) {
     awake = packet(awake, delay, B, A)
     if (awake) others++
   }
-  return { answers, others, share: polled() / (time.now - began) }
+  return { answers, others, polled: polled(), share: polled() / (time.now - began) }
 }
 
 test('answers that come soon are waited for after a few, and who asks is not', () => {
@@ -74,6 +75,16 @@ test('a stream in one direction is not waited for, nor one that has every second
     assert.equal(packet(false, SOON, A, B), false)
     packet(false, SOON, B, A)
   }
+})
+
+test('what comes unasked behind an answer is not one that is late', () => {
+  const { packet } = world()
+  let awake = false
+  for (let i = 0; i < 50; i++) {
+    awake = packet(awake, 10, A, B)
+    for (const after of [SOON, LATE, LATE]) packet(false, after, B, A)
+  }
+  assert.ok(awake)
 })
 
 test('packets of others between request and answer change nothing', () => {
@@ -113,6 +124,12 @@ test('of back-to-back requests it takes its share of a processor and not more; n
   assert.equal(requests(100, SOON, 20, { share: 0 }).answers, 0)
 })
 
+test('what was not taken before is made up for, but no more than 25 ms of it', () => {
+  const { polled } = requests(1000, SOON, 20, { share: 0.001 })
+  // A thousandth of 20 s was earned meanwhile.
+  assert.ok(polled > 25 && polled < 25 + 20.25 + WINDOW, `${polled}`)
+})
+
 test('where other programs want the processor it is left to them for a while', () => {
   const { time, busyPoll, packet } = world()
   const settle = (count: number): boolean => {
@@ -135,6 +152,26 @@ test('where other programs want the processor it is left to them for a while', (
   }
 })
 
+test('it is left to them for a tenth of a second', () => {
+  const { time, busyPoll, packet } = world()
+  /** How long it takes until the answers of B are waited for, which come at once. */
+  const idle = (): number => {
+    const since = time.now
+    for (let i = 0; i < 1000; i++) {
+      packet(false, SOON, B, A)
+      if (packet(false, SOON, A, B)) break
+    }
+    return time.now - since
+  }
+  idle()
+  busyPoll.begin()
+  time.now += 1
+  assert.equal(busyPoll.goesOn(), false)
+  busyPoll.end()
+  const left = idle()
+  assert.ok(left >= 100 && left <= 100 + 2 * SOON, `${left}`)
+})
+
 test('who takes the place of another is not taken for them', () => {
   const { busyPoll, packet } = world()
   let awake = false
@@ -143,6 +180,14 @@ test('who takes the place of another is not taken for them', () => {
     packet(false, SOON, B, A)
   }
   assert.ok(awake)
+  packet(false, 10, A, B)
   busyPoll.forget(B)
-  assert.equal(packet(false, 10, A, B), false)
+  // Nor is what they were asked last.
+  packet(false, SOON, B, A)
+  const fresh = world()
+  for (let i = 0; i < 20; i++) {
+    assert.equal(packet(false, 10, A, B), fresh.packet(false, 10, A, B))
+    packet(false, SOON, B, A)
+    fresh.packet(false, SOON, B, A)
+  }
 })

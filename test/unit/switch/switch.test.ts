@@ -61,6 +61,30 @@ test('who answers at once is waited for awake; a stream to somebody who says not
   assert.deepEqual(net.drops(), {})
 })
 
+test('who takes the place of one who answered at once is not waited for', async () => {
+  await using net = await startTestSwitch()
+  let b = net.b
+  /** Whether the answer to a packet to B is waited for. */
+  const awaited = async (): Promise<boolean> => {
+    const { busyPolls } = net.running.counters()
+    await net.a.send(ipv4Packet(A, B))
+    await b.receive()
+    return net.running.counters().busyPolls > busyPolls
+  }
+  if (availableParallelism() === 1) return
+  for (let [i, times] = [0, 0]; i < 20_000 && times < 20; i++) {
+    if (await awaited()) times++
+    await b.send(ipv4Packet(B, A))
+    await net.a.receive()
+  }
+  // Longer than the processor is left to others.
+  await delay(150)
+  net.running.closePort(6)
+  b = await net.join(7, B)
+  net.running.setRoutes([{ address: B, length: 32, peerId: 7 }])
+  for (let i = 0; i < 3; i++) assert.equal(await awaited(), false)
+})
+
 test('the epoch format carries packets, and the switch follows its peer to the next epoch', async () => {
   await using net = await startTestSwitch()
   const keys = net.a.rekey(2, 'AES-256-GCM', 'epoch')
