@@ -275,11 +275,14 @@ export class VpnEndpoint {
     }
   }
 
-  /** A client that begins anew has given up what it had begun: in a crowd, that must not be what the others wait for. */
+  /**
+   * A client that begins anew has given up what it had begun, and what it was refused for: in a crowd, that must not be what
+   * the others wait for.
+   */
   #abandon(client: string): void {
     this.#waiting.remove(client)
     const before = this.#attempts.get(client)
-    if (before?.state !== 'handshake') return
+    if (before === undefined) return
     before.close()
     this.#forget(before)
   }

@@ -2,12 +2,13 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import type { Path } from '../../../node/switch/path.ts'
 import { ControlWrap } from '../../../node/vpn/control-wrap.ts'
 import type { DataPlane } from '../../../node/vpn/data-plane.ts'
-import { OPCODE } from '../../../node/vpn/packet.ts'
+import { type ControlBody, OPCODE } from '../../../node/vpn/packet.ts'
 import { EARLY_NEGOTIATION_START } from '../../../node/vpn/packet-id.ts'
 import { parseProfile } from '../../../node/vpn/profile.ts'
 import { TlsCrypt } from '../../../node/vpn/tls-crypt.ts'
@@ -224,6 +225,35 @@ test('handshakes are bounded, and those that are refused count until they are fo
   await network.run(5, () => network.endpoint.counters.handshakesLimited > 0)
   assert.ok(network.endpoint.handshaking <= 3)
   assert.ok(await network.run(30, () => network.clients.every(client => client.connection)))
+})
+
+test('a client whose handshakes fail takes up one place, however many it begins', async () => {
+  const answers: Uint8Array[] = []
+  const plane: DataPlane = new DeafPlane()
+  plane.sendControl = (_path, packet) => void answers.push(packet)
+  const { endpoint, log } = world.endpoint(plane, { maxHandshakes: 3 })
+  for (let i = 0; i < 10; i++) {
+    const wrap = new ControlWrap(
+      new TlsCrypt(tlsCryptV2.kc, 'client'),
+      Date.now(),
+      EARLY_NEGOTIATION_START + 1,
+    )
+    const sid = randomBytes(8)
+    const send = (opcode: number, body: ControlBody): void =>
+      endpoint.receive(pathOf(i), Buffer.concat([wrap.wrap(opcode, 0, sid, body), tlsCryptV2.wkc]))
+    send(OPCODE.hardResetClientV3, { acks: [], messageId: 0, payload: new Uint8Array(0) })
+    const answer = wrap.unwrap(answers.at(-1)!)
+    assert.ok(answer !== undefined && answer !== 'replay')
+    // A TLS record of a kind that there is not.
+    const payload = Uint8Array.of(0x7f, 3, 1, 0, 1, 0)
+    send(OPCODE.controlWkcV1, { acks: [0], remoteSid: answer.sid, messageId: 1, payload })
+    for (let turns = 0; turns < 100 && log.length <= i; turns++) await setImmediate()
+    endpoint.poll()
+  }
+  assert.equal(log.length, 10)
+  assert.equal(endpoint.counters.handshakesLimited, 0)
+  assert.equal(endpoint.handshaking, 1)
+  endpoint.close()
 })
 
 test('sessions are bounded; who is there already may come again', async () => {
