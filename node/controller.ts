@@ -30,6 +30,7 @@ import { MeshWatch } from './mesh-watch.ts'
 import { formatHostPort } from './net/ip.ts'
 import { startNetwork } from './network.ts'
 import { OverlayRoutes } from './overlay-routes.ts'
+import { settleAddress } from './own-address.ts'
 import { RouteNews } from './route-news.ts'
 import type { ControllerService } from './service.ts'
 import { SwitchError } from './switch/errors.ts'
@@ -198,6 +199,7 @@ export class Controller {
    * @throws SwitchError, MeshListenError, ServiceError when a socket or the interface cannot be had
    */
   async start(): Promise<void> {
+    await this.#settleAddress()
     await this.#keeper.check()
     this.#tls = newTlsServer(this.#certificates.tls())
     const network = await startNetwork(this.#home, this.#tun, warning => {
@@ -228,6 +230,20 @@ export class Controller {
       { name: mesh.value.name, controller: config.controller, address: controller.address, ...live },
       'controller started',
     )
+  }
+
+  /** Without an address of its own it serves clients all the same. */
+  async #settleAddress(): Promise<void> {
+    try {
+      const address = await settleAddress(this.#home)
+      if (address === undefined) return
+      this.#logger.warn({ address }, 'the address of this controller is leased to another; it has a new one')
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      const warning = `the address of this controller is leased to another, and it can have no new one: ${reason}`
+      this.#warnings.set('address', warning)
+      this.#logger.warn(warning)
+    }
   }
 
   /** Sends every client to its next controller and takes no new ones; resolves when they are gone. */

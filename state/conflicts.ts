@@ -57,11 +57,24 @@ function addressConflicts(views: Views, records: Records): Conflict[] {
     .map(([address, list]) => {
       list.sort((a, b) => compareText(a.id, b.id))
       const holder = records.get('lease', address)?.holder
-      const names = list.map(({ name }) => name).join(', ')
       const holderName = holder === undefined ? 'nobody' : nameOf(views, records, holder)
-      const message = `${address} is held by ${holderName}; ${names} cannot connect until given another address`
+      const message = `${address} is held by ${holderName}; ${remedies(views, list).join('; ')}`
       return { kind: 'address', address, holder, losers: list.map(({ id }) => id), message }
     })
+}
+
+/** What those who have lost an address can do. */
+function remedies(views: Views, losers: readonly { id: string; name: string }[]): string[] {
+  const namesOf = (areControllers: boolean) =>
+    losers.filter(({ id }) => views.isAdmitted(id) === areControllers).map(({ name }) => name)
+  const [clients, controllers] = [namesOf(false), namesOf(true)]
+  const words: string[] = []
+  if (clients.length > 0) words.push(`${clients.join(', ')} cannot connect until given another address`)
+  if (controllers.length > 0)
+    words.push(
+      `stop controller ${controllers.join(', ')} and start it again with \`overmesh up\`, and it takes another`,
+    )
+  return words
 }
 
 function nameOf(views: Views, records: Records, holder: string): string {

@@ -8,6 +8,7 @@ import {
   clientId,
   clientOp,
   controllerOp,
+  controllerValue,
   exchange,
   foundMesh,
   identity,
@@ -111,6 +112,20 @@ test('one address taken on both sides: the first keeps it, the other cannot conn
   }
   assert.deepEqual(views[0].conflicts(), views[1].conflicts())
   assert.deepEqual(views[0].routingTable(), views[1].routingTable())
+})
+
+test('a controller whose address is another’s is told apart from clients that have lost it', async () => {
+  const { a, b, views } = await halves()
+  const own = controllerValue(0).address
+  a.time += 10
+  await a.replica.write([leaseOp(own, 7), clientOp(7, { address: own })])
+  await b.replica.write([clientOp(8, { address: own })])
+  await exchange(a.replica, b.replica)
+  const [conflict] = views[1].conflicts().filter(each => each.kind === 'address' && each.address === own)
+  assert.match(
+    conflict.message,
+    /held by client-7; client-8 cannot connect until given another address; stop controller \S+ and start it again/,
+  )
 })
 
 test('the routing table is sorted and holds what may be used', async () => {
