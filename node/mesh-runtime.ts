@@ -8,6 +8,7 @@ import { MeshCore, type PeerState } from '../mesh/core.ts'
 import { type JoinHandler, Libp2pTransport, type Standing } from '../mesh/libp2p/transport.ts'
 import type { PresentFacts } from '../mesh/presence-types.ts'
 import packageJson from '../package.json' with { type: 'json' }
+import { isVoidAfter } from '../state/authority.ts'
 import type { ControllerId, ControllerValue } from '../state/kinds.ts'
 import { encodeRecord } from '../state/record.ts'
 import type { EventLog } from './events.ts'
@@ -16,6 +17,7 @@ import type { PresentTerminator } from './ipsec/carriage.ts'
 import { DEFAULT_MESH_PORT, meshEndpointsOf, pathsTo } from './mesh-endpoints.ts'
 import { formatHostPort, parseHostPort } from './net/ip.ts'
 import { OVERLAY_MTU } from './push.ts'
+import { eachRemovedTheOther, findRemoval } from './removal.ts'
 import { Reports } from './reports.ts'
 import type { Path } from './switch/path.ts'
 import type { Switch } from './switch/switch.ts'
@@ -53,7 +55,7 @@ export class MeshRuntime {
   readonly #ports = new PeerIds(randomBytes, LINK_IDS)
   readonly #reports: Reports
   readonly #stopFollowing: () => void
-  /** Admitted controllers that no version of the protocol is shared with, and why. */
+  /** Admitted controllers that share no version of the protocol with this one, or take it for removed, and why. */
   readonly #incompatible = new Map<ControllerId, string>()
   #transport: Libp2pTransport | undefined
   #timer: NodeJS.Timeout | undefined
@@ -130,9 +132,10 @@ export class MeshRuntime {
     return this.#transport?.addresses().map(formatHostPort) ?? []
   }
 
-  /** Controllers that cannot be talked to until one of the two is upgraded, in words. */
+  /** Controllers that cannot be talked to until an operator does something about it, in words. */
   incompatible(): string[] {
-    const { views } = this.#init.home
+    const { views, id } = this.#init.home
+    if (!views.isAdmitted(id)) return []
     return [...this.#incompatible]
       .filter(([peer]) => views.isAdmitted(peer))
       .map(([peer, reason]) => `controller ${this.#nameOf(peer)} cannot be talked to: ${reason}`)
@@ -243,8 +246,8 @@ export class MeshRuntime {
       onRefused: (peer, reason) => this.#reports.refused(peer, reason),
       onIncompatible: (peer, reason) => this.#incompatible.set(peer, reason),
       software: packageJson.version,
-      onFarewell: records => {
-        replica.receive(records).catch(error => this.#reports.failure(error))
+      onFarewell: (records, peer) => {
+        this.#farewelled(records, peer).catch(error => this.#reports.failure(error))
       },
       now: Date.now,
       random: Math.random,
@@ -271,6 +274,24 @@ export class MeshRuntime {
     const removal = replica.record('controller', peer)
     const remover = removal && replica.record('controller', removal.author)
     return [remover, removal].flatMap(record => (record ? [encodeRecord(record)] : []))
+  }
+
+  /** Takes what shows that this controller was removed; or finds that whoever removed it had been removed itself. */
+  async #farewelled(records: Uint8Array[], peer: ControllerId): Promise<void> {
+    const { replica, views, id } = this.#init.home
+    await replica.receive(records)
+    if (!views.isAdmitted(id)) return
+    const removal = findRemoval(records, id)
+    const remover = removal && replica.record('controller', removal.author)
+    if (removal === undefined || remover === undefined || !isVoidAfter(removal, remover)) return
+    const reason = eachRemovedTheOther({
+      peer: this.#nameOf(peer),
+      remover: remover.value.name,
+      at: removal.value.removedAt,
+      before: remover.value.removedAt,
+    })
+    this.#incompatible.set(peer, reason)
+    this.#reports.refused(peer, reason)
   }
 
   #others(): (ControllerValue & { id: ControllerId })[] {

@@ -59,7 +59,7 @@ export interface Libp2pTransportInit {
   /** Versions of the protocol that are spoken here. @default PROTOCOL */
   readonly versions?: VersionRange
   /** A peer says that this controller was removed, and shows it. */
-  readonly onFarewell: (records: Uint8Array[]) => void
+  readonly onFarewell: (records: Uint8Array[], peer: ControllerId) => void
   readonly now: () => number
   readonly random: () => number
 }
@@ -338,7 +338,7 @@ export class Libp2pTransport implements Transport {
     greeting: Greeting,
   ): Promise<void> {
     if ('farewell' in greeting) {
-      this.#init.onFarewell(greeting.farewell)
+      this.#init.onFarewell(greeting.farewell, id)
       cut(connection, 'this controller was removed')
       return
     }

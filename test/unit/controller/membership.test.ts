@@ -34,7 +34,7 @@ async function join_(t: TestContext, inviter: Running, controller: string): Prom
     controller,
     public: ['vpn2.example.net'],
     listen: ['127.0.0.1:0'],
-    meshListen: '127.0.0.1:0',
+    meshListen: `127.0.0.1:${await ownPort()}`,
   })
   return up(t, dataDir)
 }
@@ -163,6 +163,38 @@ test('a removed controller is out at once, for good, and its clients get new cre
   // Its name is free, its address is not taken by anyone else.
   const again = await join_(t, alpha, 'beta')
   assert.notEqual((await again.service.status()).controller.address, gone.address)
+})
+
+test('two halves that removed each other’s controllers stay apart, and how to end that is said', {
+  timeout: 240_000,
+}, async t => {
+  const [alpha, beta, gamma] = await mesh(t, 'beta', 'gamma')
+  const names = async ({ service }: Running) => (await service.controllers()).map(({ name }) => name).sort()
+  await Promise.all([beta.stop(), gamma.stop()])
+  await alpha.service.removeController('beta')
+  await alpha.stop()
+  const [secondBeta, secondGamma] = await Promise.all([up(t, beta.dataDir), up(t, gamma.dataDir)])
+  await until('the other half is one', async () => {
+    const { controllers } = await secondGamma.service.status()
+    return controllers.some(({ name, connected, self }) => name === 'beta' && connected && !self)
+  })
+  await secondBeta.service.removeController('alpha')
+  await until('gamma knows', async () => (await names(secondGamma)).join() === 'beta,gamma')
+  await secondBeta.stop()
+
+  const again = await up(t, alpha.dataDir)
+  const said = async () =>
+    (await again.service.status()).warnings.filter(text => /^controller gamma cannot be talked to/.test(text))
+  await until('alpha says so', async () => (await said()).length > 0)
+  assert.match(
+    (await said())[0],
+    /takes this one for removed, by beta at 20\S+Z, while here beta was removed before that, at 20\S+Z; .*`overmesh controller remove gamma` here/,
+  )
+  // A removed controller says when it wrote something, and could say any time: it is not heard.
+  assert.deepEqual(await names(secondGamma), ['beta', 'gamma'])
+  assert.deepEqual(await names(again), ['alpha', 'gamma'])
+  await again.service.removeController('gamma')
+  assert.deepEqual(await said(), [])
 })
 
 test('a founder whose disk is set back to before anyone joined is found by the others', {
