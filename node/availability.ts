@@ -59,15 +59,19 @@ export class Availability {
     if (this.#switchIsGone) return ['its switch is gone']
     if (this.#draining) return ['it is drained; `overmesh drain --undo` ends that']
     return this.#settling
-      ? ['it was restored from a backup, and waits for other controllers to tell what changed since']
+      ? [
+          'it was restored from a backup, or lost records, and waits for other controllers to tell what it lacks',
+        ]
       : []
   }
 
-  /** Restored from a backup: clients are taken when other controllers have told what changed since, or none answers. */
+  /** Restored from a backup, or after a loss of records: clients are taken when other controllers have told what changed since, or none answers. */
   async settle(): Promise<void> {
     const { home, logger, endpoint } = this.#init
     if (!(await isUnsettled(home))) return
-    logger.info('restored from a backup: other controllers are waited for')
+    const { lostAt } = home.replica
+    const cause = lostAt === undefined ? 'restored from a backup' : 'records were lost'
+    logger.info(`${cause}: other controllers are waited for`)
     endpoint()?.drain()
     this.#settling = true
     const isSettled = await settle(home)

@@ -25,6 +25,13 @@ export class MemoryStore implements RecordStore {
     return new MemoryStore(this)
   }
 
+  /** What is left when the log loses everything since that copy was made: the witness lies beside it. */
+  truncated(copy: MemoryStore): MemoryStore {
+    const left = copy.copy()
+    left.#witnessed = this.#witnessed
+    return left
+  }
+
   /** The next commit fails at the given point. */
   crash(failure: CommitFailure): void {
     this.#failure = failure

@@ -9,6 +9,8 @@ export const NOTE_SELF = 'self'
 export const NOTE_HEAD = 'head'
 /** The store was filled from a copy; see restoring.ts. */
 export const NOTE_RESTORED = 'restored'
+/** Something of the store was lost; see recovery.ts. */
+export const NOTE_LOST = 'lost'
 const KNOWN_PREFIX = 'known/'
 
 /** Version of the whole layout: keys, seals, notes and records. It rises with what an older version would read wrongly. */
@@ -68,6 +70,12 @@ export function decodeHead(bytes: Uint8Array | undefined): HeadNote | undefined 
 export function decodeRestored(bytes: Uint8Array | undefined): number | undefined {
   const note = decodeNote(bytes)
   return note !== undefined && isCount(note.copiedAt) ? note.copiedAt : undefined
+}
+
+/** When it was first noticed that something of the store was lost, ms since 1970; undefined when nothing was. */
+export function decodeLost(bytes: Uint8Array | undefined): number | undefined {
+  const note = decodeNote(bytes)
+  return note !== undefined && isCount(note.noticedAt) ? note.noticedAt : undefined
 }
 
 export function decodeKnown(bytes: Uint8Array): SequenceSet | undefined {

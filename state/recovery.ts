@@ -6,16 +6,25 @@ import {
   decodeFormat,
   decodeHead,
   decodeKnown,
+  decodeLost,
   decodeRestored,
   decodeSelf,
   NOTE_FORMAT,
   NOTE_HEAD,
+  NOTE_LOST,
   NOTE_RESTORED,
   NOTE_SELF,
   originOfNote,
   STORE_FORMAT,
 } from './notes.ts'
-import { decodeRecord, digestOf, FIRST_INCARNATION, type Incarnation, recordKey } from './record.ts'
+import {
+  decodeRecord,
+  digestOf,
+  FIRST_INCARNATION,
+  type Incarnation,
+  type Origin,
+  recordKey,
+} from './record.ts'
 import type { Damage, RecordStore, StoreContents } from './store.ts'
 import { RecordTable } from './table.ts'
 import type { Knowledge } from './vector.ts'
@@ -41,6 +50,8 @@ export interface Recovered {
   readonly sequence: number
   /** A new store, or one from which writes may be missing: numbers must not be used twice. */
   readonly needsIncarnation: boolean
+  /** What the store says is accounted for, and is not since something is missing or might be. */
+  readonly forgotten: readonly Origin[]
   /** Number of the last batch. */
   readonly batch: number
   /** Highest stamp that was merged here. */
@@ -49,6 +60,8 @@ export interface Recovered {
   readonly problems: Problem[]
   /** When the copy was made that the store was filled from, ms since 1970. */
   readonly restoredFrom: number | undefined
+  /** When it was noticed that something of the store is missing or might be, ms since 1970: at this start, or an earlier one. */
+  readonly lostAt: number | undefined
 }
 
 /**
@@ -90,11 +103,13 @@ export async function recover(store: RecordStore, id: ControllerId, now: number)
     incarnation: self?.incarnation ?? lastIncarnation(table, id),
     sequence: self?.sequence ?? 0,
     needsIncarnation: isNew || knowledge === undefined,
+    forgotten: knowledge === undefined ? notedOrigins(contents) : [],
     batch: Math.max(head?.batch ?? 0, contents.witnessed),
     last,
     damaged,
     problems,
     restoredFrom: decodeRestored(contents.notes.get(NOTE_RESTORED)),
+    lostAt: knowledge === undefined && !isNew ? now : decodeLost(contents.notes.get(NOTE_LOST)),
   }
 }
 
@@ -160,6 +175,10 @@ function loadKnowledge(contents: StoreContents): Knowledge | undefined {
     knowledge.set(origin, set)
   }
   return knowledge
+}
+
+function notedOrigins(contents: StoreContents): Origin[] {
+  return [...contents.notes.keys()].map(originOfNote).filter(origin => origin !== undefined)
 }
 
 function lastIncarnation(table: RecordTable, id: ControllerId): Incarnation {

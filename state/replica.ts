@@ -10,7 +10,7 @@ import { newIncarnation } from './incarnation.ts'
 import { Intake, type Outcome } from './intake.ts'
 import type { ControllerId, Kind, Values } from './kinds.ts'
 import { isRemoval } from './merge.ts'
-import { encodeNote, knownNote, standingNotes } from './notes.ts'
+import { encodeNote, knownNote, NOTE_LOST, standingNotes } from './notes.ts'
 import { type Delta, differing, offer } from './offer.ts'
 import { type Incarnation, isTombstone, type Origin, type RecordOf, type StateRecord } from './record.ts'
 import { type Problem, type Recovered, recover } from './recovery.ts'
@@ -68,6 +68,8 @@ export class Replica {
   onProblem: (problem: Problem) => void = () => {}
   /** When the copy was made that this replica was restored from, ms since 1970; undefined when it was not. */
   readonly restoredFrom: number | undefined
+  /** When it was noticed that something of the store was lost, ms since 1970; undefined when nothing was. */
+  readonly lostAt: number | undefined
   readonly #store: RecordStore
   readonly #privateKey: KeyObject
   readonly #now: () => number
@@ -111,7 +113,8 @@ export class Replica {
     })
     this.#problems = [...recovered.problems]
     this.restoredFrom = recovered.restoredFrom
-    if (recovered.restoredFrom !== undefined)
+    this.lostAt = recovered.lostAt
+    if (recovered.restoredFrom !== undefined || recovered.lostAt !== undefined)
       this.#unconfirmed = new Unconfirmed(recovered.table, recovered.knowledge)
     this.#watch = new SelfWatch(this.id, init.now())
     this.#incarnation = recovered.incarnation
@@ -127,7 +130,7 @@ export class Replica {
   static async open(init: ReplicaInit): Promise<Replica> {
     const recovered = await recover(init.store, init.identity.id, init.now())
     const replica = new Replica(init, recovered)
-    if (recovered.needsIncarnation) await replica.#renew(recovered.damaged)
+    if (recovered.needsIncarnation) await replica.#begin(recovered)
     return replica
   }
 
@@ -150,7 +153,7 @@ export class Replica {
     return this.#table.live
   }
 
-  /** Records from a copy that no peer has confirmed yet: deleted since, perhaps. */
+  /** Records from a copy, or of a store that lost others, that no peer has confirmed yet: deleted since, perhaps. */
   get unconfirmed(): number {
     return this.#unconfirmed?.size ?? 0
   }
@@ -428,7 +431,7 @@ export class Replica {
     const problem = this.#watch.amnesia(this.#now())
     if (problem === undefined) return
     this.#report(problem)
-    await this.#renew([])
+    await this.#renew()
   }
 
   #noticeClone(outcomes: readonly Outcome[]): void {
@@ -444,10 +447,26 @@ export class Replica {
   }
 
   /**
+   * Starts a new incarnation upon what is left of the store. Its records stay as they were written: what of them was
+   * deleted since is told by peers, and would live on for good if it was issued again.
+   */
+  async #begin(recovered: Recovered): Promise<void> {
+    const batch = this.#newBatch()
+    for (const origin of recovered.forgotten) batch.forgetOrigin(origin)
+    const incarnation = newIncarnation(this.#now(), this.#random, this.#incarnation)
+    await this.#commit(
+      batch,
+      'written',
+      { incarnation, sequence: 0, lostAt: recovered.lostAt },
+      recovered.damaged,
+    )
+  }
+
+  /**
    * Starts a new incarnation. Records of the old one are issued again, same value and stamp, since others may know its
    * numbers as other records; and everything the old one wrote is asked for again.
    */
-  async #renew(damaged: readonly Damage[]): Promise<void> {
+  async #renew(): Promise<void> {
     const batch = this.#newBatch()
     const own = [...this.#table.ofAuthor(this.id)].sort((a, b) => (a.stamp < b.stamp ? -1 : 1))
     const old = this.#origin
@@ -459,13 +478,13 @@ export class Replica {
       batch.merge(again.record, again.bytes)
       batch.know(again.record)
     }
-    await this.#commit(batch, 'written', { incarnation, sequence }, damaged)
+    await this.#commit(batch, 'written', { incarnation, sequence })
   }
 
   async #commit(
     batch: Batch,
     cause: ChangeSet['cause'],
-    own?: { incarnation?: Incarnation; sequence: number },
+    own?: { incarnation?: Incarnation; sequence: number; lostAt?: number },
     setAside: readonly Damage[] = [],
   ): Promise<void> {
     if (batch.isEmpty && own === undefined && setAside.length === 0) return
@@ -473,6 +492,7 @@ export class Replica {
     const sequence = own?.sequence ?? this.#sequence
     const number = this.#batch + 1
     const notes = standingNotes({ id: this.id, incarnation, sequence }, { batch: number, ...batch.totals() })
+    if (own?.lostAt !== undefined) notes.set(NOTE_LOST, encodeNote({ noticedAt: own.lostAt }))
     for (const [origin, set] of batch.known) notes.set(knownNote(origin), encodeNote(set.ranges()))
     try {
       await this.#store.commit({ number, put: batch.put, remove: batch.remove, notes, setAside })

@@ -1,4 +1,4 @@
-// The records of a store that was filled from a copy, until peers show what became of them since.
+// The records of a store that was filled from a copy, or lost others, until peers show what became of them since.
 import type { Batch } from './batch.ts'
 import type { Kind } from './kinds.ts'
 import { decodeRecord, originOf, recordKey, type StateRecord } from './record.ts'
@@ -10,7 +10,7 @@ const LASTING: readonly Kind[] = ['mesh', 'controller', 'revocation', 'lease']
 
 /**
  * A record that a peer has accounted for, but does not send to one that accounts for nothing, was deleted, and its tombstone
- * collected: it must not come back to life from the copy. One that peers never heard of is theirs to get.
+ * collected: it must not come back to life from here. One that peers never heard of is theirs to get.
  */
 export class Unconfirmed {
   readonly #records = new Map<string, StateRecord>()

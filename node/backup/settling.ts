@@ -1,4 +1,4 @@
-// After a restore: what other controllers know better is waited for before clients are taken, since a copy may not know of
+// After a restore, or a loss of records: what other controllers know better is waited for before clients are taken, since a copy may not know of
 // what was revoked, removed or handed out since it was made.
 import type { Home } from '../home.ts'
 
@@ -6,7 +6,9 @@ import type { Home } from '../home.ts'
 const PATIENCE_MS = 10_000
 
 /** True until the controller has met the others, or waited for them. */
-export async function isUnsettled({ directory }: Home): Promise<boolean> {
+export async function isUnsettled(home: Home): Promise<boolean> {
+  const { directory, replica } = home
+  if (replica.lostAt !== undefined && replica.unconfirmed > 0 && othersOf(home) > 0) return true
   return (await directory.readIfThere(directory.restoredFile)) !== undefined
 }
 
@@ -35,13 +37,21 @@ export async function settle(home: Home, patience = PATIENCE_MS): Promise<boolea
 /** What an operator should know of; undefined when there is nothing, or nobody who could know better. */
 export function restoredNotice(home: Home): string | undefined {
   const { replica } = home
-  if (replica.restoredFrom === undefined || replica.unconfirmed === 0 || othersOf(home) === 0)
+  const { restoredFrom, lostAt } = replica
+  if ((restoredFrom ?? lostAt) === undefined || replica.unconfirmed === 0 || othersOf(home) === 0)
     return undefined
-  const when = `${new Date(replica.restoredFrom).toISOString().slice(0, 19)}Z`
+  const cause =
+    lostAt === undefined
+      ? `was restored from a backup of ${dateOf(restoredFrom!)}, and no other controller has told it yet what changed since`
+      : `lost some of its records, as it noticed on ${dateOf(lostAt)}, and no other controller has told it yet which`
   return (
-    `this controller was restored from a backup of ${when}, and no other controller has told it yet what changed since; ` +
+    `this controller ${cause}; ` +
     'see why they are not reached; only if they are gone for good, take them out with `overmesh controller remove NAME`'
   )
+}
+
+function dateOf(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19)}Z`
 }
 
 function othersOf({ views, id }: Home): number {

@@ -251,13 +251,19 @@ export class MeshLife {
     controller.backedUpWith = new Set(this.world.controllers.filter(each => views.isAdmitted(each.id)))
   }
 
-  /** A disk is replaced by an older copy, from a time when at least one of the others was a member. */
+  /**
+   * A disk is replaced by an older copy, from a time when at least one of the others was a member; or the end of its log is
+   * lost, which is noticed.
+   */
   #restore(controller: SimController): void {
     const { world } = this
     const { backup, backedUpWith } = controller
     const isAlone = !world.members.some(each => each !== controller && backedUpWith.has(each))
     if (!backup || isAlone || world.removed.has(controller)) return
-    world.clockwork.spawn(world.restore(controller, backup.copy()))
+    const isNoticed = !controller.wasRestored && world.clockwork.pick(2) === 0
+    world.clockwork.spawn(
+      world.restore(controller, isNoticed ? controller.platter.truncated(backup) : backup.copy()),
+    )
   }
 
   /** The network is well again and everyone is up. */

@@ -42,6 +42,9 @@ export class Node {
   readonly skew: number
   store = new MemoryStore()
   backup: MemoryStore | undefined
+  /** An earlier state of this very disk, which was never set back to a copy. */
+  earlier: MemoryStore | undefined
+  wasSetBack = false
   replica: Replica | undefined
   views: Views | undefined
   /** Nodes in different groups do not hear each other. */

@@ -63,7 +63,8 @@ class Life {
     const event = world.pick(100)
     if (node === undefined || event < 12) return this.#restart()
     if (event < 40) return this.#write(node)
-    if (event < 75) return this.#compare(node)
+    if (event < 73) return this.#compare(node)
+    if (event < 75) return this.#loseTail(node)
     if (event < 80) return this.#partition()
     if (event < 84) return this.#join(node)
     if (event < 88) return this.#crash(node)
@@ -107,15 +108,24 @@ class Life {
 
   #backUp(node: Node): void {
     node.backup = node.store.copy()
+    node.earlier = node.wasSetBack ? undefined : node.backup
   }
 
   async #restore(node: Node): Promise<void> {
     if (node.backup === undefined) return
+    node.wasSetBack = true
+    node.earlier = undefined
     await this.#replaceDisk(node, node.backup.copy())
   }
 
   async #wipe(node: Node): Promise<void> {
+    node.earlier = undefined
     await this.#replaceDisk(node, new MemoryStore())
+  }
+
+  /** The end of its log is gone, which it notices. */
+  async #loseTail(node: Node): Promise<void> {
+    if (node.earlier !== undefined) await this.#replaceDisk(node, node.store.truncated(node.earlier))
   }
 
   async #replaceDisk(node: Node, store: Node['store']): Promise<void> {

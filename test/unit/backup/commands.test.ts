@@ -220,6 +220,16 @@ test('a copy that knows of others says so until it met them', async () => {
     }
     const notice = restoredNotice({ id: home.id, replica: home.replica, views } as never)
     assert.match(notice ?? '', /restored from a backup of .*; see why they are not reached; only if/)
+    // So does one whose store lost something.
+    const replica = { unconfirmed: 1, restoredFrom: undefined, lostAt: Date.UTC(2026, 0, 1) }
+    assert.match(
+      restoredNotice({ id: home.id, replica, views } as never) ?? '',
+      /lost some of its records, as it noticed on 2026-01-01T00:00:00Z, .*; see why they are not reached; only if/,
+    )
+    assert.equal(
+      restoredNotice({ id: home.id, replica: { ...replica, unconfirmed: 0 }, views } as never),
+      undefined,
+    )
   } finally {
     await home.close()
   }

@@ -6,11 +6,11 @@ import { encodeRecord } from '../../../state/record.ts'
 import type { Problem } from '../../../state/recovery.ts'
 import type { Replica, Snapshot } from '../../../state/replica.ts'
 import { restoreRecords } from '../../../state/restoring.ts'
-import { TOMBSTONE_ROUND_MS } from '../../../state/tombstones.ts'
 import {
   type Bench,
   clientId,
   clientOp,
+  collect,
   controllerOp,
   exchange,
   foundMesh,
@@ -39,17 +39,6 @@ async function restored(snapshot: Snapshot, time: number, index = 0): Promise<Be
   const random = seededBytes(seeded(99))
   await restoreRecords(store, parts(), { id, incarnation, copiedAt: 1, now: time, random })
   return openReplica(index, store, time)
-}
-
-/** Everybody has confirmed everything, and what was deleted is forgotten. */
-async function collect(...benches: Bench[]): Promise<void> {
-  for (let round = 0; round < 2; round++)
-    for (const one of benches)
-      for (const other of benches) if (one !== other) await exchange(one.replica, other.replica)
-  for (const bench of benches) {
-    bench.time += 2 * TOMBSTONE_ROUND_MS
-    await bench.replica.poll()
-  }
 }
 
 const setting = (replica: Replica, id: string) => replica.get('setting', id)?.value

@@ -17,6 +17,7 @@ import { MemoryStore } from '../../../state/memory-store.ts'
 import { type Incarnation, type RecordOf, rawPublicKey, signRecord } from '../../../state/record.ts'
 import { Replica } from '../../../state/replica.ts'
 import type { RecordStore } from '../../../state/store.ts'
+import { TOMBSTONE_ROUND_MS } from '../../../state/tombstones.ts'
 import type { Op } from '../../../state/writing.ts'
 
 export const START = Date.UTC(2026, 0, 1)
@@ -228,5 +229,16 @@ export async function pull(to: Replica, from: Replica, maxBytes?: number): Promi
     const delta = from.missingFor(vector, maxBytes)!
     await to.absorb(delta)
     if (!delta.more) return round
+  }
+}
+
+/** Everybody has confirmed everything, and what was deleted is forgotten. */
+export async function collect(...benches: Bench[]): Promise<void> {
+  for (let round = 0; round < 2; round++)
+    for (const one of benches)
+      for (const other of benches) if (one !== other) await exchange(one.replica, other.replica)
+  for (const bench of benches) {
+    bench.time += 2 * TOMBSTONE_ROUND_MS
+    await bench.replica.poll()
   }
 }
