@@ -51,13 +51,17 @@ export class ClientSecrets {
   /** Ends what a crash cut short. To be called before anything is written. */
   async settle(replica: Pick<Replica, 'all' | 'has'>): Promise<void> {
     const added = await serialsIn(this.#directory.newClientSecrets)
-    const known = new Set(
-      added.length === 0 ? [] : [...replica.all('client')].map(({ value }) => value.serial),
-    )
+    const known = new Set(added.length === 0 ? [] : serialsOf(replica))
     for (const serial of added) await (known.has(serial) ? this.keep(serial) : this.forget(serial))
     for (const serial of await serialsIn(this.#directory.clientSecrets))
       if (replica.has('revocation', serial)) await this.forget(serial)
   }
+}
+
+/** Of the certificates that records speak of. */
+function* serialsOf(replica: Pick<Replica, 'all'>): Iterable<Serial> {
+  for (const { value } of replica.all('client')) yield value.serial
+  for (const { value } of replica.all('revocation')) if (value.successor) yield value.successor.serial
 }
 
 async function serialsIn(path: string): Promise<Serial[]> {

@@ -146,7 +146,7 @@ export class ClientSessions {
    * behind them now.
    */
   review(sessions: Iterable<ServerSession>, changes: readonly Change[]): void {
-    const changed = new CredentialChanges(changes)
+    const changed = new CredentialChanges(changes, id => this.#init.home.views.client(id)?.value.serial)
     const { revision } = this.#init.routes
     const hasNewSubnets = revision !== this.#reviewed
     this.#reviewed = revision

@@ -6,6 +6,7 @@ import { formatCidr6 } from '../state/address6.ts'
 import { checkAddress, nextAddress } from '../state/allocator.ts'
 import { StateError } from '../state/errors.ts'
 import { type ClientId, type ClientValue, newClientId, type Serial } from '../state/kinds.ts'
+import type { Replica } from '../state/replica.ts'
 import type { ClientView } from '../state/views.ts'
 import type { Op } from '../state/writing.ts'
 import { restoredNotice } from './backup/settling.ts'
@@ -103,8 +104,7 @@ export class Clients {
           { kind: 'client', id, value },
           { kind: 'lease', id: value.address, value: { holder: id, holderKind: 'client' } },
         ]
-        // Revoked clients of that name make room; their revocations stay.
-        return [...namesakes.map(({ id }): Op => ({ kind: 'client', id, value: null })), ...ops]
+        return [...namesakes.flatMap(each => replacing(replica, each)), ...ops]
       })
     } catch (error) {
       if (serial !== undefined && !isUncertain(error)) await this.forgetSecret(serial)
@@ -128,20 +128,20 @@ export class Clients {
         const issued = await this.issue(id, client.value.name, address, privateKey, days)
         serial = issued.serial
         old = client.value.serial
+        const successor = {
+          serial: issued.serial,
+          fingerprint: issued.fingerprint,
+          issuer: this.#home.id,
+          expiresAt: issued.notAfter,
+        }
+        const revocation = { client: id, reason: 'superseded', at: Date.now(), successor }
         return [
           {
             kind: 'client',
             id,
-            value: {
-              ...client.value,
-              serial: issued.serial,
-              fingerprint: issued.fingerprint,
-              issuer: this.#home.id,
-              expiresAt: issued.notAfter,
-              packedFor: packedFor(this.#home),
-            },
+            value: { ...client.value, ...successor, packedFor: packedFor(this.#home) },
           },
-          { kind: 'revocation', id: old, value: { client: id, reason: 'superseded', at: Date.now() } },
+          { kind: 'revocation', id: old, value: revocation },
         ]
       })
     } catch (error) {
@@ -185,26 +185,20 @@ export class Clients {
     return views.client(id)!
   }
 
-  /** For good. The address is free from then on. Revoking twice is no error. */
+  /** For good. The address is free from then on, if it was not already. Revoking twice is no error. */
   async revoke(name: string, reason = 'revoked'): Promise<ClientView> {
     const { replica, views } = this.#home
     const { id } = this.get(name)
     let serial: Serial | undefined
     await replica.write(() => {
       const client = views.client(id)
-      if (!client || this.isRevoked(client)) return []
+      if (!client) return []
+      // Of a revoked one the address may still be taken, where the release counted for nothing.
+      const release = releaseOf(replica, client)
+      if (this.isRevoked(client)) return release
       serial = client.value.serial
-      const ops: Op[] = [
-        {
-          kind: 'revocation',
-          id: serial,
-          value: { client: id, reason: reason.slice(0, 200) || 'revoked', at: Date.now() },
-        },
-      ]
-      if (replica.get('lease', client.value.address)?.holder === id) {
-        ops.push({ kind: 'lease', id: client.value.address, value: null })
-      }
-      return ops
+      const value = { client: id, reason: reason.slice(0, 200) || 'revoked', at: Date.now() }
+      return [{ kind: 'revocation', id: serial, value }, ...release]
     })
     if (serial !== undefined) await this.forgetSecret(serial)
     return views.client(id)!
@@ -304,6 +298,17 @@ export class Clients {
 /** Whether the disk may hold what failed to be written: who opens it next knows, and settles the secrets by that. */
 export function isUncertain(error: unknown): boolean {
   return error instanceof StateError && error.code === 'STORE_FAILED'
+}
+
+/** What makes room for another client of a revoked one's name; its revocation stays. */
+export function replacing(replica: Pick<Replica, 'get'>, client: ClientView): Op[] {
+  return [{ kind: 'client', id: client.id, value: null }, ...releaseOf(replica, client)]
+}
+
+/** What frees a client's address; nothing where it has none. */
+export function releaseOf(replica: Pick<Replica, 'get'>, { id, value }: ClientView): Op[] {
+  const { address } = value
+  return replica.get('lease', address)?.holder === id ? [{ kind: 'lease', id: address, value: null }] : []
 }
 
 /** @throws ServiceError */

@@ -42,11 +42,12 @@ function addressConflicts(views: Views, records: Records): Conflict[] {
     if (list === undefined) losers.set(address, [loser])
     else list.push(loser)
   }
-  for (const { id, value } of records.all('client')) {
+  for (const { id } of records.all('client')) {
+    const { name, value } = views.client(id)!
     // Whose certificate was revoked has given its address up.
     if (records.has('revocation', value.serial)) continue
     if (records.get('lease', value.address)?.holder !== id) {
-      note(value.address, { id: id as ClientId, name: views.client(id)!.name })
+      note(value.address, { id: id as ClientId, name })
     }
   }
   for (const { id, value } of views.controllers()) {

@@ -1,7 +1,7 @@
 // Whose credentials may stand differently after a change of the records: `Views.credential` turned round. Thousands are in use while
 // a change concerns one of them.
 import type { Change } from './batch.ts'
-import type { ClientId, ClientValue, Kind, LeaseValue, Serial } from './kinds.ts'
+import type { ClientId, ClientValue, Kind, LeaseValue, RevocationValue, Serial } from './kinds.ts'
 
 /** Kinds that no credential depends on. Whatever else changes, and is not told apart here, concerns all. */
 const OF_NO_CONCERN: ReadonlySet<Kind> = new Set(['route', 'attachment', 'setting', 'token'])
@@ -9,9 +9,12 @@ const OF_NO_CONCERN: ReadonlySet<Kind> = new Set(['route', 'attachment', 'settin
 export class CredentialChanges {
   readonly #clients = new Set<ClientId>()
   readonly #serials = new Set<Serial>()
+  readonly #serialOf: (client: ClientId) => Serial | undefined
   #all = false
 
-  constructor(changes: readonly Change[]) {
+  /** @param serialOf of a client's current certificate, after the changes */
+  constructor(changes: readonly Change[], serialOf: (client: ClientId) => Serial | undefined) {
+    this.#serialOf = serialOf
     for (const change of changes) this.#add(change)
   }
 
@@ -27,12 +30,22 @@ export class CredentialChanges {
 
   #add({ kind, id, before, after }: Change): void {
     const values = [before?.value, after?.value].filter(value => value !== null && value !== undefined)
-    if (kind === 'revocation') this.#serials.add(id as Serial)
-    else if (kind === 'client') {
-      // Also those of another client that has the same serial number: of two the older counts.
+    if (kind === 'revocation') {
+      this.#serials.add(id as Serial)
+      // It may say which certificate is the client's now.
+      for (const value of values) this.#addClient((value as RevocationValue).client)
+    } else if (kind === 'client') {
+      this.#addClient(id as ClientId)
       for (const value of values) this.#serials.add((value as ClientValue).serial)
     } else if (kind === 'lease') {
       for (const value of values) this.#clients.add((value as LeaseValue).holder as ClientId)
     } else if (!OF_NO_CONCERN.has(kind)) this.#all = true
+  }
+
+  /** Also another client that has the same serial number: of two one counts. */
+  #addClient(client: ClientId): void {
+    this.#clients.add(client)
+    const serial = this.#serialOf(client)
+    if (serial !== undefined) this.#serials.add(serial)
   }
 }

@@ -126,6 +126,13 @@ const Revocation = Type.Object(
     /** `superseded` after a rekey; otherwise what the person said, or `revoked`. */
     reason: Text(200),
     at: Time,
+    /** The certificate that came in its place, if it was superseded. */
+    successor: Type.Optional(
+      Type.Object(
+        { serial: SerialText, fingerprint: Fingerprint, issuer: ControllerIdText, expiresAt: Time },
+        closed,
+      ),
+    ),
   },
   closed,
 )

@@ -14,6 +14,7 @@ import type {
   ControllerValue,
   Kind,
   MeshValue,
+  RevocationValue,
   Serial,
   Values,
 } from './kinds.ts'
@@ -22,6 +23,7 @@ import { isTombstone } from './record.ts'
 import type { LiveRecord } from './replica.ts'
 import { derivePrefixes, deriveRoutes, type RouteEntry, serialiseRoutes } from './routing-table.ts'
 import { deriveRoutes6, type RouteEntry6, serialiseRoutes6 } from './routing-table6.ts'
+import { withCurrentCertificate } from './succession.ts'
 
 /** What views read; a replica is one. */
 export interface Records {
@@ -36,6 +38,7 @@ export interface ClientView {
   readonly id: ClientId
   /** The name to show: `name~xxxx` for one whose name an older client has. */
   readonly name: string
+  /** As its record has it, with the certificate that is good now. */
   readonly value: ClientValue
 }
 
@@ -67,7 +70,9 @@ export type Credential =
 export class Views {
   readonly #records: Records
   readonly #byName = new Index<ClientId>()
+  /** By the certificates that their records and the revocations lead to; each client is under one. */
   readonly #bySerial = new Index<ClientId>()
+  readonly #serials = new Map<ClientId, Serial>()
   readonly #byAddress = new Index<ClientId>()
   readonly #leased = new Set<number>()
   /** Clients that subnets lie behind: few among many. */
@@ -84,7 +89,10 @@ export class Views {
 
   constructor(records: Records) {
     this.#records = records
-    for (const { id, value } of records.all('client')) this.#index(id as ClientId, value)
+    for (const { id, value } of records.all('client')) {
+      this.#index(id as ClientId, value)
+      this.#indexSerial(id as ClientId)
+    }
     for (const id of records.ids('lease')) this.#lease(id, true)
     this.#stop = records.onChange(({ changes }) => this.#follow(changes))
   }
@@ -123,7 +131,7 @@ export class Views {
   }
 
   client(id: string): ClientView | undefined {
-    const value = this.#records.get('client', id)
+    const value = this.#valueOf(id as ClientId)
     return value === undefined
       ? undefined
       : { id: id as ClientId, name: this.#nameOf(id as ClientId, value), value }
@@ -164,7 +172,7 @@ export class Views {
   /** Whether a certificate lets its bearer in, by the records alone: dates and signatures are TLS's to check. */
   credential(serial: Serial): Credential {
     const revocation = this.#records.get('revocation', serial)
-    const client = this.#oldest(this.#bySerial.get(serial))
+    const client = this.#bearer(serial)
     // One that only newer versions understand is one all the same.
     if (this.#records.has('revocation', serial)) {
       const known = client ?? (revocation && this.client(revocation.client))
@@ -258,8 +266,18 @@ export class Views {
     return `${value.name}~${isTold ? short : id}`
   }
 
-  #oldest(ids: readonly ClientId[]): ClientView | undefined {
-    return ids.length === 0 ? undefined : this.client(this.#inOrderOfAge(ids)[0])
+  #valueOf(id: ClientId): ClientValue | undefined {
+    const value = this.#records.get('client', id)
+    return value && withCurrentCertificate(this.#records, id, value)
+  }
+
+  /** Of several, the oldest; whose own record names the certificate comes before those that a revocation says it of. */
+  #bearer(serial: Serial): ClientView | undefined {
+    const ids = this.#bySerial.get(serial)
+    if (ids.length < 2) return ids.length === 0 ? undefined : this.client(ids[0])
+    const inOrder = this.#inOrderOfAge(ids)
+    const own = inOrder.find(id => this.#records.get('client', id)!.serial === serial)
+    return this.client(own ?? inOrder[0])
   }
 
   #inOrderOfAge(ids: readonly ClientId[]): ClientId[] {
@@ -268,6 +286,8 @@ export class Views {
   }
 
   #follow(changes: readonly Change[]): void {
+    /** Of certificates that were or are a client's, where that may have changed. */
+    const serials = new Set<Serial>()
     for (const { kind, id, before, after } of changes) {
       if (kind === 'setting' || kind === 'token') continue
       if (kind === 'mesh') this.#mesh = undefined
@@ -277,6 +297,13 @@ export class Views {
       if (kind === 'client') {
         this.#unindex(id as ClientId, before?.value as ClientValue | null | undefined)
         this.#index(id as ClientId, after?.value as ClientValue | null | undefined)
+        this.#indexSerial(id as ClientId, serials)
+      }
+      if (kind === 'revocation') {
+        for (const record of [before, after]) {
+          const client = (record?.value as RevocationValue | undefined)?.client
+          if (client !== undefined) this.#indexSerial(client, serials)
+        }
       }
       if (kind === 'route') this.#vias = undefined
       this.#routes = undefined
@@ -285,7 +312,8 @@ export class Views {
     const clients = {
       isVia: (id: ClientId) => this.#withSubnets.has(id) || this.#viasOfRoutes().has(id),
       withSerial: (serial: Serial) => this.#bySerial.get(serial),
-      serialOf: (id: ClientId) => this.#records.get('client', id)?.serial,
+      serialOf: (id: ClientId) => this.#serials.get(id),
+      serials,
     }
     if (!concernPrefixes(changes, clients)) return
     this.#prefixesVersion++
@@ -314,7 +342,6 @@ export class Views {
   #index(id: ClientId, value: ClientValue | null | undefined): void {
     if (value === null || value === undefined) return
     this.#byName.add(value.name, id)
-    this.#bySerial.add(value.serial, id)
     this.#byAddress.add(value.address, id)
     if (value.subnets.length > 0) this.#withSubnets.add(id)
   }
@@ -322,9 +349,23 @@ export class Views {
   #unindex(id: ClientId, value: ClientValue | null | undefined): void {
     if (value === null || value === undefined) return
     this.#byName.remove(value.name, id)
-    this.#bySerial.remove(value.serial, id)
     this.#byAddress.remove(value.address, id)
     this.#withSubnets.delete(id)
+  }
+
+  /** Adds to `touched` the serial numbers that it had before and has now. */
+  #indexSerial(id: ClientId, touched?: Set<Serial>): void {
+    const before = this.#serials.get(id)
+    const now = this.#valueOf(id)?.serial
+    if (before !== undefined) touched?.add(before)
+    if (now !== undefined) touched?.add(now)
+    if (before === now) return
+    if (before !== undefined) this.#bySerial.remove(before, id)
+    if (now === undefined) this.#serials.delete(id)
+    else {
+      this.#bySerial.add(now, id)
+      this.#serials.set(id, now)
+    }
   }
 }
 

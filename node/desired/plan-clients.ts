@@ -5,7 +5,7 @@ import { type AddressView, checkAddress, nextAddress } from '../../state/allocat
 import { type ClientValue, newClientId } from '../../state/kinds.ts'
 import type { ClientView } from '../../state/views.ts'
 import { restoredNotice } from '../backup/settling.ts'
-import { Clients, checkTags } from '../clients.ts'
+import { Clients, checkTags, releaseOf, replacing } from '../clients.ts'
 import { controllerIds } from '../controller-names.ts'
 import { nameTaken, newNameProblem } from '../new-names.ts'
 import { packedFor } from '../pack-list.ts'
@@ -94,14 +94,14 @@ function withoutNone({ prefer = [], ...rest }: Settings): Settings {
   return prefer.length > 0 ? { ...rest, prefer } : rest
 }
 
-function revoke(draft: Draft, { id, name, value }: ClientView, freed: Set<number>): void {
+function revoke(draft: Draft, client: ClientView, freed: Set<number>): void {
+  const { id, name, value } = client
   const at = Date.now()
   const reason = 'not in the imported document'
   draft.ops.push({ kind: 'revocation', id: value.serial, value: { client: id, reason, at } })
-  if (draft.home.replica.get('lease', value.address)?.holder === id) {
-    draft.ops.push({ kind: 'lease', id: value.address, value: null })
-    freed.add(parseIpv4(value.address)!)
-  }
+  const release = releaseOf(draft.home.replica, client)
+  draft.ops.push(...release)
+  if (release.length > 0) freed.add(parseIpv4(value.address)!)
   draft.revoked.push(value.serial)
   draft.leaving.add(`client:${name}`)
   draft.change('remove', 'client', name, ['revoked for good'])
@@ -187,8 +187,7 @@ function write(draft: Draft, { id, name, address }: Newcomer, settings: Settings
   if (issued === undefined) return
   const { home } = draft
   const text = formatIpv4(address)
-  // Revoked clients of that name make room; their revocations stay.
-  for (const { id } of home.views.namesakes(name)) draft.ops.push({ kind: 'client', id, value: null })
+  for (const client of home.views.namesakes(name)) draft.ops.push(...replacing(home.replica, client))
   const value: ClientValue = {
     name,
     address: text,

@@ -62,7 +62,9 @@ export class RecordMetrics {
     const clients = { enabled: 0, disabled: 0, revoked: 0 }
     let stalePacks = 0
     let firstExpiry = Number.POSITIVE_INFINITY
-    for (const { id, value } of replica.all('client')) {
+    for (const { id } of replica.all('client')) {
+      const client = this.#home.views.client(id)!
+      const { value } = client
       const state = replica.has('revocation', value.serial)
         ? 'revoked'
         : value.enabled
@@ -70,7 +72,7 @@ export class RecordMetrics {
           : 'disabled'
       clients[state]++
       if (state === 'revoked') continue
-      if (isPackStale(this.#home, { id, value }, current)) stalePacks++
+      if (isPackStale(this.#home, client, current)) stalePacks++
       if (state === 'enabled') firstExpiry = Math.min(firstExpiry, value.expiresAt)
     }
     const records = KINDS.map((kind): Sample => [{ kind }, countOf(replica.ids(kind))])

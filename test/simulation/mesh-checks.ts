@@ -116,6 +116,10 @@ export function* problems(world: MeshWorld): Iterable<string> {
     for (const serial of world.revoked) {
       if (views.credential(serial).usable) yield `${name} lets the revoked ${serial} in`
     }
+    for (const { id, value } of views.clients()) {
+      if (replica.get('revocation', value.serial)?.reason === 'superseded')
+        yield `${name} has no certificate of ${id} after a rekey`
+    }
     for (const problem of world.broken(process)) yield `${name}: ${problem}`
     for (const problem of world.stolen(process)) yield `${name}: ${problem}`
     for (const client of process.sessions.keys()) {

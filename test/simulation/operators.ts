@@ -102,14 +102,18 @@ export class Operators {
   }
 
   #rekey(controller: SimController): Promise<void> {
-    return this.#change(controller, ({ id, value }) => [
-      { kind: 'client', id, value: { ...value, serial: this.#newSerial(), issuer: controller.id } },
-      {
-        kind: 'revocation',
-        id: value.serial,
-        value: { client: id, reason: 'superseded', at: controller.now },
-      },
-    ])
+    return this.#change(controller, ({ id, value }) => {
+      const { fingerprint, expiresAt } = value
+      const successor = { serial: this.#newSerial(), fingerprint, issuer: controller.id, expiresAt }
+      return [
+        { kind: 'client', id, value: { ...value, ...successor } },
+        {
+          kind: 'revocation',
+          id: value.serial,
+          value: { client: id, reason: 'superseded', at: controller.now, successor },
+        },
+      ]
+    })
   }
 
   #delete(controller: SimController): Promise<void> {

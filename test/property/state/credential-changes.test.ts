@@ -17,12 +17,15 @@ import {
   START,
   serial,
   settingOp,
+  supersedingOp,
   twoHalves,
 } from '../../unit/state/samples.ts'
 import { live, lives } from './lives.ts'
 
 const CLIENTS = 4
 const index = fc.integer({ min: 1, max: CLIENTS })
+/** Certificates: those the clients begin with, and as many after them. */
+const number = fc.integer({ min: 1, max: 2 * CLIENTS })
 const address = (at: number) => `10.77.0.${at}`
 
 const change: fc.Arbitrary<Op> = fc.oneof(
@@ -44,6 +47,7 @@ const change: fc.Arbitrary<Op> = fc.oneof(
   },
   index.map(at => ({ kind: 'client' as const, id: clientId(at), value: null })),
   index.map(at => revocationOp(at)),
+  { weight: 2, arbitrary: fc.tuple(number, number, index).map(([at, by, of]) => supersedingOp(at, by, of)) },
   fc.boolean().map(removed => controllerOp(1, removed ? { removedAt: START } : {})),
   fc.nat(9).map(value => settingOp('some', value)),
 )
@@ -58,9 +62,9 @@ test('who is let in and not concerned by a change stands as before it, on both h
       const { a, b } = halves
       for (const { replica } of [a, b]) {
         const views = new Views(replica)
-        const standing = () =>
+        const standing = (views: Views) =>
           new Map(
-            Array.from({ length: CLIENTS }, (_, at) => {
+            Array.from({ length: 2 * CLIENTS }, (_, at) => {
               const credential = views.credential(serial(at + 1))
               return [
                 serial(at + 1),
@@ -68,10 +72,13 @@ test('who is let in and not concerned by a change stands as before it, on both h
               ]
             }),
           )
-        let before = standing()
+        let before = standing(views)
         replica.onChange(({ changes }) => {
-          const changed = new CredentialChanges(changes)
-          const after = standing()
+          const changed = new CredentialChanges(changes, id => views.client(id)?.value.serial)
+          const after = standing(views)
+          const fresh = new Views(replica)
+          assert.deepEqual(after, standing(fresh))
+          fresh.close()
           for (const [number, told] of before) {
             if (told === '') continue
             const isConcerned = changed.concern(told.split(' ')[0] as ClientId, number)

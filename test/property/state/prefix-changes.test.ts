@@ -15,12 +15,15 @@ import {
   START,
   serial,
   settingOp,
+  supersedingOp,
   twoHalves,
 } from '../../unit/state/samples.ts'
 import { live, lives } from './lives.ts'
 
 const CLIENTS = 5
 const index = fc.integer({ min: 1, max: CLIENTS })
+/** Certificates: those the clients begin with, and as many after them. */
+const number = fc.integer({ min: 1, max: 2 * CLIENTS })
 const address = (at: number) => `10.77.0.${at}`
 /** Most clients have none. */
 const subnetsOf = (at: number, kind: number): string[] =>
@@ -61,6 +64,7 @@ const change: fc.Arbitrary<Op> = fc.oneof(
   },
   index.map(at => ({ kind: 'client' as const, id: clientId(at), value: null })),
   index.map(at => revocationOp(at)),
+  { weight: 2, arbitrary: fc.tuple(number, number, index).map(([at, by, of]) => supersedingOp(at, by, of)) },
   { weight: 2, arbitrary: fc.tuple(index, fc.boolean()).map(([at, removed]) => routeOp(at, removed)) },
   fc.boolean().map(removed => controllerOp(1, removed ? { removedAt: START } : {})),
   fc.nat(9).map(value => settingOp('some', value)),

@@ -138,6 +138,14 @@ export function revocationOp(index: number, reason = 'revoked'): Op {
   return { kind: 'revocation', id: serial(index), value: { client: clientId(index), reason, at: START } }
 }
 
+/** Of a rekey: one certificate takes the place of another, as one client's. */
+export function supersedingOp(old: number, by: number, client = old): Op {
+  const { fingerprint, expiresAt } = clientValue(by)
+  const successor = { serial: serial(by), fingerprint, issuer: identity(0).id, expiresAt }
+  const value = { client: clientId(client), reason: 'superseded', at: START, successor }
+  return { kind: 'revocation', id: serial(old), value }
+}
+
 export function settingOp(id: string, value: string | number): Op {
   return { kind: 'setting', id, value: { value } }
 }
