@@ -115,6 +115,11 @@ export class KeyRing {
     this.#init.failed()
   }
 
+  /** What follows are the last messages: see `ControlChannel`. */
+  hurry(): void {
+    for (const key of this.#keys) key.channel.hurry()
+  }
+
   poll(now: number): void {
     for (const key of this.#keys) if (key.channel.deadline() <= now) key.channel.flush()
     const newest = this.#keys.at(-1)

@@ -97,8 +97,13 @@ export class ServerSession {
       now: () => host.now(),
       handshakeMs: host.settings.handshakeMs,
       open: (keyId, firstMessage, key) => this.#channel(keyId, firstMessage, key),
-      use: keyId => host.plane.useKey(this.peerId, keyId),
-      drop: keyId => host.plane.dropKey(this.peerId, keyId),
+      // A key of a session that is over carries its last message, and no data.
+      use: keyId => {
+        if (this.state === 'open') host.plane.useKey(this.peerId, keyId)
+      },
+      drop: keyId => {
+        if (this.state === 'open') host.plane.dropKey(this.peerId, keyId)
+      },
       failed: () => {
         host.count('renegotiationsFailed')
         this.#renegotiateAt = host.now() + RENEGOTIATION_RETRY_MS
@@ -234,7 +239,7 @@ export class ServerSession {
     this.state = 'closing'
     this.#closeAt = this.#host.now() + LINGER_MS
     this.#lastText = lastMessage(end, this.#proto)
-    this.#keys.speaker?.channel.hurry()
+    this.#keys.hurry()
     if (this.#lastText) this.#keys.speaker?.channel.write(encodeControlMessage(this.#lastText))
     try {
       if (wasOpen) this.#host.plane.closePort(this.peerId)
@@ -263,7 +268,7 @@ export class ServerSession {
   /** Many sessions never renegotiate, so this waits for the first time. Until then the first TLS session is there. */
   #makeDynamicWrap(): ControlWrap | undefined {
     const tls = this.#keys.find(0)?.channel.tls
-    if (this.state !== 'open' || !tls) return undefined
+    if ((this.state !== 'open' && this.state !== 'closing') || !tls) return undefined
     return dynamicWrap('server', tls, this.#clientKey, this.#host.now(), this.#host.wrapKeys)
   }
 
@@ -288,11 +293,14 @@ export class ServerSession {
   }
 
   #peerRenegotiates(opcode: number, keyId: number): Negotiation | undefined {
-    if (opcode !== OPCODE.softResetV1 || this.state !== 'open') return undefined
+    // A wish that crossed our last message: the client does not read that any more, other than by the key it asks for.
+    const isLate = this.state === 'closing' && this.#lastText !== undefined
+    if (opcode !== OPCODE.softResetV1 || (this.state !== 'open' && !isLate)) return undefined
     const key = this.#keys.answer(keyId)
-    if (key !== 'too-soon') return key
-    this.#host.count('renegotiationTooSoon')
-    return undefined
+    if (key === 'too-soon') this.#host.count('renegotiationTooSoon')
+    if (typeof key !== 'object') return undefined
+    if (isLate) key.channel.hurry()
+    return key
   }
 
   #received(key: Negotiation, bytes: Uint8Array): void {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { echoRequest } from '../../../node/vpn/client-echo.ts'
 import { keyIdOf, OPCODE, opcodeOf } from '../../../node/vpn/packet.ts'
+import type { Applicant } from '../../../node/vpn/session.ts'
 import { formatIpv4 } from '../../../state/address.ts'
 import { SimulatedNetwork } from './simulated-network.ts'
 import { World } from './world.ts'
@@ -137,6 +138,58 @@ test('a message that ends the session gets through a renegotiation that is under
   network.weather = { delay: 40, drop: packet => keyIdOf(packet[0]) === 0 }
   await network.run(4, () => one.end !== undefined)
   assert.deepEqual(one.end, { kind: 'restart', target: 'next', reason: '' })
+})
+
+for (const [name, end] of [
+  ['go elsewhere', { kind: 'restart', target: 'next', reason: '' }],
+  ['stop', { kind: 'halt', reason: 'removed' }],
+  ['be refused', { kind: 'auth-failed', reason: 'revoked', temporary: undefined }],
+] as const) {
+  test(`the word to ${name} gets through when it crosses the client's wish for new keys`, async () => {
+    let asked = 0
+    const admit = (applicant: Applicant) => {
+      asked++
+      return world.admit(applicant)
+    }
+    const network = new SimulatedNetwork(world, {}, { admit })
+    const one = network.client('one')
+    await network.run(20, () => one.connection !== undefined)
+    await network.run(2)
+    const [session] = network.endpoint.sessions()
+    // A stock client reads control messages of its newest key only.
+    network.weather = {
+      drop: packet => opcodeOf(packet[0]) !== OPCODE.dataV2 && keyIdOf(packet[0]) === 0,
+    }
+    one.vpn.renegotiate()
+    session.end(end, 'over')
+    const over = network.now
+    assert.ok(await network.run(1, () => one.end !== undefined), 'told within its first second')
+    assert.deepEqual(one.end, end)
+    // All that the new key is for.
+    assert.equal(asked, 1)
+    assert.deepEqual(network.plane.calls.at(-1), `closePort ${session.peerId}`)
+    assert.equal(network.endpoint.counters.renegotiations, 0)
+    assert.ok(await network.run(6, () => session.state === 'closed'))
+    assert.ok(network.now - over <= 5100, `${network.now - over} ms`)
+    assert.deepEqual(network.plane.calls.at(-1), `closePort ${session.peerId}`)
+    assert.equal(network.endpoint.counters.internalErrors, 0)
+  })
+}
+
+test('a session that is over answers wishes for new keys no longer than it would without', async () => {
+  const network = new SimulatedNetwork(world)
+  const one = network.client('one')
+  await network.run(20, () => one.connection !== undefined)
+  await network.run(2)
+  const [session] = network.endpoint.sessions()
+  one.vpn.renegotiate()
+  // Of the answers nothing arrives, and the client asks again and again.
+  network.weather = { drop: packet => keyIdOf(packet[0]) === 0 || opcodeOf(packet[0]) === OPCODE.controlV1 }
+  session.end({ kind: 'restart', target: 'next' }, 'draining')
+  const over = network.now
+  assert.ok(await network.run(6, () => session.state === 'closed'))
+  assert.ok(network.now - over <= 5100, `${network.now - over} ms`)
+  assert.ok(!network.plane.calls.includes(`setKey ${session.peerId} 1`))
 })
 
 test('no key is used before the peer is known to have it, however urgent', async () => {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { OPCODE, opcodeOf } from '../../../node/vpn/packet.ts'
 import { inline, replaceInline } from '../../lab/openvpn-client.ts'
 import { LabProcess } from '../../lab/process.ts'
 import { LoopbackServer } from './loopback.ts'
@@ -183,6 +184,27 @@ test('sessions are ended with a word: restart, next remote, refusal', async t =>
   await client.waitFor(/AUTH_FAILED,this certificate was revoked/, 5, mark)
   await client.ended
   assert.deepEqual(server.log, ['up web', 'down web: kicked', 'up web', 'down web: revoked'])
+})
+
+test('a stock client that asks for new keys as its session ends is told so by those', async t => {
+  const { world, server } = await serve(t)
+  const { endpoint } = server
+  const receive = endpoint.receive.bind(endpoint)
+  let isOver = false
+  endpoint.receive = (path, packet) => {
+    if (opcodeOf(packet[0]) === OPCODE.softResetV1 && !isOver) {
+      isOver = true
+      endpoint.end(() => true, { kind: 'restart', target: 'same' }, 'kicked')
+    }
+    receive(path, packet)
+  }
+  const pack = world.pack('web', { remotes: [server.remote] })
+  const client = await openvpn(t, pack, '--reneg-sec', '3')
+  await client.waitFor(CONNECTED)
+  await client.waitFor(CONNECTED, 30, client.mark())
+  assert.match(client.output, /Connection reset command was pushed by server/)
+  assert.doesNotMatch(client.output, /Inactivity timeout/)
+  assert.deepEqual(server.log, ['up web', 'down web: kicked', 'up web'])
 })
 
 test('drain sends clients to the next controller', async t => {
