@@ -201,13 +201,6 @@ export class UdpClient {
     return this.#client?.renegotiations ?? 0
   }
 
-  /** Goes on from another local port, as after a change of network. */
-  async rebind(): Promise<void> {
-    const socket = await this.#bind(this.#server.host, this.#server.port)
-    if (this.#over) socket.close()
-    else this.#use(socket)
-  }
-
   /** Says good-bye and closes the socket. */
   async close(): Promise<void> {
     if (this.#over) return
@@ -242,20 +235,27 @@ export class UdpClient {
       this.#start()
     } catch (error) {
       if (!this.#over)
-        this.#again({ kind: 'unresolved' }, false, `${wanted}: ${whyUnresolved(error)}`, undefined)
+        this.#again({ kind: 'unresolved' }, false, `${wanted}: ${whyUndialled(error)}`, undefined)
     }
   }
 
   async #bind(host: string, port: number): Promise<Socket> {
     const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4')
-    await new Promise<void>((resolve, reject) => {
-      socket.once('error', reject)
-      socket.connect(port, host, () => {
-        socket.off('error', reject)
-        resolve()
+    try {
+      await new Promise<void>((resolve, reject) => {
+        socket.once('error', reject)
+        // Typed as if it were told of success alone; that there is no route is told here, too.
+        socket.connect(port, host, (error?: Error) => {
+          socket.off('error', reject)
+          if (error) reject(error)
+          else resolve()
+        })
       })
-    })
-    return socket
+      return socket
+    } catch (error) {
+      socket.close()
+      throw error
+    }
   }
 
   #use(socket: Socket): void {
@@ -404,13 +404,18 @@ export function address6Of({ address6 }: Connected): string | undefined {
   return address6 && formatAddress6(address6)
 }
 
-const UNRESOLVED: Record<string, string> = {
-  ENOTFOUND: 'there is no such host',
-  EAI_AGAIN: 'its name cannot be resolved now',
+/** Of its name, and of the address that it has. */
+const UNDIALLED: Record<string, (address: string) => string> = {
+  ENOTFOUND: () => 'there is no such host',
+  EAI_AGAIN: () => 'its name cannot be resolved now',
+  ENETUNREACH: address => `this machine has no route to ${address}`,
+  EHOSTUNREACH: address => `${address} cannot be reached from this machine`,
+  EADDRNOTAVAIL: address => `this machine has no address to send to ${address} from`,
 }
 
-function whyUnresolved(error: unknown): string {
-  return UNRESOLVED[(error as NodeJS.ErrnoException).code ?? ''] ?? messageOf(error)
+function whyUndialled(error: unknown): string {
+  const { code = '', address = 'it' } = error as NodeJS.ErrnoException & { address?: string }
+  return UNDIALLED[code]?.(address) ?? messageOf(error)
 }
 
 /** What cannot be dialled is passed over. */

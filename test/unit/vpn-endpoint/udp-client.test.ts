@@ -1,6 +1,7 @@
 // Clients and an endpoint in one process, on real sockets.
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
+import { Socket } from 'node:dgram'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DEFAULT_PROTO } from '../../../node/vpn/client.ts'
@@ -177,6 +178,34 @@ test('a profile whose certificate or key is of no use is refused in words', () =
     const profile = parseProfile(replaceInline(text, block, content))
     assert.throws(() => new UdpClient(profile), { code: 'FAILED', message: reason }, `${block}: ${reason}`)
   }
+})
+
+test('a server that there is no way to is told of in words', async t => {
+  const world = new World()
+  const dial = async (host: string): Promise<ClientError> => {
+    const profile = parseProfile(world.pack('one', { remotes: [{ host, port: 1194 }] }))
+    const client = new UdpClient(profile, { reconnect: false })
+    t.after(() => client.close())
+    return refusal(client.connect(30_000))
+  }
+  // No kernel sends to a link-local address without the name of the link.
+  const error = await dial('fe80::1')
+  assert.equal(error.code, 'FAILED')
+  assert.match(error.message, /^\[fe80::1\]:1194: .*\b(EINVAL|EAFNOSUPPORT|EADDRNOTAVAIL|ENETUNREACH|no )/)
+  const close = t.mock.method(Socket.prototype, 'close')
+  const reasons = {
+    ENETUNREACH: 'this machine has no route to 192.0.2.1',
+    EHOSTUNREACH: '192.0.2.1 cannot be reached from this machine',
+    EADDRNOTAVAIL: 'this machine has no address to send to 192.0.2.1 from',
+  }
+  for (const [code, reason] of Object.entries(reasons)) {
+    const failing = (_port: number, address: string, done: (error: Error) => void): void =>
+      process.nextTick(done, Object.assign(new Error(code), { code, address }))
+    const connect = t.mock.method(Socket.prototype, 'connect', failing as unknown as Socket['connect'])
+    assert.equal((await dial('192.0.2.1')).message, `192.0.2.1:1194: ${reason}`)
+    connect.mock.restore()
+  }
+  assert.equal(close.mock.callCount(), 3, 'no socket is left open')
 })
 
 test('an expired certificate is refused with its reason, in TLS 1.2 too', async t => {
