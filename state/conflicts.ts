@@ -70,7 +70,8 @@ function remedies(views: Views, losers: readonly { id: string; name: string }[])
     losers.filter(({ id }) => views.isAdmitted(id) === areControllers).map(({ name }) => name)
   const [clients, controllers] = [namesOf(false), namesOf(true)]
   const words: string[] = []
-  if (clients.length > 0) words.push(`${clients.join(', ')} cannot connect until given another address`)
+  if (clients.length > 0)
+    words.push(`${clients.join(', ')} cannot connect: \`overmesh client revoke\` that, and \`client add\` it again`)
   if (controllers.length > 0)
     words.push(
       `stop controller ${controllers.join(', ')} and start it again with \`overmesh up\`, and it takes another`,

@@ -124,7 +124,7 @@ test('a controller whose address is another’s is told apart from clients that 
   const [conflict] = views[1].conflicts().filter(each => each.kind === 'address' && each.address === own)
   assert.match(
     conflict.message,
-    /held by client-7; client-8 cannot connect until given another address; stop controller \S+ and start it again/,
+    /held by client-7; client-8 cannot connect: `overmesh client revoke` that, and `client add` it again; stop controller \S+ and start it again/,
   )
 })
 
