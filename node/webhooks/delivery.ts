@@ -75,7 +75,7 @@ export class Delivery {
   }
 
   async #run(): Promise<void> {
-    const { hook, send, now, pause = sleep } = this.#init
+    const { now, pause = sleep } = this.#init
     const { signal } = this.#ended
     let tries = 0
     let current: Waiting | undefined
@@ -84,7 +84,7 @@ export class Delivery {
       if (current !== this.#queue[0]) tries = 0
       current = this.#queue[0]
       this.#attempts++
-      const outcome = await send(hook, current, signal)
+      const outcome = await this.#attempt(current)
       if (signal.aborted) break
       this.#problem = outcome.problem
       const isLate = now() - current.since >= GIVE_UP_MS
@@ -102,6 +102,17 @@ export class Delivery {
     }
     // In the same turn as the last look at the queue: what is added next starts it again.
     this.#running = undefined
+  }
+
+  /** What could not even be sent will not be sent later. */
+  async #attempt(message: Message): Promise<Outcome> {
+    const { hook, send } = this.#init
+    try {
+      return await send(hook, message, this.#ended.signal)
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error)
+      return { status: null, problem: `could not be sent (${why})`, retry: false }
+    }
   }
 
   #take(message: Waiting): boolean {

@@ -130,7 +130,9 @@ function parseHook(name: string, text: string): Hook | undefined {
     const { url, types, secret } = JSON.parse(text) as Partial<Hook>
     if (typeof url !== 'string' || !Array.isArray(types)) return undefined
     if (!types.every(type => typeof type === 'string')) return undefined
-    return { name, url: readUrl(url), types, ...(typeof secret === 'string' && { secret }) }
+    if (secret !== undefined && typeof secret !== 'string') return undefined
+    if (secret) signingKey(secret)
+    return { name, url: readUrl(url), types, ...(secret && { secret }) }
   } catch {
     return undefined
   }

@@ -1,14 +1,16 @@
 // Webhooks against HTTP servers of this machine that misbehave in every way.
 import assert from 'node:assert/strict'
-import { createHmac } from 'node:crypto'
+import { createHmac, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type RequestListener } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import pino from 'pino'
 import { Controller } from '../../../node/controller.ts'
+import { Home } from '../../../node/home.ts'
+import { sealSecret } from '../../../node/ipsec/seal.ts'
 import { Delivery, GIVE_UP_MS, MAX_WAITING } from '../../../node/webhooks/delivery.ts'
-import { describeUrl, type Hook, MAX_HOOKS, signingKey } from '../../../node/webhooks/hooks.ts'
+import { describeUrl, type Hook, MAX_HOOKS, readHooks, signingKey } from '../../../node/webhooks/hooks.ts'
 import { type Outcome, post } from '../../../node/webhooks/post.ts'
 import { newMesh, withService } from '../controller/home.ts'
 import { ownPort } from '../own-ports.ts'
@@ -193,6 +195,50 @@ test('what is refused is not tried again, and what nobody takes for a day is giv
   await gone.settled()
   assert.ok(gone.world.now - NOW >= GIVE_UP_MS && gone.world.now - NOW < GIVE_UP_MS + 300_000)
   assert.deepEqual([gone.one.state().failed, gone.one.state().problem], [1, 'answered 503'])
+})
+
+test('what cannot even be sent has failed, and what follows is sent', async () => {
+  const sent: string[] = []
+  const one = new Delivery({
+    hook: hookTo('http://192.0.2.1/'),
+    send: async (_hook, { id }) => {
+      sent.push(id)
+      if (id === 'a') throw new Error('no such thing')
+      return taken
+    },
+    now: () => NOW,
+    random: () => 0,
+  })
+  one.add({ id: 'a', body: '' })
+  while (one.state().waiting > 0) await new Promise(resolve => setImmediate(resolve))
+  assert.deepEqual([one.state().failed, one.state().problem], [1, 'could not be sent (no such thing)'])
+  one.add({ id: 'b', body: '' })
+  while (one.state().waiting > 0) await new Promise(resolve => setImmediate(resolve))
+  assert.deepEqual([sent, one.state().delivered], [['a', 'b'], 1])
+})
+
+test('a record that no controller of this version writes is no webhook', async t => {
+  const home = await Home.open(await newMesh(t))
+  t.after(() => home.close())
+  const good = { url: 'https://h.example/', types: ['*'], secret: `whsec_${'QUJD'.repeat(6)}` }
+  const all: Record<string, unknown> = {
+    good,
+    unsigned: { ...good, secret: undefined },
+    nothing: null,
+    secret: { ...good, secret: 'whsec_!' },
+    number: { ...good, secret: 7 },
+    url: { ...good, url: 'https://' },
+    types: { ...good, types: [{}] },
+  }
+  for (const [name, hook] of Object.entries(all)) {
+    const id = `webhook.${name}`
+    const value = sealSecret(home.tlsCryptKey, id, Buffer.from(JSON.stringify(hook)), randomBytes)
+    await home.replica.write([{ kind: 'setting', id, value: { value } }])
+  }
+  assert.deepEqual(
+    readHooks(home).map(({ name }) => name),
+    ['good', 'unsigned'],
+  )
 })
 
 test('of too many that wait the oldest are dropped, and counted', async () => {
