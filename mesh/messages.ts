@@ -2,6 +2,7 @@
 // meaning; what is malformed yields undefined and nothing is thrown. Types, fields, and items at the end of lists that only
 // newer versions know are passed over: see versions.ts.
 import { decode, encode } from '@ipld/dag-cbor'
+import { MAX_TIME } from '../state/clock.ts'
 import { type ClientId, type ControllerId, isControllerId } from '../state/kinds.ts'
 import { type Incarnation, isIncarnation, MAX_RECORD_BYTES } from '../state/record.ts'
 import { BUCKETS } from '../state/record-hash.ts'
@@ -89,7 +90,8 @@ const MAX_RECORDS = 65_536
 const MAX_LINK_PAYLOAD = 4096
 /** Of an answer, UTF-16 units. */
 export const MAX_ANSWER = 65_536
-const MAX_TIME = 2 ** 53 - 1
+/** Of clocks and spans, which may be no integers. */
+const MAX_SPAN = 2 ** 53 - 1
 
 const CLIENT_ID = /^[0-9a-f]{16}$/
 const HASH = /^[0-9a-f]{64}$/
@@ -240,7 +242,7 @@ function areFacts(value: unknown): value is Facts {
   ] = value
   return (
     isShortText(version) &&
-    isCount(startedAt) &&
+    isInstant(startedAt) &&
     isFlag(draining) &&
     isFlag(holdsRootKey) &&
     isHash(stateHash) &&
@@ -257,7 +259,7 @@ function areFacts(value: unknown): value is Facts {
 
 function isAttachment(value: unknown): value is Facts[9][number] {
   if (!Array.isArray(value) || value.length < 3) return false
-  return isClientId(value[0]) && isCount(value[1]) && isFlag(value[2])
+  return isClientId(value[0]) && isInstant(value[1]) && isFlag(value[2])
 }
 
 function isLink(value: unknown): value is Link {
@@ -269,7 +271,7 @@ function isLink(value: unknown): value is Link {
 function isSession(value: unknown): value is Session {
   if (!Array.isArray(value) || value.length < 3) return false
   const [client, since, remote] = value
-  return isClientId(client) && isCount(since) && isShortText(remote)
+  return isClientId(client) && isInstant(since) && isShortText(remote)
 }
 
 function isList<T>(value: unknown, most: number, is: (item: unknown) => item is T): value is T[] {
@@ -285,8 +287,10 @@ function areRecords(value: unknown): value is Uint8Array[] {
 }
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+/** ms since 1970 that are shown as a date, and that leave room for later ones. */
+const isInstant = (value: unknown): value is number => isCount(value) && value <= MAX_TIME
 const isTime = (value: unknown): value is number =>
-  typeof value === 'number' && value >= 0 && value <= MAX_TIME && !Object.is(value, -0)
+  typeof value === 'number' && value >= 0 && value <= MAX_SPAN && !Object.is(value, -0)
 const isFlag = (value: unknown): value is boolean => typeof value === 'boolean'
 const isHash = (value: unknown): value is string => typeof value === 'string' && HASH.test(value)
 const isShortText = (value: unknown): value is string => typeof value === 'string' && value.length <= 80

@@ -1,7 +1,26 @@
 // What presence is made of, and the form in which it is told.
+import { MAX_TIME } from '../state/clock.ts'
 import type { ClientId, ControllerId } from '../state/kinds.ts'
 import type { PresenceUpdate } from './messages.ts'
 import type { PresentFacts, PresentLink, PresentSession } from './presence-types.ts'
+
+/** ms after now, by our clock, up to which it is believed that something began: clocks are wrong by hours where they are set by hand. */
+const MAX_AHEAD = 86_400_000
+
+/**
+ * By what is compared since when something is at a controller: the later counts. What nobody's clock says counts as earlier than
+ * all else, or one that said "later than any" once would have it for good, whoever has it in truth.
+ */
+export function rankOf(since: number, now: number): number {
+  return since <= now + MAX_AHEAD ? since : since - MAX_TIME - 1
+}
+
+/** Since when something that comes here now is here, so that it is later than what others tell of it. */
+export function sinceAfter(told: Iterable<number>, now: number): number {
+  let since = now
+  for (const each of told) since = Math.max(since, rankOf(each, now) + 1)
+  return since
+}
 
 /** The newer session wins; of two admitted in the same millisecond that of the higher controller id. */
 export function isNewer(
@@ -9,8 +28,10 @@ export function isNewer(
   controllerA: ControllerId,
   b: PresentSession,
   controllerB: ControllerId,
+  now: number,
 ): boolean {
-  return a.since > b.since || (a.since === b.since && controllerA > controllerB)
+  const [rankA, rankB] = [rankOf(a.since, now), rankOf(b.since, now)]
+  return rankA > rankB || (rankA === rankB && controllerA > controllerB)
 }
 
 /** Round trips that differ by less, ms and as a part of the longer, make no other way: they are not told. */

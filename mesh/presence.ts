@@ -11,6 +11,7 @@ import {
   sameLinks,
   sameReach,
   sameUp,
+  sinceAfter,
   toTuple,
 } from './presence-update.ts'
 
@@ -102,11 +103,9 @@ export class Presence {
 
   /** A client connected here, just now: from now on it is here for everyone. */
   sessionUp(client: ClientId, remote: string): PresentSession {
-    let newest = 0
-    for (const holder of this.#holders.get(client) ?? []) {
-      newest = Math.max(newest, this.#told.get(holder)!.sessions.get(client)!.since)
-    }
-    const session = { client, since: Math.max(this.#init.now(), newest + 1), remote: remote.slice(0, 80) }
+    const holders = [...(this.#holders.get(client) ?? [])]
+    const told = holders.map(holder => this.#told.get(holder)!.sessions.get(client)!.since)
+    const session = { client, since: sinceAfter(told, this.#init.now()), remote: remote.slice(0, 80) }
     this.#put(this.#own, session)
     this.#pendingDown.delete(client)
     this.#pendingUp.set(client, session)
@@ -341,10 +340,11 @@ export class Presence {
   /** Where a client is, as far as is known here. */
   where(client: ClientId): { controller: ControllerId; session: PresentSession } | undefined {
     let best: { controller: ControllerId; session: PresentSession } | undefined
+    const now = this.#init.now()
     for (const controller of this.#holders.get(client) ?? []) {
       if (!this.isLiving(controller)) continue
       const session = this.#told.get(controller)!.sessions.get(client)!
-      if (best === undefined || isNewer(session, controller, best.session, best.controller)) {
+      if (best === undefined || isNewer(session, controller, best.session, best.controller, now)) {
         best = { controller, session }
       }
     }

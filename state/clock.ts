@@ -9,7 +9,8 @@ export type Stamp = string & { readonly [stampBrand]: true }
 /** A stamp further than this ahead of the receiver's clock is held back, never merged. */
 export const MAX_SKEW_MS = 60_000
 
-const MAX_TIME = 2 ** 48 - 1
+/** The last ms since 1970 that can be told. */
+export const MAX_TIME = 2 ** 48 - 1
 const MAX_COUNT = 0xffff
 const STAMP = /^[0-9a-f]{16}$/
 

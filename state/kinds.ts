@@ -12,6 +12,7 @@ import {
   siteProblem6,
   subnet6Problem,
 } from './address6.ts'
+import { MAX_TIME } from './clock.ts'
 
 declare const controllerIdBrand: unique symbol
 declare const clientIdBrand: unique symbol
@@ -47,7 +48,7 @@ const AnyAddress = Type.String({ minLength: 2, maxLength: 39 })
 const Prefix = Type.String({ minLength: 9, maxLength: 18 })
 /** IPv4 or IPv6. */
 const AnyPrefix = Type.String({ minLength: 4, maxLength: 43 })
-const Time = Type.Integer({ minimum: 0, maximum: 2 ** 48 - 1, description: 'milliseconds since 1970' })
+const Time = Type.Integer({ minimum: 0, maximum: MAX_TIME, description: 'milliseconds since 1970' })
 const Endpoint = Type.String({
   pattern: '^[\\x21-\\x7e]{1,253}:[0-9]{1,5}$',
   description: 'host:port or [ipv6]:port',

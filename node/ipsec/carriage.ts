@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { PresentAttachment, PresentFacts } from '../../mesh/presence-types.ts'
+import { rankOf, sinceAfter } from '../../mesh/presence-update.ts'
 import type { AttachmentValue, ControllerId } from '../../state/kinds.ts'
 import type { EventLog } from '../events.ts'
 import type { Home } from '../home.ts'
@@ -315,12 +316,12 @@ export class Carriage implements AttachmentsLive {
   }
 
   #terminators(id: string, present: readonly PresentTerminator[]): Terminator[] {
-    const now = this.#now()
-    return present.flatMap(({ id: controller, draining, ipsec, attachments }) =>
-      ipsec || this.#restarts.isExpected(controller, now)
-        ? [{ id: controller, draining, since: attachments.find(each => each.id === id)?.since }]
-        : [],
-    )
+    const [now, wallClock] = [this.#now(), this.#wallClock()]
+    return present.flatMap(({ id: controller, draining, ipsec, attachments }) => {
+      if (!ipsec && !this.#restarts.isExpected(controller, now)) return []
+      const up = attachments.find(each => each.id === id)
+      return [{ id: controller, draining, since: up && rankOf(up.since, wallClock) }]
+    })
   }
 
   /** Tells the daemon what there is, and which of it to dial. */
@@ -460,7 +461,10 @@ export class Carriage implements AttachmentsLive {
     const isDialled = this.#known.get(id)?.value.initiate === true
     if (!isDialled && this.#isElsewhere(id)) await sleep(DIALLED_MS)
     if (!this.#installed.has(id) || this.#up.has(id)) return
-    this.#up.set(id, this.#wallClock())
+    const told = [...this.#init.others()].flatMap(({ attachments }) =>
+      attachments.flatMap(each => (each.id === id ? [each.since] : [])),
+    )
+    this.#up.set(id, sinceAfter(told, this.#wallClock()))
     this.#surpluses.cameUp(id, this.#now())
     this.#reporting.solved(id)
     this.#changedHere()

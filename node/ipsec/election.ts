@@ -18,7 +18,7 @@ export interface Elective {
 export interface Terminator {
   readonly id: ControllerId
   readonly draining: boolean
-  /** When the attachment came up there, ms since 1970; undefined where it is down. */
+  /** When the attachment came up there, as `rankOf` has it; undefined where it is down. */
   readonly since: number | undefined
 }
 

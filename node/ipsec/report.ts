@@ -2,6 +2,7 @@
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { MAX_ANSWER } from '../../mesh/messages.ts'
+import { MAX_TIME } from '../../state/clock.ts'
 import { IkeSaEntry } from '../service-ipsec.ts'
 import type { IkeSa } from './engine.ts'
 import type { AttachmentProblem } from './live.ts'
@@ -17,7 +18,10 @@ const validator = Compile(
   Type.Object({
     problems: Type.Record(
       Type.String({ maxLength: 16 }),
-      Type.Object({ at: Type.Number(), text: Type.String({ maxLength: 1024 }) }),
+      Type.Object({
+        at: Type.Number({ minimum: 0, maximum: MAX_TIME }),
+        text: Type.String({ maxLength: 1024 }),
+      }),
       { maxProperties: MAX_ENTRIES },
     ),
     sas: Type.Array(IkeSaEntry, { maxItems: MAX_ENTRIES }),

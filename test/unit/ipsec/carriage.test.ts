@@ -12,6 +12,7 @@ import type { EngineState, IkeSa, IpsecEngine, Tunnel } from '../../../node/ipse
 import { KNOWN_MS, PASSED_MS } from '../../../node/ipsec/handovers.ts'
 import { LocalService } from '../../../node/local-service.ts'
 import type { AddAttachment } from '../../../node/service-ipsec.ts'
+import { MAX_TIME } from '../../../state/clock.ts'
 import type { ControllerId } from '../../../state/kinds.ts'
 import { newMesh } from '../controller/home.ts'
 import { identity } from '../state/samples.ts'
@@ -179,6 +180,30 @@ test('a site that dials while another controller carries it is taken once it has
   await review()
   await up(id)
   assert.equal(carriage.carrierOf(id), OTHER)
+  while (carriage.carrierOf(id) !== home.id) await sleep(10)
+})
+
+test('no controller carries a site that dials for good by saying since when', async t => {
+  const { home, live, carriage, add, review, up, other } = await bench(t)
+  const id = await add()
+  const told = async (since: number) => {
+    live.others = [other({ attachments: [{ id, since, several: false }] })]
+    await review()
+  }
+  await told(MAX_TIME)
+  assert.equal(carriage.carrierOf(id), OTHER, 'where nobody else has it')
+  await up(id)
+  while (carriage.carrierOf(id) !== home.id) await sleep(10)
+  await told(MAX_TIME - 1)
+  assert.equal(carriage.carrierOf(id), home.id)
+})
+
+test('a site that dials goes by whom it came to last, also when the clock of the one before is ahead', async t => {
+  const { home, live, carriage, add, review, up, other } = await bench(t)
+  const id = await add()
+  live.others = [other({ attachments: [{ id, since: Date.now() + 3_600_000, several: false }] })]
+  await review()
+  await up(id)
   while (carriage.carrierOf(id) !== home.id) await sleep(10)
 })
 

@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Tunnel } from '../../../node/ipsec/engine.ts'
+import { readReport } from '../../../node/ipsec/report.ts'
 import { HostNames } from '../../../node/ipsec/strongswan/host-names.ts'
 import { LogReader } from '../../../node/ipsec/strongswan/log-reader.ts'
 import { Problems } from '../../../node/ipsec/strongswan/problems.ts'
+import { MAX_TIME } from '../../../state/clock.ts'
 import { ID, tunnel } from './tunnels.ts'
 
 function bench(...tunnels: Tunnel[]) {
@@ -76,4 +78,12 @@ test('what nobody can be told by is not laid at the door of a site that has anot
     told.join('\n'),
     new RegExp(`^${ID} no proposal chosen: .* version than this attachment$`, 'm'),
   )
+})
+
+test('what another controller says of problems is read only with times that there are', () => {
+  const report = (at: number) => ({ problems: { [ID]: { at, text: 'no answer' } }, sas: [] })
+  for (const at of [0, Date.now(), MAX_TIME])
+    assert.deepEqual(readReport(JSON.stringify(report(at))), report(at))
+  for (const at of ['-1', String(MAX_TIME + 1), '1e300', '1e400', 'null'])
+    assert.equal(readReport(`{"problems":{"${ID}":{"at":${at},"text":"no answer"}},"sas":[]}`), undefined)
 })

@@ -19,6 +19,7 @@ import {
 } from '../../../mesh/messages.ts'
 import { factsOf, fromTuple, linksOf } from '../../../mesh/presence-update.ts'
 import { MAX_FRAME_BYTES } from '../../../mesh/transport.ts'
+import { MAX_TIME } from '../../../state/clock.ts'
 import type { ClientId, ControllerId } from '../../../state/kinds.ts'
 import { type Incarnation, MAX_RECORD_BYTES } from '../../../state/record.ts'
 import { BUCKETS } from '../../../state/record-hash.ts'
@@ -32,6 +33,7 @@ const controller = hex(20) as fc.Arbitrary<ControllerId>
 const client = hex(16) as fc.Arbitrary<ClientId>
 const incarnation = hex(16) as fc.Arbitrary<Incarnation>
 const count = fc.nat({ max: Number.MAX_SAFE_INTEGER })
+const instant = fc.nat({ max: MAX_TIME })
 const time = fc.oneof(count, fc.double({ min: 0, max: 2 ** 52, noNaN: true }).map(Math.abs))
 const ranges = fc.array(fc.integer({ min: 1, max: 10_000 }), { maxLength: 40 }).map(numbers => {
   const set = new SequenceSet()
@@ -91,16 +93,16 @@ const updates: fc.Arbitrary<PresenceUpdate> = record({
   part: fc.nat({ max: MAX_PARTS - 1 }),
   parts: fc.integer({ min: 1, max: MAX_PARTS }),
   facts: fc.tuple(
-    ...([shortText, count, flag, flag, hex(64), count, flag] as const),
+    ...([shortText, instant, flag, flag, hex(64), count, flag] as const),
     fc.array(shortText, { maxLength: 5 }),
     flag,
-    fc.array(fc.tuple(client, count, flag), { maxLength: 5 }),
+    fc.array(fc.tuple(client, instant, flag), { maxLength: 5 }),
     flag,
     flag,
     flag,
   ),
   links: fc.array(fc.tuple(controller, flag, time, fc.nat({ max: 100 })), { maxLength: 5 }),
-  up: fc.array(fc.tuple(client, count, shortText), { maxLength: 5 }),
+  up: fc.array(fc.tuple(client, instant, shortText), { maxLength: 5 }),
   down: fc.array(client, { maxLength: 5 }),
 }).map(update => ({
   ...update,
@@ -234,6 +236,14 @@ test('everything has a limit', () => {
   const sessions = (length: number) => Array.from({ length }, (_, i) => session(i))
   assert.ok(update({ up: sessions(PART_SESSIONS) }))
   assert.equal(update({ up: sessions(PART_SESSIONS + 1) }), undefined)
+  const since = (time: number) => update({ up: [['0'.repeat(16), time, 'x']] })
+  const carried = (time: number) =>
+    update({ facts: [...FACTS.slice(0, 9), [['0'.repeat(16), time, true]], true, false, true] })
+  const started = (time: number) => update({ facts: [FACTS[0], time, ...FACTS.slice(2)] })
+  for (const told of [since, carried, started]) {
+    assert.ok(told(MAX_TIME))
+    assert.equal(told(MAX_TIME + 1), undefined)
+  }
   assert.ok(update({ part: MAX_PARTS - 1, parts: MAX_PARTS }))
   assert.equal(update({ part: 0, parts: MAX_PARTS + 1 }), undefined)
   assert.equal(update({ part: 1, parts: 1 }), undefined)

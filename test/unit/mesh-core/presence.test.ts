@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { PART_SESSIONS, type PresenceUpdate } from '../../../mesh/messages.ts'
 import { Presence } from '../../../mesh/presence.ts'
 import type { PresentAttachment } from '../../../mesh/presence-types.ts'
+import { MAX_TIME } from '../../../state/clock.ts'
 import type { ClientId, ControllerId } from '../../../state/kinds.ts'
 import { clientId, identity, START } from '../state/samples.ts'
 
@@ -119,6 +120,26 @@ test('the newest session wins, also over one of a controller whose clock is an h
   assert.deepEqual(a.lost, [WEB])
   assert.deepEqual(b.lost, [])
 })
+
+for (const ahead of [3 * 86_400_000, MAX_TIME - START])
+  test(`nobody has a client for good by saying since when: ${ahead} ms from now`, () => {
+    const [liar, b, c] = [seat(0), seat(1), seat(2)]
+    for (const each of [liar, b, c]) tellAll(each, ...[liar, b, c].filter(other => other !== each))
+    liar.skew = ahead
+    liar.presence.sessionUp(DB, 'x')
+    tell(liar, b, c)
+    for (const each of [b, c]) assert.equal(at(each, DB), liar.id, 'where nobody else has it')
+    b.presence.sessionUp(WEB, 'y')
+    tell(b, c)
+    liar.presence.sessionUp(WEB, 'x')
+    tell(liar, b, c)
+    for (const each of [b, c]) assert.equal(at(each, WEB), b.id)
+    c.presence.sessionUp(DB, 'y')
+    assert.equal(c.presence.where(DB)?.session.since, time)
+    tell(c, b)
+    for (const each of [b, c]) assert.equal(at(each, DB), c.id)
+    assert.deepEqual([b.lost, c.lost], [[], []])
+  })
 
 test('sessions of the same moment have one winner everywhere', () => {
   const [a, b] = [seat(0), seat(1)]
