@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { ClientView } from '../state/views.ts'
 import type { Home } from './home.ts'
-import { parseHostPort } from './net/ip.ts'
+import { readHostPort } from './net/ip.ts'
 import { MAX_REMOTES, type Remote } from './pki/clientpack.ts'
 import { DEFAULT_PORT } from './push.ts'
 
@@ -19,16 +19,17 @@ export function remotesOf(home: Home, client: ClientView): Remote[] {
   const first = preferred.flatMap(id => others.filter(each => each.id === id))
   return [...new Set([...first, ...others])]
     .flatMap(({ value }) => value.publicEndpoints)
+    .flatMap(text => readHostPort(text, DEFAULT_PORT) ?? [])
     .slice(0, MAX_REMOTES)
-    .map(text => {
-      const { host, port } = parseHostPort(text, DEFAULT_PORT)
-      return { host, port }
-    })
+    .map(({ host, port }) => ({ host, port }))
 }
 
 /** `host:port` of every controller that clients can dial. */
 export function dialledEndpoints(home: Home): string[] {
-  return home.views.controllers().flatMap(({ value }) => value.publicEndpoints)
+  return home.views
+    .controllers()
+    .flatMap(({ value }) => value.publicEndpoints)
+    .filter(text => readHostPort(text, DEFAULT_PORT) !== undefined)
 }
 
 /** Names the list of controllers that packs made now contain, whatever its order. */

@@ -1,7 +1,7 @@
 // What the remote end of an attachment has to be told: as strongSwan's configuration, or as a sheet of parameters for other devices.
 import { isIP } from 'node:net'
 import type { AttachmentValue, ControllerValue, MeshValue } from '../../state/kinds.ts'
-import { parseHostPort } from '../net/ip.ts'
+import { readHostPort } from '../net/ip.ts'
 import { DEFAULT_PORT } from '../push.ts'
 import { ServiceError } from '../service-error.ts'
 import type { AttachmentExport, ExportFormat } from '../service-ipsec.ts'
@@ -30,9 +30,10 @@ const RETRANSMIT = { timeout: '1.0', base: '1.2', tries: 3 }
 
 /** @throws ServiceError when no controller can be dialled */
 export function exportAttachment(init: ExportInit, format: ExportFormat): AttachmentExport {
-  const peers = init.controllers.flatMap(({ name, publicEndpoints: [endpoint] }) =>
-    endpoint === undefined ? [] : [{ name, host: parseHostPort(endpoint, DEFAULT_PORT).host }],
-  )
+  const peers = init.controllers.flatMap(({ name, publicEndpoints }) => {
+    const [endpoint] = publicEndpoints.flatMap(text => readHostPort(text, DEFAULT_PORT) ?? [])
+    return endpoint === undefined ? [] : [{ name, host: endpoint.host }]
+  })
   if (peers.length === 0)
     throw new ServiceError(
       'refused',

@@ -71,6 +71,16 @@ export function parseHostPort(text: string, defaultPort: number, lowestPort: 0 |
   return { host, port, family: 'name' }
 }
 
+/** The same of what others wrote, which may be anything: undefined when it is none. */
+export function readHostPort(text: string, defaultPort: number): HostPort | undefined {
+  try {
+    return parseHostPort(text, defaultPort)
+  } catch (error) {
+    if (error instanceof HostPortError) return undefined
+    throw error
+  }
+}
+
 /** Writes a host with its port, an IPv6 address in brackets. */
 export function formatHostPort({ host, port }: Pick<HostPort, 'host' | 'port'>): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`

@@ -8,6 +8,7 @@ import { EventLog } from '../../../node/events.ts'
 import { Home } from '../../../node/home.ts'
 import { LocalService } from '../../../node/local-service.ts'
 import { OverlayRoutes } from '../../../node/overlay-routes.ts'
+import { dialledEndpoints } from '../../../node/pack-list.ts'
 import { Routes } from '../../../node/routes.ts'
 import type { AddRoute } from '../../../node/service.ts'
 import { formatCidr, formatIpv4, parseIpv4 } from '../../../state/address.ts'
@@ -352,4 +353,30 @@ test('a connected client is in the table for as long as its credential is good',
   const before = address()
   await service.revokeClient('site')
   assert.equal(hop(before), undefined)
+})
+
+test('endpoints of a controller that nobody can dial are left out of everything', async t => {
+  const { home, service, routes, add, id } = await bench(t)
+  const publicEndpoints = [
+    'a:b:1194',
+    '[::1:1194',
+    '1.2.3.999:1194',
+    'evil,redirect-gateway:1194',
+    '192.0.2.9:01194',
+    '192.0.2.7:1194',
+  ]
+  await home.replica.write([
+    { kind: 'controller', id: home.id, value: { ...home.controller, publicEndpoints } },
+  ])
+  await add('0.0.0.0/0', 'client:site', { default: true })
+  assert.deepEqual(texts(routes.toldTo(id('road'))), ['0.0.0.0/0'])
+  assert.deepEqual(routes.bypassed(), ['192.0.2.7'])
+  assert.deepEqual(routes.kernel().underlay, [])
+  assert.equal(routes.six.toldText().length > 0, true)
+  assert.deepEqual(dialledEndpoints(home), ['192.0.2.7:1194'])
+  const pack = Buffer.from((await service.packClient('road', 'ovpn')).content).toString()
+  assert.deepEqual(pack.match(/^remote .*/gm), ['remote 192.0.2.7 1194 udp'])
+  const value = { ...home.controller, publicEndpoints: publicEndpoints.slice(0, -1) }
+  await home.replica.write([{ kind: 'controller', id: home.id, value }])
+  assert.deepEqual(dialledEndpoints(home), [])
 })
