@@ -101,7 +101,10 @@ export class MeshCore implements TransportHandler {
       isAdmitted: id => init.views.isAdmitted(id),
       isReachable: id => this.#peers.has(id) || init.reaches(id),
     })
-    this.inquiries = new Inquiries({ send: (peer, frame) => this.#send(peer, frame) })
+    this.inquiries = new Inquiries({
+      send: (peer, frame) => this.#send(peer, frame),
+      onFailure: error => this.onFailure(error),
+    })
     this.#exchange = new PresenceExchange({
       id: init.id,
       presence: this.presence,

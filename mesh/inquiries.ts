@@ -11,6 +11,8 @@ const PATIENCE = 1000
 
 export interface InquiriesInit {
   readonly send: (peer: ControllerId, frame: Frame) => boolean
+  /** A question could not be answered: by a mistake here, whatever was asked. */
+  readonly onFailure: (error: unknown) => void
 }
 
 interface Waiting {
@@ -71,6 +73,8 @@ export class Inquiries {
     try {
       const text = await this.onAsk(about, peer)
       if (text !== undefined) this.#init.send(peer, { type: 'told', number, text })
+    } catch (error) {
+      this.#init.onFailure(error)
     } finally {
       const left = (this.#answering.get(peer) ?? 1) - 1
       if (left > 0) this.#answering.set(peer, left)

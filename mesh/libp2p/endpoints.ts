@@ -27,8 +27,12 @@ export function listenAddress({ host, port }: HostPort): string {
   return `/${isIP(host) === 6 ? 'ip6' : 'ip4'}/${host}/tcp/${port}`
 }
 
-/** What to dial for these endpoints, names resolved; what cannot be read or resolved is left out. */
-export async function dialAddresses(endpoints: readonly string[], peerId: string): Promise<Multiaddr[]> {
+/** What to dial for these endpoints, names resolved; what cannot be read, resolved or written is left out. */
+export async function dialAddresses(
+  endpoints: readonly string[],
+  peerId: string,
+  resolve: (host: string) => Promise<{ address: string }[]> = host => lookup(host, { all: true }),
+): Promise<Multiaddr[]> {
   const found = await Promise.all(
     endpoints.map(async text => {
       const endpoint = readEndpoint(text)
@@ -36,11 +40,18 @@ export async function dialAddresses(endpoints: readonly string[], peerId: string
       const { host, port } = endpoint
       const addresses = isIP(host)
         ? [host]
-        : await lookup(host, { all: true }).then(
+        : await resolve(host).then(
             all => all.map(({ address }) => address).slice(0, MAX_ADDRESSES),
             () => [],
           )
-      return addresses.map(address => multiaddr(`${listenAddress({ host: address, port })}/p2p/${peerId}`))
+      return addresses.flatMap(address => {
+        try {
+          return multiaddr(`${listenAddress({ host: address, port })}/p2p/${peerId}`)
+        } catch {
+          // Such as one of a link alone, fe80::1%eth0, which a name of the local network may have.
+          return []
+        }
+      })
     }),
   )
   return found.flat()

@@ -235,10 +235,10 @@ export class Libp2pTransport implements Transport {
   async #dial(id: ControllerId): Promise<boolean> {
     const peer = [...this.#init.peers()].find(each => each.id === id)
     if (peer === undefined || this.#stopped || this.#connections(id).length > 0) return false
-    const peerId = peerIdOf(Buffer.from(peer.publicKey, 'hex'))
-    const addresses = await dialAddresses(peer.endpoints, peerId.toString())
-    if (addresses.length === 0) return false
     try {
+      const peerId = peerIdOf(Buffer.from(peer.publicKey, 'hex'))
+      const addresses = await dialAddresses(peer.endpoints, peerId.toString())
+      if (addresses.length === 0) return false
       await this.#node.dial(addresses)
       return true
     } catch {

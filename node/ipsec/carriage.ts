@@ -96,6 +96,8 @@ export class Carriage implements AttachmentsLive {
   readonly #ending = new Set<string>()
   /** What the daemon was told last, without secrets, to see changes. */
   #told = ''
+  /** What failed last, which is not logged with every look. */
+  #failure = ''
   /** What was asked of the daemon last: to run or not. */
   #isNeeded = false
   /** Nothing is left for the daemon to do. */
@@ -121,7 +123,7 @@ export class Carriage implements AttachmentsLive {
       wallClock: () => this.#wallClock(),
     })
     engine.onState = () => this.#engineChanged()
-    engine.onUp = id => this.#cameUp(id)
+    engine.onUp = id => this.#cameUp(id).catch(error => this.#failed(error))
     engine.onDown = id => this.#wentDown(id)
     engine.onProblem = (id, text) => this.#wentWrong(id, text)
   }
@@ -278,7 +280,7 @@ export class Carriage implements AttachmentsLive {
     this.#dialling.keep(ids)
     this.#surpluses.keep(ids)
     this.#restarts.keep(new Set(present.map(each => each.id)))
-    void this.#apply()
+    this.#apply().catch(error => this.#failed(error))
     isRerouted = this.#endSurpluses() || isRerouted
     this.#schedule()
     if (isRerouted) this.onRoutes()
@@ -362,7 +364,9 @@ export class Carriage implements AttachmentsLive {
     if (isNeeded === this.#isNeeded) return
     this.#isNeeded = isNeeded
     const { engine } = this.#init
-    this.#engineTurn = this.#engineTurn.then(() => (isNeeded ? engine.start() : engine.stop()))
+    this.#engineTurn = this.#engineTurn
+      .then(() => (isNeeded ? engine.start() : engine.stop()))
+      .catch(error => this.#failed(error))
   }
 
   /** It may be carried here; or is, until another controller has it. Whoever was removed carries nothing any more. */
@@ -443,7 +447,19 @@ export class Carriage implements AttachmentsLive {
   #end(id: string): void {
     if (this.#ending.has(id)) return
     this.#ending.add(id)
-    void this.#init.engine.terminate(id).finally(() => this.#ending.delete(id))
+    this.#init.engine
+      .terminate(id)
+      .catch(error => this.#failed(error))
+      .finally(() => this.#ending.delete(id))
+  }
+
+  /** A mistake, here or in what drives the daemon: all else goes on, and the next look tells the daemon all again. */
+  #failed(error: unknown): void {
+    this.#told = ''
+    const failure = String(error)
+    if (failure !== this.#failure)
+      this.#init.logger.error({ err: error }, 'attachments: what was asked of the IKE daemon failed')
+    this.#failure = failure
   }
 
   #engineChanged(): void {

@@ -438,6 +438,30 @@ test('while none of those who may dial is there, it is down, and that is the pro
   assert.deepEqual([carriage.state(id), await problem()], ['up', undefined])
 })
 
+test('what fails at the daemon without its saying why ends nothing, and is asked again', async t => {
+  const { engine, live, add, review, up } = await bench(t)
+  const { set } = engine
+  engine.set = async () => {
+    throw new TypeError('not thought of')
+  }
+  engine.terminate = async () => {
+    throw new TypeError('not thought of')
+  }
+  const id = await add()
+  assert.equal(engine.tunnels.length, 0)
+  engine.set = set
+  await review()
+  assert.deepEqual(
+    engine.tunnels.map(each => each.id),
+    [id],
+  )
+  await up(id)
+  live.draining = true
+  live.others = [{ id: OTHER, draining: false, ipsec: true, attachments: [] }]
+  await review()
+  await review()
+})
+
 test('after the daemon died nothing is up here', async t => {
   const { engine, carriage, add, up } = await bench(t)
   const id = await add()

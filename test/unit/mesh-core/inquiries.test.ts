@@ -10,9 +10,11 @@ const [A, B] = [identity(0).id, identity(1).id]
 /** Two controllers with a channel that can be cut. */
 function pair() {
   const line = { isUp: true }
-  const a: Inquiries = new Inquiries({ send: (_peer, frame) => line.isUp && deliver(b, A, frame) })
-  const b: Inquiries = new Inquiries({ send: (_peer, frame) => line.isUp && deliver(a, B, frame) })
-  return { a, b, line }
+  const failures: unknown[] = []
+  const onFailure = (error: unknown) => void failures.push(error)
+  const a: Inquiries = new Inquiries({ send: (_peer, frame) => line.isUp && deliver(b, A, frame), onFailure })
+  const b: Inquiries = new Inquiries({ send: (_peer, frame) => line.isUp && deliver(a, B, frame), onFailure })
+  return { a, b, line, failures }
 }
 
 function deliver(to: Inquiries, from: typeof A, frame: Frame): boolean {
@@ -24,6 +26,18 @@ test('a question is answered by whom it was put to', async () => {
   const { a, b } = pair()
   b.onAsk = async (about, peer) => `${about} for ${peer === A ? 'a' : 'b'}`
   assert.deepEqual(await Promise.all([a.ask(B, 'x'), a.ask(B, 'y')]), ['x for a', 'y for a'])
+})
+
+test('a question that cannot be answered by a mistake here has no answer, and the mistake is told', async () => {
+  const { a, b, failures } = pair()
+  const mistake = new Error('not thought of')
+  b.onAsk = async () => {
+    throw mistake
+  }
+  assert.equal(await a.ask(B, 'x', 20), undefined)
+  assert.deepEqual(failures, [mistake])
+  b.onAsk = async () => 'well'
+  assert.equal(await a.ask(B, 'x'), 'well')
 })
 
 test('nobody there, no answer in time, and a channel that closes: no answer', async () => {
