@@ -71,7 +71,9 @@ function remedies(views: Views, losers: readonly { id: string; name: string }[])
   const [clients, controllers] = [namesOf(false), namesOf(true)]
   const words: string[] = []
   if (clients.length > 0)
-    words.push(`${clients.join(', ')} cannot connect: \`overmesh client revoke\` that, and \`client add\` it again`)
+    words.push(
+      `${clients.join(', ')} cannot connect: \`overmesh client revoke\` that, and \`client add\` it again`,
+    )
   if (controllers.length > 0)
     words.push(
       `stop controller ${controllers.join(', ')} and start it again with \`overmesh up\`, and it takes another`,
