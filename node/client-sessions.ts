@@ -115,10 +115,13 @@ export class ClientSessions {
 
   /** Its client sends from another address. @param from the one before */
   moved(session: ServerSession, from: string): void {
+    // It may have been elsewhere, and be back.
+    if (session.remote === from) return
     const facts = { client: session.name, from, to: session.remote }
     this.#init.presence()?.sessionMoved(session.client as ClientId, session.remote)
-    this.#init.events.append({ type: 'float', ...facts })
-    this.#init.logger.info(facts, 'client moved')
+    const recorded = this.#init.events.append({ type: 'float', ...facts })
+    // As many as the events take: a client that is here and there must not fill the log.
+    if (recorded) this.#init.logger.info(facts, 'client moved')
   }
 
   ended(session: ServerSession, reason: string): void {

@@ -266,7 +266,10 @@ export class Loop {
     return count
   }
 
-  /** Pings where nothing was sent for a while, tells of ports from which nothing came, and looks after sessions' paths. */
+  /**
+   * Pings where nothing was sent for a while, tells of ports from which nothing came, or from elsewhere, and looks after sessions'
+   * paths.
+   */
   #timers(): void {
     const { now } = this.#ports
     this.#nextTimers = now + this.#timerInterval
@@ -286,6 +289,7 @@ export class Loop {
         this.#ports.idleReported[port] = 1
         this.#reporter.idle(port)
       }
+      this.#reporter.settle(port)
       this.#sessions.tick(port, now)
     }
     this.#sessions.flush()

@@ -32,6 +32,9 @@ export interface PortInit {
   mtu: number
 }
 
+/** What a port's floats have come to: it has its path for a while, its latest is told, or is to be told at the next look. */
+export const FLOAT = { still: 0, told: 1, untold: 2 } as const
+
 /** All ports. Slot numbers are 1 and up, chosen by the main thread; 0 is none. */
 export class Ports {
   readonly capacity: number
@@ -68,6 +71,8 @@ export class Ports {
   readonly lastSent: Float64Array
   readonly lastReceived: Float64Array
   readonly idleReported: Uint8Array
+  /** Whether the port has floated lately, and its owner was told: see `FLOAT`. */
+  readonly floats: Uint8Array
   /** Set when the kernel refused segmented sends to this destination. */
   readonly unsegmented: Uint8Array
   /** Set when a packet was sent that not every path takes. */
@@ -94,6 +99,7 @@ export class Ports {
     this.lastSent = new Float64Array(size)
     this.lastReceived = new Float64Array(size)
     this.idleReported = new Uint8Array(size)
+    this.floats = new Uint8Array(size)
     this.unsegmented = new Uint8Array(size)
     this.large = new Uint8Array(size)
     this.stats = stats
@@ -135,6 +141,7 @@ export class Ports {
     this.lastSent[slot] = this.now
     this.lastReceived[slot] = this.now
     this.idleReported[slot] = 0
+    this.floats[slot] = FLOAT.still
     this.sendKey[slot] = 0
     this.#place(slot, init.socket, init.ifindex, memory, pathAt)
     this.stats.begin(slot, init.generation)

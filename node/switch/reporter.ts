@@ -7,7 +7,7 @@ import { ControlBatchWriter, MAX_CONTROL_PACKET } from './control-batch.ts'
 import { COUNTER } from './counters.ts'
 import type { Notices } from './forwarder.ts'
 import type { PortEvent, Report } from './messages.ts'
-import type { Ports } from './ports.ts'
+import { FLOAT, type Ports } from './ports.ts'
 import { GROUP, IN_FLIGHT_BYTES, IN_FLIGHT_LIMIT, QUERY_LIMIT, SIGNAL } from './shared.ts'
 import { copyLocal, copyName, PATH_STRIDE, readPath } from './socket-address.ts'
 import type { Arena } from './sys/arena.ts'
@@ -81,7 +81,22 @@ export class Reporter implements Notices {
     else this.#queries.push(packet.bytes.slice(0, length))
   }
 
+  /** Of a port that was still it is told at once; of one whose packets come from here and there, by `settle` alone. */
   floated(port: number): void {
+    const { floats } = this.#ports
+    if (floats[port] === FLOAT.still) this.#tellFloat(port)
+    else floats[port] = FLOAT.untold
+  }
+
+  /** Tells where a port has floated to meanwhile; to be called some times a second. */
+  settle(port: number): void {
+    const { floats } = this.#ports
+    if (floats[port] === FLOAT.untold) this.#tellFloat(port)
+    else floats[port] = FLOAT.still
+  }
+
+  #tellFloat(port: number): void {
+    this.#ports.floats[port] = FLOAT.told
     const path = readPath(
       this.#ports.paths,
       port * PATH_STRIDE,

@@ -88,7 +88,7 @@ const HEAP_LIMITS = { maxYoungGenerationSizeMb: 6, maxOldGenerationSizeMb: 256 }
 export class Switch implements DataPlane {
   /** A control packet came. The packet is a part of a larger buffer: copy it to keep it long. */
   onControl: (path: Path, packet: Uint8Array) => void = () => {}
-  /** A port's peer proved that it has a new address. */
+  /** A port's peer proved that it has a new address. Of one that changes it all the time it is told some times a second. */
   onFloat: (peerId: number, path: Path) => void = () => {}
   /** Nothing authentic came from a port's peer for its `timeoutSeconds`; told once until something comes. */
   onIdle: (peerId: number) => void = () => {}

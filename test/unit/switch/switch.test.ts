@@ -358,6 +358,27 @@ test('a session floats after an authentic, new packet only, and answers follow i
   elsewhere.close()
 })
 
+test('of a session whose packets come now from here and now from there, where it is at last is told', async () => {
+  await using net = await startTestSwitch()
+  const PACKETS = 400
+  const floats: string[] = []
+  net.running.onFloat = (_, { remote }) => floats.push(remote)
+  const elsewhere = await TestSocket.bind('127.0.0.2')
+  const begun = performance.now()
+  for (let i = 1; i <= PACKETS; i++) {
+    await net.a.sendRaw(net.a.seal(ipv4Packet(A, B)), i % 2 === 1 ? elsewhere : net.a.socket)
+    await net.b.receive()
+  }
+  await net.a.sendRaw(net.a.seal(ipv4Packet(A, B)), elsewhere)
+  await net.b.receive()
+  await eventually(() => floats.at(-1) === '127.0.0.2' && floats.length > 1, 'the last float')
+  // One at once, and one for each look at the timers.
+  const most = 2 + (performance.now() - begun) / 250
+  assert.ok(floats.length <= most, `${floats.length} floats told of`)
+  assert.equal(net.running.counters().floated, PACKETS + 1)
+  elsewhere.close()
+})
+
 test('keys roll over without a gap: old ones are taken until dropped', async () => {
   await using net = await startTestSwitch()
   const old = net.a.seal(ipv4Packet(A, B, Buffer.from('old key')))
