@@ -53,7 +53,12 @@ function client(first = EARLY_NEGOTIATION_START + 1, metadata = NOTHING) {
     assert.deepEqual(Uint8Array.from(body.remoteSid!), SID)
     return { sid, payload: Buffer.from(body.payload).toString('hex') }
   }
-  return { packet, withKey, reset, read }
+  /** Packet id of a packet of the server. */
+  const idOf = (packet: Uint8Array | undefined): number[] => {
+    const { counter, time } = new TlsCrypt(kc, 'client').unwrap(packet!)!
+    return [counter, time]
+  }
+  return { wrap, packet, withKey, reset, read, idOf }
 }
 
 const hello = (remoteSid: Uint8Array): ControlBody => ({ acks: [0], remoteSid, messageId: 1, payload: SID })
@@ -75,6 +80,43 @@ test('a client that can send its key again is asked to, and its third packet is 
   assert.deepEqual(counted(), [])
 })
 
+test('who begins so far up can send its key again, however often it has begun', () => {
+  const { made } = exchange()
+  const { reset, read } = client(EARLY_NEGOTIATION_START + 0xfffffe)
+  assert.equal(read(made.answer(PATH, reset())).payload, '000100020001')
+})
+
+test('the session goes on behind the packet ids of the first three packets, of either end', () => {
+  const { made, state } = exchange()
+  const { wrap, reset, read, packet, idOf } = client(1)
+  const answer = made.answer(PATH, reset())
+  assert.deepEqual(idOf(answer), [1, 1000])
+  const { sid } = read(answer)
+  // An acknowledgement alone is a third packet, too.
+  const third = packet(OPCODE.ackV1, { acks: [0], remoteSid: sid, payload: NOTHING })
+  state.now += 700
+  const newcomer = made.open(PATH, third)
+  assert.equal(newcomer?.wrap.unwrap(third), 'replay')
+  const next = newcomer?.wrap.wrap(OPCODE.controlV1, 0, sid, { acks: [], messageId: 1, payload: SID })
+  assert.deepEqual(idOf(next), [2, 1000])
+  const read4 = wrap.unwrap(next!)
+  assert.ok(read4 && read4 !== 'replay')
+})
+
+test('a cookie is good with the controller alone that made it', () => {
+  const sizes: number[] = []
+  const random = (first: number) => (size: number) => {
+    sizes.push(size)
+    return counting(size).map(byte => byte ^ first)
+  }
+  const [one, other] = [1, 2].map(first => exchange({ random: random(first) }).made)
+  assert.deepEqual(sizes, [32, 32])
+  const { reset, read, withKey } = client()
+  const third = withKey(OPCODE.controlWkcV1, hello(read(one.answer(PATH, reset())).sid))
+  assert.equal(other.open(PATH, third), undefined)
+  assert.ok(one.open(PATH, third))
+})
+
 test("an older client's key is remembered for as long as its cookie is good at the least", () => {
   const { made, state, counted } = exchange()
   const { reset, read, packet } = client(1)
@@ -83,6 +125,10 @@ test("an older client's key is remembered for as long as its cookie is good at t
   const third = packet(OPCODE.controlV1, hello(sid))
   assert.equal(made.open({ ...PATH, port: 1195 }, third), undefined)
   assert.deepEqual(counted(), ['resets', 'controlUnexpected'])
+  const other = Uint8Array.from(third)
+  other[8] ^= 1
+  assert.equal(made.open(PATH, other), undefined)
+  assert.deepEqual(counted(), ['controlUnexpected'])
   state.now += 59_000
   assert.deepEqual(made.open(PATH, third)?.serverSid, sid)
   state.now += 60_000

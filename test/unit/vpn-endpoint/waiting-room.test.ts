@@ -75,7 +75,11 @@ test('clients that begin anew without end leave nothing behind', () => {
   const room = new WaitingRoom()
   const words = newcomer(Buffer.from('hello'))
   const round = (count: number): void => {
-    for (let i = 0; i < count; i++) room.add(i, `client ${i % 10}`, `${i} ${'x'.repeat(20)}`, path, words)
+    for (let i = 0; i < count; i++) {
+      room.add(i, `client ${i % 10}`, `${i} ${'x'.repeat(20)}`, path, words)
+      room.add(i, `other ${i}`, `other ${i}`, path, words)
+      room.remove(`other ${i}`)
+    }
   }
   round(1000)
   const before = heapUsed()
@@ -85,11 +89,28 @@ test('clients that begin anew without end leave nothing behind', () => {
 })
 
 test('of a client that begins anew only its latest attempt waits', () => {
+  const latest = [990, 991, 992, 993, 994, 995, 996, 997, 998, 999]
+  for (const [from, order] of [
+    [1000, latest],
+    [5000, latest.toReversed()],
+  ] as const) {
+    const room = new WaitingRoom()
+    for (let i = 0; i < 1000; i++)
+      room.add(i, `client ${i % 10}`, `sid ${i}`, { ...path, port: i }, newcomer(Buffer.from('hello')))
+    assert.equal(room.size, 10)
+    assert.deepEqual(takeAll(room, from, 0), order)
+  }
+})
+
+test('where the newest are first, those that have gone meanwhile are passed over', () => {
   const room = new WaitingRoom()
-  for (let i = 0; i < 1000; i++)
-    room.add(i, `client ${i % 10}`, `sid ${i}`, { ...path, port: i }, newcomer(Buffer.from('hello')))
-  assert.equal(room.size, 10)
-  assert.deepEqual(takeAll(room, 1000, 0), [990, 991, 992, 993, 994, 995, 996, 997, 998, 999])
+  const add = (client: number, i: number) =>
+    room.add(i, `client ${client}`, `sid ${i}`, { ...path, port: i }, newcomer(Buffer.from('hello')))
+  for (let i = 0; i < 4; i++) add(i, i)
+  for (let i = 4; i < 500; i++) add(4, i)
+  add(5, 500)
+  for (const gone of [5, 2]) room.remove(`client ${gone}`)
+  assert.deepEqual(takeAll(room, 5000, 0), [499, 3, 1, 0])
 })
 
 test('a crowd comes in a few at a time, without a packet sent again', async () => {

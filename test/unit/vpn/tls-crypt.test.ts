@@ -54,6 +54,13 @@ test('each end sends with its own half of the key, which the other receives with
   }
 })
 
+test('what becomes of the memory of a key once it is made is of no matter', () => {
+  const key = Uint8Array.from(KEY)
+  const server = new TlsCrypt(key, 'server')
+  key.fill(0)
+  assert.ok(server.unwrap(RESET_CRYPT))
+})
+
 test('tls-crypt refuses what test_pkt.c says it must', () => {
   const server = new TlsCrypt(KEY, 'server')
   assert.equal(server.unwrap(RESET_AUTH), undefined, 'a tls-auth packet')
