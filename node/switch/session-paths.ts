@@ -23,9 +23,9 @@ const PROBE_INTERVAL = 10_000
 
 export class SessionPaths {
   readonly #ports: Ports
-  readonly #prober: SizeProber
+  readonly #prober: Pick<SizeProber, 'plain' | 'overhead' | 'add' | 'flush'>
   readonly #from: number
-  readonly #routes = new RouteMtu()
+  readonly #routes: Pick<RouteMtu, 'ask' | 'close'>
   /** MTU that each session's port was opened with, 0 for others, and what the kernel's knowledge leaves of it. */
   readonly #wanted: Int32Array
   readonly #limit: Int32Array
@@ -34,8 +34,14 @@ export class SessionPaths {
   readonly #probeAt: Float64Array
   readonly #looks: (SessionPath | undefined)[] = []
 
-  /** @param from the overlay address that probes come from, u32 */
-  constructor(ports: Ports, prober: SizeProber, from: number) {
+  /** @param from the overlay address that probes come from, u32 @param routes what the kernel knows */
+  constructor(
+    ports: Ports,
+    prober: Pick<SizeProber, 'plain' | 'overhead' | 'add' | 'flush'>,
+    from: number,
+    routes: Pick<RouteMtu, 'ask' | 'close'> = new RouteMtu(),
+  ) {
+    this.#routes = routes
     this.#ports = ports
     this.#prober = prober
     this.#from = from
@@ -73,9 +79,9 @@ export class SessionPaths {
   tick(port: number, now: number): void {
     const { large, sendKey } = this.#ports
     if (this.#wanted[port] === 0 || sendKey[port] === 0) return
-    let look = this.#looks[port]
-    if (large[port] === 0 && look === undefined) return
+    if (large[port] === 0 && this.#looks[port] === undefined) return
     if (now >= this.#kernelAt[port]) this.#askKernel(port, now)
+    let look = this.#looks[port]
     if (look === undefined) {
       if (now < this.#probeAt[port]) return
       this.#probeAt[port] = now + PROBE_INTERVAL
