@@ -8,11 +8,11 @@ import { runInNewContext } from 'node:vm'
 import { Arena } from '../../../node/switch/sys/arena.ts'
 import { SysError } from '../../../node/switch/sys/error.ts'
 import { libcrypto, POINTER } from '../../../node/switch/sys/library.ts'
-import { TlsConnection } from '../../../node/switch/sys/tls.ts'
+import { TlsConnection, TlsContext } from '../../../node/switch/sys/tls.ts'
 import { MemoryTlsServer } from '../../../node/vpn/memory-tls.ts'
 import { parseProfile } from '../../../node/vpn/profile.ts'
 import { StreamTlsServer } from '../../../node/vpn/stream-tls.ts'
-import type { TlsServer } from '../../../node/vpn/tls.ts'
+import type { TlsChannel, TlsServer } from '../../../node/vpn/tls.ts'
 import { chooseEngine, newTlsServer } from '../../../node/vpn/tls-server.ts'
 import { closePair, connectPair, ENGINES } from './tls-engines.ts'
 import { World } from './world.ts'
@@ -68,6 +68,20 @@ for (const [engine, make] of ENGINES) {
       closePair(pair)
     })
 
+    test(`no session is resumed (${maxVersion}, ${engine})`, async () => {
+      const server = make(world.credentials)
+      const first = connectSocket(server, { maxVersion })
+      first.socket.on('session', () => assert.ok(maxVersion === 'TLSv1.2' || engine === 'node:tls'))
+      await first.both
+      const again = connectSocket(server, { maxVersion, session: first.socket.getSession() })
+      await again.both
+      assert.equal(again.socket.isSessionReused(), false)
+      for (const { accepted, socket } of [first, again]) {
+        accepted.close()
+        socket.destroy()
+      }
+    })
+
     test(`a peer that closes is one that closed (${maxVersion}, ${engine})`, async () => {
       const { accepted, socket, closed, both } = connectSocket(make(world.credentials), { maxVersion })
       await both
@@ -111,6 +125,20 @@ for (const [engine, make] of ENGINES) {
     assert.equal(await closed, 'no shared cipher')
     accepted.close()
     socket.destroy()
+  })
+
+  test(`the server has the choice of the cipher (${engine})`, async () => {
+    const [own, other] = ['ECDHE-ECDSA-AES128-GCM-SHA256', 'ECDHE-ECDSA-AES256-GCM-SHA384']
+    for (const ciphers of [`${own}:${other}`, `${other}:${own}`]) {
+      const { accepted, socket, both } = connectSocket(make(world.credentials), {
+        maxVersion: 'TLSv1.2',
+        ciphers,
+      })
+      await both
+      assert.equal(socket.getCipher().name, own)
+      accepted.close()
+      socket.destroy()
+    }
   })
 
   test(`a client of TLS 1.2 cannot renegotiate (${engine})`, async () => {
@@ -208,6 +236,51 @@ test('a message that fills a record arrives whole, and a longer one is refused',
   await pair.until(`client got ${longest}`)
   assert.throws(() => pair.server.write(Buffer.from(`${longest}y`)), /ERANGE_ARENA/)
   closePair(pair)
+})
+
+test('what is wrong with credentials is said', () => {
+  const { credentials } = world
+  assert.throws(
+    () => new MemoryTlsServer({ ...credentials, key: new World().credentials.key }),
+    /key values mismatch/,
+  )
+  assert.throws(() => new MemoryTlsServer({ ...credentials, key: 'none' }), /PEM_read_bio_PrivateKey/)
+  assert.throws(() => new MemoryTlsServer({ ...credentials, cert: 'none' }), /PEM_read_bio_X509/)
+})
+
+test('the ciphers are those that were given, and nothing comes of what was freed', async () => {
+  const [ciphers, suites] = ['ECDHE-ECDSA-AES256-GCM-SHA384', 'TLS_CHACHA20_POLY1305_SHA256']
+  const context = new TlsContext({ ...world.credentials, ciphers, suites, maxCertificates: 16_384 })
+  for (const [maxVersion, name] of [
+    ['TLSv1.2', ciphers],
+    ['TLSv1.3', suites],
+  ] as const) {
+    const server: TlsServer = {
+      setCredentials() {},
+      accept: ({ output, secure }) => {
+        const connection = context.accept()
+        const receive = (bytes: Uint8Array): void => {
+          const step = connection.receive(bytes)
+          if (step.output) output(step.output)
+          if (connection.secure) secure()
+        }
+        return { receive, close: () => connection.free() } as TlsChannel
+      },
+    }
+    const { accepted, socket, both } = connectSocket(server, { maxVersion })
+    await both
+    assert.equal(socket.getCipher().name, name)
+    accepted.close()
+    socket.destroy()
+  }
+  const connection = context.accept()
+  context.free()
+  context.free()
+  assert.throws(() => context.accept(), /SSL_new/)
+  assert.equal(connection.secure, false)
+  connection.free()
+  connection.free()
+  assert.throws(() => connection.secure, /was freed/)
 })
 
 test('why a connection is over is what ended it, however much came behind', () => {

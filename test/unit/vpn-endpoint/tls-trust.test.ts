@@ -72,6 +72,9 @@ for (const [engine, make] of ENGINES) {
 
     test(`no certificate is not trusted (${circumstances})`, async () => {
       assert.match((await problemOf({ maxVersion })) ?? '', /^no certificate/)
+      const pair = await shake(make(world.credentials), { maxVersion })
+      assert.equal(pair.server.peer, undefined)
+      closePair(pair)
     })
 
     test(`a certificate of another mesh is not trusted (${circumstances})`, async () => {
