@@ -475,6 +475,17 @@ export class Controller {
     this.#tls?.setCredentials(credentials)
   }
 
+  /**
+   * A promise failed that nobody waits for: a mistake in this program. What it was about is not done; to end, and with it all sessions, would
+   * let one record end every controller, again and again. What throws otherwise still ends the process.
+   */
+  mistaken(error: unknown): void {
+    const text = error instanceof Error ? error.message : String(error)
+    const warning = `something failed that was not reckoned with (${text}): please report it with the log`
+    this.#warnings.set('mistake', `${warning}; a restart ends this warning`)
+    this.#logger.error({ err: error }, warning)
+  }
+
   #switchFailed(error: Error): void {
     this.#warnings.set('switch', error.message)
     this.#logger.error({ err: error }, 'the switch reports an error')

@@ -50,7 +50,9 @@ export function meshEndpointsOf(meshListen: string, publicEndpoints: readonly st
 export async function pathsTo(endpoint: string, sockets: readonly { host: string }[]): Promise<Path[]> {
   const { host, port } = parseHostPort(endpoint, DEFAULT_PORT)
   const found = await lookup(host, { all: true })
-  return found.slice(0, MAX_ADDRESSES).flatMap(({ address, family }) => {
+  // One of a link alone, fe80::1%eth0, leads nowhere from other machines.
+  const known = found.filter(({ address }) => !address.includes('%'))
+  return known.slice(0, MAX_ADDRESSES).flatMap(({ address, family }) => {
     const socket = sockets.findIndex(each => each.host.includes(':') === (family === 6))
     return socket < 0 ? [] : [{ socket, remote: address, port, local: '', ifindex: 0 }]
   })

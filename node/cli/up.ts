@@ -87,6 +87,9 @@ async function runController(context: Context, options: UpOptions): Promise<void
     })
     undo.push(() => controller.stop())
     await controller.start()
+    const onMistake = (error: unknown) => controller.mistaken(error)
+    process.on('unhandledRejection', onMistake)
+    undo.push(async () => process.off('unhandledRejection', onMistake))
     const api = await startApi({
       service: controller.service,
       socketPath: apiSocketPath(context.dataDir),

@@ -44,8 +44,10 @@ after(() => rmSync(directory, { recursive: true }))
 const cli = (...args: string[]): Promise<Result> => run(args, { dataDir })
 
 /** A controller that is ready. */
-async function up(): Promise<{ child: ChildProcess; log: string[]; closed: Promise<unknown[]> }> {
-  const child = start(['up', '--no-tun'], { dataDir })
+async function up(
+  env: Record<string, string> = {},
+): Promise<{ child: ChildProcess; log: string[]; closed: Promise<unknown[]> }> {
+  const child = start(['up', '--no-tun'], { dataDir, env })
   const log: string[] = []
   createInterface({ input: child.stderr! }).on('line', line => log.push(line))
   const closed = once(child, 'close')
@@ -198,4 +200,18 @@ test('the root key goes out under a passphrase and comes back only with it', asy
   const back = await cli('authority', 'import', file, '--passphrase-file', good)
   assert.equal(back.code, 0, back.stderr)
   assert.equal((await cli('authority', 'export', '--passphrase-file', good)).code, 0)
+})
+
+test('a promise that fails with nobody to hear of it ends nothing, and is said in status and log', async () => {
+  const failing = 'process.on("SIGUSR2", () => void Promise.reject(new Error("not thought of")))'
+  const import_ = `--import=data:text/javascript,${encodeURIComponent(failing)}`
+  const { child, log, closed } = await up({ NODE_OPTIONS: import_ })
+  const status = async () => JSON.parse((await cli('status', '--json')).stdout)
+  const isSaid = (text: string) => /failed that was not reckoned with \(not thought of\)/.test(text)
+  assert.equal((await status()).warnings.some(isSaid), false)
+  child.kill('SIGUSR2')
+  while (child.exitCode === null && !(await status()).warnings.some(isSaid));
+  assert.equal(log.filter(line => isSaid(JSON.parse(line).msg)).length, 1)
+  child.kill('SIGINT')
+  assert.deepEqual(await closed, [0, null])
 })
