@@ -15,6 +15,7 @@ import type { JoinHandler } from '../mesh/libp2p/transport.ts'
 import { formatRange, highestCommon, isOlder, JOINING } from '../mesh/versions.ts'
 import packageJson from '../package.json' with { type: 'json' }
 import { type ControllerId, controllerIdOf } from '../state/kinds.ts'
+import type { Delta } from '../state/offer.ts'
 import { decodeRecord, rawPublicKey } from '../state/record.ts'
 import type { Home } from './home.ts'
 import type { Invites } from './invites.ts'
@@ -225,13 +226,13 @@ export class Admission implements JoinHandler {
           await say(stream, { type: 'taken' })
           continue
         }
-        let delta = replica.missingFor(message.vector, DELTA_BYTES)!
+        let delta = replica.missingFor(message.vector, DELTA_BYTES, true)!
         leave?.()
-        if (delta.records.length === 0) {
+        if (isLast(delta)) {
           leave = await this.#choosing.enter()
           // Others may have chosen meanwhile.
-          delta = replica.missingFor(message.vector, DELTA_BYTES)!
-          if (delta.records.length > 0) leave()
+          delta = replica.missingFor(message.vector, DELTA_BYTES, true)!
+          if (!isLast(delta)) leave()
         }
         const { records, known, more } = delta
         await say(stream, { type: 'delta', records: [...records], known, more })
@@ -340,4 +341,9 @@ function readKey(der: Uint8Array): KeyObject | undefined {
   } catch {
     return undefined
   }
+}
+
+/** Whether a newcomer has all: what comes of lives that are not accounted for comes again and again. */
+function isLast({ records, known, more }: Delta): boolean {
+  return records.length === 0 || (!more && Object.keys(known).length === 0)
 }

@@ -243,10 +243,13 @@ function check(
 
 /**
  * Fetches all records. The next part is asked for before the one that came is taken in, by what the inviter says is known
- * with it; a last look makes sure that this was so.
+ * with it; a last look makes sure that this was so. What is sent again whatever is known, as it is of a life that is not
+ * accounted for, is no reason to look once more.
  */
 async function fetchRecords(stream: FrameStream, replica: Replica): Promise<void> {
   for (;;) {
+    const progress = progressOf(replica)
+    const inner = progressOf(replica)
     let vector = replica.vector()
     // Two at once: while one part is put in its place, the signatures of the next are checked.
     let [earlier, working]: Promise<unknown>[] = [Promise.resolve(), Promise.resolve()]
@@ -264,11 +267,23 @@ async function fetchRecords(stream: FrameStream, replica: Replica): Promise<void
       if (isFirst || Object.keys(delta.known).length === 0) {
         // The records of controllers come first and out of their order: what is known does not tell of them.
         await working
+        if (!inner()) break
         vector = replica.vector()
       } else vector = withKnown(vector, delta.known)
       isFirst = false
     }
     await working
+    if (!progress()) return
+  }
+}
+
+/** Tells whether records came since it was last asked. */
+function progressOf(replica: Replica): () => boolean {
+  let [vector, version] = [replica.vector(), replica.version]
+  return () => {
+    const before = [vector, version]
+    ;[vector, version] = [replica.vector(), replica.version]
+    return vector !== before[0] || version !== before[1]
   }
 }
 

@@ -1,6 +1,7 @@
 // One atomic step of a replica, worked out beside the table before the disk has it.
 import type { Stamp } from './clock.ts'
 import type { ControllerId, Kind } from './kinds.ts'
+import { authorOf, Floors, livesEach } from './lives.ts'
 import { isRemoval, mergeRecords } from './merge.ts'
 import {
   digestOf,
@@ -131,6 +132,44 @@ export class Batch {
     return set
   }
 
+  /** Lives of each author that are accounted for, as after this batch. */
+  get #most(): number {
+    let controllers = this.#table.countOf('controller')
+    for (const { kind, id, held } of this.#pending.values())
+      if (kind === 'controller' && held !== undefined && this.#table.get(kind, id) === undefined)
+        controllers++
+    return livesEach(controllers)
+  }
+
+  /** Origins of which something is accounted for, as after this batch. */
+  *#accounted(): Generator<Origin> {
+    for (const origin of this.#knowledge.keys()) if (!this.#known.has(origin)) yield origin
+    for (const [origin, set] of this.#known) if (set.size > 0) yield origin
+  }
+
+  /** Which lives are accounted for no more, or will not be. */
+  floors(): Floors {
+    return new Floors(this.#accounted(), this.#most)
+  }
+
+  /**
+   * Forgets what is accounted for of lives beyond the bound. To be called last.
+   * @param all also looks when there can be none but for a store of an earlier version
+   */
+  bound(all = false): void {
+    const isMore = this.#most < livesEach(this.#table.countOf('controller'))
+    let isNew = false
+    for (const [origin, set] of this.#known) isNew ||= set.size > 0 && !this.#knowledge.has(origin)
+    if (!all && !isNew && !isMore) return
+    const floors = this.floors()
+    for (const origin of [...this.#accounted()]) {
+      const isUnheardOf = all && this.get('controller', authorOf(origin)) === undefined
+      if (!isUnheardOf && !floors.isBelow(origin)) continue
+      if (this.#knowledge.has(origin)) this.#known.set(origin, new SequenceSet())
+      else this.#known.delete(origin)
+    }
+  }
+
   /** Starts again from nothing, for one origin. */
   forgetOrigin(origin: Origin): void {
     this.#known.set(origin, new SequenceSet())
@@ -201,7 +240,10 @@ export class Batch {
       else this.#table.put(held)
       if (before !== held?.record) changes.push({ kind, id, before, after: held?.record })
     }
-    for (const [origin, set] of this.#known) this.#knowledge.set(origin, set)
+    for (const [origin, set] of this.#known) {
+      if (set.size > 0) this.#knowledge.set(origin, set)
+      else this.#knowledge.delete(origin)
+    }
     return changes
   }
 }

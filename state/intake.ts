@@ -3,9 +3,17 @@ import { type Authority, isVoidAfter } from './authority.ts'
 import type { Batch } from './batch.ts'
 import { isAhead } from './clock.ts'
 import { Holding } from './holding.ts'
+import { beginningOf } from './incarnation.ts'
 import type { ControllerId } from './kinds.ts'
-import { decodeRecord, type Origin, originOf, type RecordOf, type StateRecord } from './record.ts'
-import { type Knowledge, MAX_ORIGINS } from './vector.ts'
+import {
+  decodeRecord,
+  type Origin,
+  originOf,
+  parseOrigin,
+  type RecordOf,
+  type StateRecord,
+} from './record.ts'
+import type { Knowledge } from './vector.ts'
 
 export type Outcome =
   /** Stands now. */
@@ -167,11 +175,19 @@ export class Intake {
       if (origin === own.origin && set.highest > own.sequence) continue
       if (batch.hasForgotten(origin)) continue
       const known = this.#knowledge.get(origin)
-      if (known === undefined ? this.#knowledge.size >= MAX_ORIGINS : known.includes(set)) continue
+      if (known === undefined ? !this.#isCredible(batch, origin) : known.includes(set)) continue
       const before = base.get(origin)
       if (before !== undefined && before.size > 0 && !known?.includes(before)) continue
       batch.knownOf(origin).addAll(set, unaccounted.get(origin))
     }
+  }
+  /**
+   * Whether there may be such a life of which nothing was taken here yet. Nobody signs for that, so at least its author must
+   * be one of the mesh, and it must not begin in the future: it would stand above all that its author can begin.
+   */
+  #isCredible(batch: Batch, origin: Origin): boolean {
+    const { author, incarnation } = parseOrigin(origin)!
+    return batch.get('controller', author) !== undefined && !isAhead(beginningOf(incarnation), this.#now())
   }
 }
 

@@ -79,6 +79,7 @@ export class LevelStore implements RecordStore {
       operations.push({ type: 'del', key: RECORD + key }, { type: 'del', key: NOTE + key })
     }
     for (const key of batch.remove) operations.push({ type: 'del', key: RECORD + key })
+    for (const name of batch.dropNotes) operations.push({ type: 'del', key: NOTE + name })
     for (const [key, bytes] of batch.put)
       operations.push({ type: 'put', key: RECORD + key, value: seal(key, bytes) })
     for (const [key, bytes] of batch.notes)

@@ -63,6 +63,7 @@ export class MemoryStore implements RecordStore {
       this.#notes.delete(damage.key)
     }
     for (const key of batch.remove) this.#records.delete(key)
+    for (const name of batch.dropNotes) this.#notes.delete(name)
     for (const [key, bytes] of batch.put) this.#records.set(key, seal(key, bytes))
     for (const [key, bytes] of batch.notes) this.#notes.set(key, seal(key, bytes))
     this.#witnessed = batch.number

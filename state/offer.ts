@@ -1,4 +1,5 @@
 // What one replica has that another lacks.
+import { Floors, livesEach } from './lives.ts'
 import { encodeRecord, type Origin, originOf, recordKey, type StateRecord } from './record.ts'
 import { BUCKETS, bucketOf } from './record-hash.ts'
 import type { SequenceSet } from './sequence-set.ts'
@@ -24,10 +25,17 @@ export interface Delta {
 
 /**
  * The records another replica lacks: those of controllers first, since nothing of an author can be judged without its
- * own; then each origin's in the order they were written, so that what was sent so far can be claimed as known. At least
- * one record is sent, whatever its size.
+ * own, and that of the mesh; then each origin's in the order they were written, so that what was sent so far can be claimed
+ * as known. At least one record is sent, whatever its size. Of lives that are not accounted for any more nothing else is
+ * sent, as it would be again and again, but at the end to a newcomer.
  */
-export function offer(table: RecordTable, ours: Knowledge, theirs: Knowledge, maxBytes: number): Delta {
+export function offer(
+  table: RecordTable,
+  ours: Knowledge,
+  theirs: Knowledge,
+  maxBytes: number,
+  toNewcomer = false,
+): Delta {
   const records: Uint8Array[] = []
   const known: Knowledge = new Map()
   const base: Knowledge = new Map()
@@ -41,19 +49,21 @@ export function offer(table: RecordTable, ours: Knowledge, theirs: Knowledge, ma
     return base.size > 0 ? { ...claims, base: toVector(base) } : claims
   }
   let bytes = 0
-  for (const { record } of table.all('controller')) {
+  for (const { record } of [...table.all('controller'), ...table.all('mesh')]) {
     if (theirs.get(originOf(record))?.has(record.sequence)) continue
     const encoded = encodeRecord(record)
     if (bytes > 0 && bytes + encoded.length > maxBytes) return delta(true)
     bytes += encoded.length
     records.push(encoded)
   }
-  const origins = new Set([...table.origins, ...ours.keys()])
-  for (const origin of [...origins].sort()) {
+  const floors = new Floors(ours.keys(), livesEach(table.countOf('controller')))
+  const origins = [...new Set([...table.origins, ...ours.keys()])].sort()
+  const old = toNewcomer ? origins.filter(origin => floors.isBelow(origin)) : []
+  for (const origin of [...origins.filter(each => !floors.isBelow(each)), ...old]) {
     const has = theirs.get(origin)
     const accounted = ours.get(origin)
     for (const record of writtenAfter(table.ofOrigin(origin), has?.contiguous ?? 0)) {
-      if (record.kind === 'controller' || has?.has(record.sequence)) continue
+      if (record.kind === 'controller' || record.kind === 'mesh' || has?.has(record.sequence)) continue
       const encoded = encodeRecord(record)
       if (bytes > 0 && bytes + encoded.length > maxBytes) {
         if (accounted !== undefined) claim(origin, accounted.upTo(record.sequence - 1))

@@ -9,10 +9,18 @@ import { Holders } from './holders.ts'
 import { newIncarnation } from './incarnation.ts'
 import { Intake, type Outcome } from './intake.ts'
 import type { ControllerId, Kind, Values } from './kinds.ts'
+import { authorOf, livesEach } from './lives.ts'
 import { isRemoval } from './merge.ts'
 import { encodeNote, knownNote, NOTE_LOST, standingNotes } from './notes.ts'
 import { type Delta, differing, offer } from './offer.ts'
-import { type Incarnation, isTombstone, type Origin, type RecordOf, type StateRecord } from './record.ts'
+import {
+  type Incarnation,
+  isTombstone,
+  type Origin,
+  parseOrigin,
+  type RecordOf,
+  type StateRecord,
+} from './record.ts'
 import { type Problem, type Recovered, recover } from './recovery.ts'
 import { SelfWatch } from './self-watch.ts'
 import { SequenceSet } from './sequence-set.ts'
@@ -131,6 +139,7 @@ export class Replica {
     const recovered = await recover(init.store, init.identity.id, init.now())
     const replica = new Replica(init, recovered)
     if (recovered.needsIncarnation) await replica.#begin(recovered)
+    else await replica.#bound()
     return replica
   }
 
@@ -303,12 +312,12 @@ export class Replica {
 
   /**
    * The records that a replica with this vector lacks, and what it may then take as known. Undefined for a malformed
-   * vector.
+   * vector. A newcomer gets what is told by repair otherwise, too.
    */
-  missingFor(vector: Vector, maxBytes = DELTA_BYTES): Delta | undefined {
+  missingFor(vector: Vector, maxBytes = DELTA_BYTES, toNewcomer = false): Delta | undefined {
     const theirs = parseVector(vector)
     if (theirs === undefined) return undefined
-    return offer(this.#table, this.#knowledge, theirs, maxBytes)
+    return offer(this.#table, this.#knowledge, theirs, maxBytes, toNewcomer)
   }
 
   /**
@@ -354,8 +363,10 @@ export class Replica {
     await this.#queue.run(async () => {
       const batch = this.#newBatch()
       this.#intake.retry(batch)
-      if (Math.abs(this.#now() - this.#collectedAt) >= TOMBSTONE_ROUND_MS) this.#collect(batch)
+      const isRound = Math.abs(this.#now() - this.#collectedAt) >= TOMBSTONE_ROUND_MS
+      if (isRound) this.#collect(batch)
       await this.#commit(batch, 'received')
+      if (isRound) await this.#gather()
     })
     const next = this.#collectedAt + TOMBSTONE_ROUND_MS
     return Math.min(next, this.#intake.deadline() ?? next)
@@ -412,6 +423,7 @@ export class Replica {
     await this.#commit(batch, 'received')
     this.#noticeClone(outcomes)
     if ((highest.get(own.origin) ?? 0) > own.sequence) await this.#noticeAmnesia()
+    else if (this.#isOutlived()) await this.#renewOutlived()
     return outcomes
   }
 
@@ -434,6 +446,22 @@ export class Replica {
     await this.#renew()
   }
 
+  /** Whether others account for so many later lives of this controller that its present one is not among them. */
+  #isOutlived(): boolean {
+    return (
+      this.#sequence > 0 &&
+      !this.#knowledge.has(this.#origin) &&
+      this.#newBatch().floors().isBelow(this.#origin)
+    )
+  }
+
+  async #renewOutlived(): Promise<void> {
+    const problem = this.#watch.outlived(this.#now())
+    if (problem === undefined) return
+    this.#report(problem)
+    await this.#renew()
+  }
+
   #noticeClone(outcomes: readonly Outcome[]): void {
     if (this.#problems.some(({ code }) => code === 'cloned')) return
     const problem = this.#watch.clone(outcomes, this.#incarnation)
@@ -444,6 +472,13 @@ export class Replica {
     this.#problems.push(problem)
     if (this.#problems.length > MAX_PROBLEMS) this.#problems.shift()
     this.onProblem(problem)
+  }
+
+  /** A store of an earlier version may account for more than fits into a vector. */
+  async #bound(): Promise<void> {
+    const batch = this.#newBatch()
+    batch.bound(true)
+    await this.#commit(batch, 'received')
   }
 
   /**
@@ -468,17 +503,49 @@ export class Replica {
    */
   async #renew(): Promise<void> {
     const batch = this.#newBatch()
-    const own = [...this.#table.ofAuthor(this.id)].sort((a, b) => (a.stamp < b.stamp ? -1 : 1))
     const old = this.#origin
-    const incarnation = newIncarnation(this.#now(), this.#random, this.#incarnation)
-    let sequence = 0
+    let latest = this.#incarnation
+    for (const origin of this.#knowledge.keys()) {
+      const { author, incarnation } = parseOrigin(origin)!
+      if (author === this.id && incarnation > latest) latest = incarnation
+    }
+    const incarnation = newIncarnation(this.#now(), this.#random, latest)
     if (this.#knowledge.has(old)) batch.forgetOrigin(old)
-    for (const record of own) {
+    // What is not confirmed was written in an earlier life, and may be deleted since.
+    const own = [...this.#table.ofAuthor(this.id)].filter(record => !this.#unconfirmed?.has(record))
+    const sequence = this.#issueAgain(batch, own, incarnation, 0)
+    await this.#commit(batch, 'written', { incarnation, sequence })
+  }
+
+  /** Same values and stamps under new numbers. Returns the last number. */
+  #issueAgain(batch: Batch, records: Iterable<StateRecord>, incarnation: Incarnation, from: number): number {
+    let sequence = from
+    for (const record of [...records].sort((a, b) => (a.stamp < b.stamp ? -1 : 1))) {
       const again = issue({ ...record, incarnation, sequence: ++sequence }, this.#privateKey)
       batch.merge(again.record, again.bytes)
       batch.know(again.record)
     }
-    await this.#commit(batch, 'written', { incarnation, sequence })
+    return sequence
+  }
+
+  /**
+   * Issues again in this life what was written in earlier ones, before those are so many that the oldest are not accounted
+   * for any more.
+   */
+  async #gather(): Promise<void> {
+    const lives = [...this.#table.origins].filter(
+      origin => authorOf(origin) === this.id && origin < this.#origin,
+    )
+    const controllers = this.#table.countOf('controller')
+    // What a peer may know to be deleted must not be issued again; nobody else may be there to say so.
+    const isConfirmed = this.unconfirmed === 0 || controllers <= 1
+    if (!isConfirmed || lives.length <= livesEach(controllers) / 2) return
+    const batch = this.#newBatch()
+    const records = lives.flatMap(origin =>
+      [...this.#table.ofOrigin(origin).values()].map(each => each.record),
+    )
+    const sequence = this.#issueAgain(batch, records, this.#incarnation, this.#sequence)
+    await this.#commit(batch, 'written', { sequence })
   }
 
   async #commit(
@@ -487,15 +554,20 @@ export class Replica {
     own?: { incarnation?: Incarnation; sequence: number; lostAt?: number },
     setAside: readonly Damage[] = [],
   ): Promise<void> {
+    batch.bound()
     if (batch.isEmpty && own === undefined && setAside.length === 0) return
     const incarnation = own?.incarnation ?? this.#incarnation
     const sequence = own?.sequence ?? this.#sequence
     const number = this.#batch + 1
     const notes = standingNotes({ id: this.id, incarnation, sequence }, { batch: number, ...batch.totals() })
     if (own?.lostAt !== undefined) notes.set(NOTE_LOST, encodeNote({ noticedAt: own.lostAt }))
-    for (const [origin, set] of batch.known) notes.set(knownNote(origin), encodeNote(set.ranges()))
+    const dropNotes = new Set<string>()
+    for (const [origin, set] of batch.known) {
+      if (set.size > 0) notes.set(knownNote(origin), encodeNote(set.ranges()))
+      else dropNotes.add(knownNote(origin))
+    }
     try {
-      await this.#store.commit({ number, put: batch.put, remove: batch.remove, notes, setAside })
+      await this.#store.commit({ number, put: batch.put, remove: batch.remove, notes, dropNotes, setAside })
     } catch (error) {
       const isExplained = error instanceof StateError
       const failure = isExplained ? error : new StateError('STORE_FAILED', STORE_FAILED_MESSAGE, error)

@@ -33,7 +33,14 @@ export async function restoreRecords(
   let number = 0
   let latest = init.incarnation > FIRST_INCARNATION ? init.incarnation : FIRST_INCARNATION
   const commit = async (put: Map<string, Uint8Array>, notes: Map<string, Uint8Array>) => {
-    await store.commit({ number: ++number, put, remove: new Set(), notes, setAside: [] })
+    await store.commit({
+      number: ++number,
+      put,
+      remove: new Set(),
+      notes,
+      dropNotes: new Set(),
+      setAside: [],
+    })
   }
   for await (const records of parts) {
     const put = new Map<string, Uint8Array>()

@@ -13,6 +13,13 @@ const RENEWAL_INTERVAL_MS = 60_000
  */
 const CLONE_MS = 60_000
 
+const AMNESIA =
+  'another controller knows later writes of this one than its own disk, which was set back to an older copy; ' +
+  'its records are issued again and the lost ones fetched'
+const OUTLIVED =
+  'other controllers know of many later lives of this one than the one that its disk tells of: its clock was ahead when they ' +
+  'began, or another makes them up; its records are issued again'
+
 export class SelfWatch {
   readonly #self: ControllerId
   /** ms since 1970 */
@@ -26,13 +33,19 @@ export class SelfWatch {
 
   /** A peer knows later writes: undefined when that was noticed a moment ago. @param now ms since 1970 */
   amnesia(now: number): Problem | undefined {
+    return this.#renewal(now, AMNESIA)
+  }
+
+  /** Others know so many later lives that the present one is forgotten; undefined as above. @param now ms since 1970 */
+  outlived(now: number): Problem | undefined {
+    return this.#renewal(now, OUTLIVED)
+  }
+
+  #renewal(now: number, message: string): Problem | undefined {
     const age = now - this.#renewedAt
     // Negative when the clock was set back since.
     if (age >= 0 && age < RENEWAL_INTERVAL_MS) return undefined
     this.#renewedAt = now
-    const message =
-      'another controller knows later writes of this one than its own disk, which was set back to an older copy; ' +
-      'its records are issued again and the lost ones fetched'
     return { code: 'amnesia', message }
   }
 

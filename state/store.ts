@@ -28,6 +28,8 @@ export interface StoreBatch {
   readonly put: ReadonlyMap<string, Uint8Array>
   readonly remove: ReadonlySet<string>
   readonly notes: ReadonlyMap<string, Uint8Array>
+  /** Names of notes that go. */
+  readonly dropNotes: ReadonlySet<string>
   /** Moved out of the way, with the reason; their keys are removed unless the batch also puts or notes them. */
   readonly setAside: readonly Damage[]
 }

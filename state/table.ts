@@ -74,6 +74,11 @@ export class RecordTable {
     return this.#kinds.get(kind)?.values() ?? []
   }
 
+  /** How many there are of a kind, tombstones included. */
+  countOf(kind: Kind): number {
+    return this.#kinds.get(kind)?.size ?? 0
+  }
+
   *everything(): Iterable<Held> {
     for (const kind of this.#kinds.values()) yield* kind.values()
   }

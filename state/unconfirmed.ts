@@ -31,13 +31,19 @@ export class Unconfirmed {
   settle(batch: Batch, received: readonly Uint8Array[]): void {
     if (this.#records.size === 0) return
     for (const bytes of received) this.#confirm(bytes)
+    const floors = batch.floors()
     for (const [key, record] of this.#records) {
       if (batch.get(record.kind, record.id) !== record) this.#records.delete(key)
       else if (batch.isKnown(originOf(record), record.sequence)) {
         if (!LASTING.includes(record.kind)) batch.drop(record.kind, record.id)
         this.#records.delete(key)
-      }
+        // Nobody accounts for so old a life, so nobody will tell.
+      } else if (floors.isBelow(originOf(record))) this.#records.delete(key)
     }
+  }
+
+  has(record: StateRecord): boolean {
+    return this.#records.get(recordKey(record.kind, record.id)) === record
   }
 
   #confirm(bytes: Uint8Array): void {

@@ -2,6 +2,7 @@
 import { hash, sign } from 'node:crypto'
 import { encodeFrame, encodeStatement, type Frame, type PresenceUpdate } from '../../mesh/messages.ts'
 import { makeStamp } from '../../state/clock.ts'
+import { MAX_LIVES } from '../../state/lives.ts'
 import { encodeRecord, signRecord, type UnsignedRecord } from '../../state/record.ts'
 import { mutate, Random } from '../fuzz/mutate.ts'
 import { controllerValue, FOREIGN_CHAIN, identity } from '../unit/state/samples.ts'
@@ -41,20 +42,29 @@ export function attack(world: MeshWorld, victim: SimController, peer: SimControl
   }
 }
 
-/** Tells `victim` that it has everything up to some number of a controller's, or asks it as one that has. */
+/**
+ * Tells `victim` that it has everything up to some number of a controller's, or of more lives of it than are accounted for, or
+ * asks it as one that has.
+ */
 function deceive(world: MeshWorld, victim: SimController, peer: SimController): void {
   const { clockwork } = world
   const { process } = victim
   const of = clockwork.choose(world.members.filter(each => each.isUp))
   if (!process || !of || !process.port.connected.includes(peer.id)) return
   const { incarnation } = of.process!.replica
-  const claims = { [`${of.id}/${incarnation}`]: [1, 1 + clockwork.pick(clockwork.chance(500) ? 1e9 : 100)] }
+  const claims = clockwork.chance(300)
+    ? Object.fromEntries(Array.from({ length: MAX_LIVES + 1 }, (_, n) => [madeUpLife(world, of, n), [1, 9]]))
+    : { [`${of.id}/${incarnation}`]: [1, 1 + clockwork.pick(clockwork.chance(500) ? 1e9 : 100)] }
   world.isDeceived = true
   clockwork.note(`c${victim.index} is deceived of c${of.index}`)
   const lie: Frame = clockwork.chance(500)
     ? { type: 'delta', records: [], known: claims, base: {}, more: false }
     : { type: 'vector', vector: claims, stateHash: '00'.repeat(32), answer: true }
   process.port.attendant.handler.frame(peer.id, encodeFrame(lie))
+}
+
+function madeUpLife({ clockwork }: MeshWorld, of: SimController, n: number): string {
+  return `${of.id}/${makeStamp(clockwork.time, n)}`
 }
 
 type Lie = (world: MeshWorld, peer: SimController) => Uint8Array | undefined

@@ -10,7 +10,8 @@ import { Home } from '../../../node/home.ts'
 import { Invites } from '../../../node/invites.ts'
 import { joinMesh } from '../../../node/join.ts'
 import { verifyChain } from '../../../node/pki/chain.ts'
-import { decodeRecord } from '../../../state/record.ts'
+import { makeStamp } from '../../../state/clock.ts'
+import { decodeRecord, encodeRecord, type Incarnation, signRecord } from '../../../state/record.ts'
 import { type Inviter, newcomer, startInviter, temporaryDirectory } from './world.ts'
 
 async function withHome<T>(dataDir: string, work: (home: Home) => Promise<T>): Promise<T> {
@@ -107,6 +108,31 @@ test('thousands of records of several authors, who wrote their own ones last', {
   const third = await inviter.join(await inviter.token(), { controller: 'gamma' })
   assert.ok(third.records > 4000)
   await withHome(third.dataDir, async home => assert.equal(home.replica.hash(), replica.hash()))
+})
+
+test('whoever has the key of a controller keeps nobody out by thousands of its lives', {
+  timeout: 240_000,
+}, async t => {
+  const inviter = await startInviter(t)
+  const stolen = await inviter.join(await inviter.token(), { controller: 'beta' })
+  const { replica } = inviter.home
+  await withHome(stolen.dataDir, async ({ id, identityKey }) => {
+    for (let part = 0; part < 41; part++) {
+      const records = Array.from({ length: 100 }, (_, n) => {
+        const life = `f${(100 * part + n).toString(16).padStart(15, '0')}` as Incarnation
+        const setting = { kind: 'setting', id: 'x', value: { value: n }, term: 0 } as const
+        const stamp = makeStamp(Date.now(), 100 * part + n)
+        const made = { ...setting, stamp, author: id, incarnation: life, sequence: 1 }
+        return encodeRecord(signRecord(made, identityKey))
+      })
+      await replica.receive(records)
+    }
+  })
+  const third = await inviter.join(await inviter.token(), { controller: 'gamma' })
+  await withHome(third.dataDir, async home => {
+    assert.equal(home.replica.hash(), replica.hash())
+    assert.equal(home.replica.get('setting', 'x')?.value, 99)
+  })
 })
 
 test('a token is good once, also for two at the same time and after a restart', async t => {

@@ -56,6 +56,21 @@ test('records survive closing and opening', () =>
     await replica.close()
   }))
 
+test('notes that go are gone', () =>
+  inDirectory(async directory => {
+    await filled(directory, 1)
+    const store = await LevelStore.open(directory, { create: false })
+    const { notes, witnessed } = await store.scan()
+    const [gone] = [...notes.keys()].filter(name => name.startsWith('known/'))
+    const nothing = { put: new Map(), remove: new Set<string>(), notes: new Map(), setAside: [] }
+    await store.commit({ ...nothing, number: witnessed + 1, dropNotes: new Set([gone]) })
+    assert.deepEqual(
+      [...(await store.scan()).notes.keys()],
+      [...notes.keys()].filter(name => name !== gone),
+    )
+    await store.close()
+  }))
+
 test('a store in use is refused, in this process and in another, and the first goes on', () =>
   inDirectory(async directory => {
     await filled(directory, 1)

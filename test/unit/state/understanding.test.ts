@@ -354,7 +354,14 @@ test('a store of another format is refused with what to do, and not touched', as
     const store = new MemoryStore()
     await foundMesh(store)
     const notes = new Map([[NOTE_FORMAT, encodeNote(format)]])
-    await store.commit({ number: 2, put: new Map(), remove: new Set(), notes, setAside: [] })
+    await store.commit({
+      number: 2,
+      put: new Map(),
+      remove: new Set(),
+      notes,
+      dropNotes: new Set(),
+      setAside: [],
+    })
     const before = await store.scan()
     await assert.rejects(openReplica(0, store), (error: unknown) => {
       assert.ok(error instanceof StateError && error.code === 'STORE_FORMAT')
