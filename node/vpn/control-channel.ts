@@ -96,6 +96,11 @@ export class ControlChannel {
     this.#sender.hurry()
   }
 
+  /** What the peer has not acknowledged is not sent again. */
+  forget(): void {
+    this.#sender.forget()
+  }
+
   /** One message inside TLS. */
   write(bytes: Uint8Array): void {
     this.#tls?.write(bytes)

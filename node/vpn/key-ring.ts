@@ -120,6 +120,11 @@ export class KeyRing {
     for (const key of this.#keys) key.channel.hurry()
   }
 
+  /** The updates that the peer may not have heard, in order; what they were said by says them no more. */
+  takeUpdates(): string[] {
+    return this.#keys.flatMap(key => key.takeUpdates())
+  }
+
   poll(now: number): void {
     for (const key of this.#keys) if (key.channel.deadline() <= now) key.channel.flush()
     const newest = this.#keys.at(-1)

@@ -1,7 +1,8 @@
 // One key negotiation of either end: TLS, then key method 2, then control messages.
 import type { ControlChannel } from './control-channel.ts'
-import { ControlTextSplitter } from './control-message.ts'
+import { ControlTextSplitter, encodeControlMessage } from './control-message.ts'
 import type { Decoded } from './key-method.ts'
+import { supersedes } from './push-update.ts'
 
 /** Bytes of key method 2 with every string at its limit, rounded up. */
 const MAX_KEY_METHOD = 16_384
@@ -17,6 +18,8 @@ export class Negotiation {
   confirmedAt: number | undefined
   #pending = NOTHING
   readonly #texts = new ControlTextSplitter()
+  /** Updates that the peer has not acknowledged, in order: one for each kind of option at most. */
+  #updates: string[] = []
 
   constructor(channel: ControlChannel, startedAt: number) {
     this.channel = channel
@@ -47,8 +50,24 @@ export class Negotiation {
     return this.#texts.push(all)
   }
 
+  /** Says what is said again by the next key if it is not acknowledged before: a PUSH_UPDATE. */
+  update(text: string): void {
+    this.#updates = [...this.#updates.filter(earlier => !supersedes(text, earlier)), text]
+    this.channel.write(encodeControlMessage(text))
+  }
+
+  /** The updates that the peer may not have heard. This key says them no more, or they could come after later ones. */
+  takeUpdates(): string[] {
+    const updates = this.#updates
+    this.#updates = []
+    if (updates.length > 0) this.channel.forget()
+    return updates
+  }
+
   /** To be asked when acknowledgements came. @param now ms */
   noteConfirmation(now: number): void {
-    if (this.exchanged && this.confirmedAt === undefined && this.channel.idle) this.confirmedAt = now
+    if (!this.exchanged || !this.channel.idle) return
+    this.confirmedAt ??= now
+    this.#updates = []
   }
 }

@@ -30,6 +30,12 @@ export function pushUpdate(before: readonly string[], after: readonly string[]):
   return text.length <= PUSH_BUNDLE ? text : undefined
 }
 
+/** Whether `later` replaces all that `earlier` has brought, so that a client that takes it need not have taken that. */
+export function supersedes(later: string, earlier: string): boolean {
+  const kinds = kindsOf(later)
+  return [...kindsOf(earlier)].every(kind => kinds.has(kind))
+}
+
 /** A client's options after a message, in no order that means anything; undefined when it asks for what cannot be changed. */
 export function applyUpdate(options: readonly string[], changes: readonly string[]): string[] | undefined {
   let result = [...options]
@@ -51,6 +57,16 @@ export function applyUpdate(options: readonly string[], changes: readonly string
 
 function told(options: readonly string[]): string[] {
   return options.filter(each => !UNTOUCHED.has(kindOf(each)))
+}
+
+/** What a message changes. */
+function kindsOf(text: string): Set<string> {
+  return new Set(
+    text
+      .split(',')
+      .slice(1)
+      .map(change => kindOf(change.replace(/^-/, ''))),
+  )
 }
 
 function kindOf(option: string): string {

@@ -100,6 +100,13 @@ export class ReliableSender {
     for (const message of this.#flight) if (message.messageId < messageId) message.acksAfter++
   }
 
+  /** Nothing of what was pushed is sent again: the peer waits in vain for what it has not got, and for all behind it. */
+  forget(): void {
+    this.#queued = []
+    this.#flight = []
+    this.#queuedBytes = 0
+  }
+
   /** When `take` has something to do next: ms, Infinity when only an acknowledgement can change that. */
   deadline(now: number): number {
     if (this.#queued.length > 0 && this.#windowOpen()) return now

@@ -216,10 +216,10 @@ export class ServerSession {
 
   /** Tells a connected client other options of the network; see `canUpdate`. */
   update(options: readonly string[]): void {
-    const channel = this.#keys.speaker?.channel
+    const { speaker } = this.#keys
     const text = this.#pushed && pushUpdate(this.#pushed, options)
-    if (this.state !== 'open' || text === undefined || channel === undefined) return
-    channel.write(encodeControlMessage(text))
+    if (this.state !== 'open' || text === undefined || speaker === undefined) return
+    speaker.update(text)
     this.#pushed = options
     this.#host.count('pushUpdates')
     this.#host.stirred(this)
@@ -360,6 +360,8 @@ export class ServerSession {
     this.#host.plane.setKey(this.peerId, key.keyId, { cipher, format, ...keys })
     this.#scheduleRenegotiation()
     if (!first) {
+      // The client has read no other channel than this since it began with these keys.
+      for (const text of this.#keys.takeUpdates()) key.update(text)
       this.#host.count('renegotiations')
       return
     }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parseControlMessage } from '../../../node/vpn/control-message.ts'
-import { applyUpdate, differs, pushUpdate } from '../../../node/vpn/push-update.ts'
+import { applyUpdate, differs, pushUpdate, supersedes } from '../../../node/vpn/push-update.ts'
 import { routesOf } from '../../../node/vpn/pushed-options.ts'
 import { SimulatedNetwork } from '../vpn-endpoint/simulated-network.ts'
 import { World } from '../vpn-endpoint/world.ts'
@@ -23,6 +23,26 @@ test('what a client cannot change while it is connected, or what is too long for
   const many = Array.from({ length: 40 }, (_, i) => `route 192.168.${i}.0 255.255.255.0`)
   assert.equal(pushUpdate(BASE, [...BASE, ...many]), undefined)
   assert.ok((pushUpdate(BASE, [...BASE, ...many.slice(0, 25)])?.length ?? 0) < 1000)
+})
+
+test('an update stands for those before it that changed nothing else', () => {
+  const dns = 'dhcp-option DNS 10.77.0.1'
+  const routes = pushUpdate(BASE, [...BASE, FIVE])!
+  const none = pushUpdate([...BASE, FIVE], BASE)!
+  const names = pushUpdate(BASE, [...BASE, dns])!
+  const both = pushUpdate(BASE, [...BASE, FIVE, dns])!
+  const pairs = [
+    [none, routes],
+    [routes, none],
+    [both, routes],
+    [both, names],
+    [names, routes],
+    [routes, both],
+  ]
+  assert.deepEqual(
+    pairs.map(([later, earlier]) => supersedes(later, earlier)),
+    [true, true, true, true, false, false],
+  )
 })
 
 test('where to connect the next time is no reason to disturb anyone', () => {

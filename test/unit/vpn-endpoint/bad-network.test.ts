@@ -1,12 +1,15 @@
 // Handshakes and renegotiations over a network that loses, doubles and reorders.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { pushOptions } from '../../../node/push.ts'
+import { DEFAULT_PROTO } from '../../../node/vpn/client.ts'
 import { echoRequest } from '../../../node/vpn/client-echo.ts'
 import { keyIdOf, OPCODE, opcodeOf } from '../../../node/vpn/packet.ts'
-import type { Applicant } from '../../../node/vpn/session.ts'
-import { formatIpv4 } from '../../../state/address.ts'
-import { SimulatedNetwork } from './simulated-network.ts'
-import { World } from './world.ts'
+import { IV_PROTO } from '../../../node/vpn/peer-info.ts'
+import type { Applicant, ServerSession } from '../../../node/vpn/session.ts'
+import { formatIpv4, parseIpv4 } from '../../../state/address.ts'
+import { type SimulatedClient, SimulatedNetwork } from './simulated-network.ts'
+import { GATEWAY, SUBNET, World } from './world.ts'
 
 /** For which a controller stays when its last session was told to go: see `drain` of `node/controller.ts`. */
 const FAREWELL_MS = 250
@@ -175,6 +178,45 @@ for (const [name, end] of [
     assert.equal(network.endpoint.counters.internalErrors, 0)
   })
 }
+
+const routesTo = (session: ServerSession, ...addresses: string[]) =>
+  pushOptions({
+    address: session.address,
+    subnet: SUBNET,
+    gateway: GATEWAY,
+    routes: addresses.map(address => ({ address: parseIpv4(address)!, length: 16 })),
+  })
+const routesOf = (client: SimulatedClient) =>
+  client.connection?.options.filter(option => option.startsWith('route 10.'))
+
+test('what a client is told of routes while its keys are renewed is said again by the new ones, if need be', async () => {
+  const network = new SimulatedNetwork(world)
+  const one = network.client('one', { proto: DEFAULT_PROTO | IV_PROTO.pushUpdate })
+  await network.run(20, () => one.connection !== undefined)
+  await network.run(2)
+  const [session] = network.endpoint.sessions()
+  // As stock clients do: what comes by the old key is not read any more.
+  const ofOldKey = (packet: Uint8Array) => opcodeOf(packet[0]) !== OPCODE.dataV2 && keyIdOf(packet[0]) === 0
+  network.weather = { drop: ofOldKey }
+  one.vpn.renegotiate()
+  session.update(routesTo(session, '10.9.0.0'))
+  session.update(routesTo(session, '10.8.0.0'))
+  assert.ok(await network.run(5, () => one.vpn.renegotiations === 1))
+  await network.run(1)
+  assert.deepEqual(routesOf(one), ['route 10.8.0.0 255.255.0.0'])
+  // The old key has nothing more to say that would undo what the new one says next.
+  network.weather = {}
+  session.update(routesTo(session, '10.7.0.0'))
+  await network.run(20)
+  assert.deepEqual(routesOf(one), ['route 10.7.0.0 255.255.0.0'])
+  const { connection } = one
+  one.vpn.renegotiate()
+  assert.ok(await network.run(5, () => one.vpn.renegotiations === 2))
+  await network.run(1)
+  assert.equal(one.connection, connection, 'what was acknowledged is not said again')
+  assert.equal(session.isBehind(routesTo(session, '10.7.0.0')), false)
+  assert.equal(network.endpoint.counters.pushUpdates, 3)
+})
 
 test('a session that is over answers wishes for new keys no longer than it would without', async () => {
   const network = new SimulatedNetwork(world)

@@ -51,6 +51,17 @@ test('six messages are in flight, and the next goes when the oldest is acknowled
   assert.deepEqual(ids(sender.take(0)), [6, 7, 8])
 })
 
+test('what is forgotten is not sent again, and makes room', () => {
+  const sender = senderOf(10, 6000)
+  sender.take(0)
+  sender.forget()
+  assert.ok(sender.idle)
+  assert.deepEqual(sender.take(60_000), [])
+  assert.equal(sender.deadline(60_000), Number.POSITIVE_INFINITY)
+  for (let i = 0; i < 10; i++) assert.ok(sender.push(OPCODE.controlV1, new Uint8Array(6000)))
+  assert.deepEqual(ids(sender.take(60_000)), [6, 7, 8, 9, 10, 11])
+})
+
 test('what is not acknowledged goes again after 2, 4 and then every 4 seconds', () => {
   const sender = senderOf(1)
   const sent: number[] = []
