@@ -5,7 +5,7 @@ import { COUNTER } from './counters.ts'
 import type { Path } from './path.ts'
 import { controlAt, controlLength, nameLength, PATH_STRIDE, writePath } from './socket-address.ts'
 import { Arena } from './sys/arena.ts'
-import { ERRNO } from './sys/error.ts'
+import { ERRNO, LOCAL_GONE } from './sys/error.ts'
 import { SendBatch } from './sys/send-batch.ts'
 
 const CAPACITY = 64
@@ -50,6 +50,9 @@ export class ControlSender {
         this.#counters[COUNTER.txDatagrams] += sent
         first += sent
       } else if (-sent === ERRNO.ECONNREFUSED && retried !== first) {
+        retried = first
+      } else if (LOCAL_GONE.includes(-sent) && retried !== first) {
+        this.#batch.forgetControl(first)
         retried = first
       } else {
         const full = -sent === ERRNO.EAGAIN || -sent === ERRNO.ENOBUFS

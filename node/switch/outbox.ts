@@ -5,7 +5,7 @@ import type { Listener } from './listener.ts'
 import type { Ports } from './ports.ts'
 import { controlAt, controlLength, nameLength, PATH_STRIDE } from './socket-address.ts'
 import { Arena } from './sys/arena.ts'
-import { ERRNO } from './sys/error.ts'
+import { ERRNO, LOCAL_GONE } from './sys/error.ts'
 import { SendBatch } from './sys/send-batch.ts'
 
 /** Most datagrams of one segmented send (UDP_MAX_SEGMENTS of older kernels), and most bytes. */
@@ -20,9 +20,6 @@ const REFUSALS: readonly number[] = [
   ERRNO.EOPNOTSUPP,
   ERRNO.ENOPROTOOPT,
 ]
-
-/** What it answers when the local address to send from is no longer ours. */
-const LOCAL_GONE: readonly number[] = [ERRNO.EINVAL, ERRNO.ENETUNREACH, ERRNO.EADDRNOTAVAIL]
 
 /** One turn's packets to ports. */
 export class Outbox {

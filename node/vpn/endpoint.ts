@@ -177,7 +177,7 @@ export class VpnEndpoint {
     const sid = hex(packet.subarray(1, HEADER_LENGTH))
     const known = this.#bySid.get(sid)
     // Session ids are 64 random bits, but anyone can send any: the key decides whose packet it is.
-    if (known?.some(session => this.#attempt(session, () => session.receive(packet)) !== false)) return
+    if (known?.some(session => this.#attempt(session, () => session.receive(path, packet)) !== false)) return
     if (this.#waiting.keep(sid, packet)) return
     if (keyIdOf(packet[0]) === 0 && opcode !== OPCODE.softResetV1) {
       this.#welcome(sid, path, packet)
@@ -298,7 +298,8 @@ export class VpnEndpoint {
         continue
       }
       const session = this.#begin(waiting.client, waiting.path, waiting.newcomer)
-      for (const packet of waiting.further) this.#attempt(session, () => session.receive(packet))
+      for (const packet of waiting.further)
+        this.#attempt(session, () => session.receive(waiting.path, packet))
     }
   }
 

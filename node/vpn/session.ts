@@ -1,7 +1,7 @@
 // One client's session, server side: from the cookie to the last message. Everything it does goes through its host.
 import type { Cidr, OverlayAddress } from '../../state/address.ts'
 import type { Cidr6 } from '../../state/address6.ts'
-import { formatRemote, type Path } from '../switch/path.ts'
+import { formatRemote, type Path, pathKey } from '../switch/path.ts'
 import { ControlChannel } from './control-channel.ts'
 import { encodeControlMessage, parseControlMessage, pushReply } from './control-message.ts'
 import { type ControlPacket, type ControlWrap, dynamicWrap } from './control-wrap.ts'
@@ -128,8 +128,11 @@ export class ServerSession {
     return this.#terms?.derivation ?? 'tls-ekm'
   }
 
-  /** A control packet; false when it was not made with this session's key. */
-  receive(packet: Uint8Array): boolean {
+  /**
+   * A control packet; false when it was not made with this session's key. It does not move the session, but says which of our
+   * addresses its client asks.
+   */
+  receive(path: Path, packet: Uint8Array): boolean {
     const bare = opcodeOf(packet[0]) === OPCODE.controlWkcV1 ? splitWkc(packet)?.packet : packet
     const keyId = keyIdOf(packet[0])
     const unwrapped = bare && this.#wrapOf(keyId).unwrap(bare)
@@ -138,6 +141,7 @@ export class ServerSession {
       this.#host.count('controlReplayed')
       return true
     }
+    if (pathKey(path) === pathKey(this.path)) this.path = path
     this.take(unwrapped)
     return true
   }

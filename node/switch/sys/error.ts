@@ -18,6 +18,9 @@ export const ERRNO = {
   ECONNREFUSED: 111,
 } as const
 
+/** What the kernel answers when the local address to send from is no longer ours. */
+export const LOCAL_GONE: readonly number[] = [ERRNO.EINVAL, ERRNO.ENETUNREACH, ERRNO.EADDRNOTAVAIL]
+
 /** A system call or library call that failed, or an argument refused before it was made. */
 export class SysError extends Error {
   override readonly name = 'SysError'

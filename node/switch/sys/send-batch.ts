@@ -89,6 +89,11 @@ export class SendBatch {
     this.#headers.words[(this.messages - 1) * HEADER_WORDS + 6]!++
   }
 
+  /** Message `message` leaves from whatever local address the kernel chooses, and uncut. */
+  forgetControl(message: number): void {
+    this.#headers.words[message * HEADER_WORDS + 10] = 0
+  }
+
   /** Sends messages `first` and following: how many went, or the negative errno that the first one met. */
   send(fd: number, first: number): number {
     const count = this.messages - first

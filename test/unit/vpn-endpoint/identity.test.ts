@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import tls from 'node:tls'
+import { OPCODE, opcodeOf } from '../../../node/vpn/packet.ts'
 import { parseProfile } from '../../../node/vpn/profile.ts'
 import { contextOf } from '../../../node/vpn/udp-client.ts'
 import { SimulatedNetwork } from './simulated-network.ts'
@@ -114,6 +115,32 @@ test('control packets alone do not move a session', async () => {
   await network.run(5)
   assert.equal(session.remote, remote)
   assert.equal(one.vpn.renegotiations, 0)
+})
+
+test('a client is answered from that of our addresses that it asks, and nobody else changes that', async () => {
+  const network = new SimulatedNetwork(world)
+  const one = network.client('one')
+  await network.run(10, () => one.connection !== undefined)
+  const [session] = network.endpoint.sessions()
+  await network.run(2)
+  const { plane } = network
+  const send = plane.sendControl.bind(plane)
+  const asked: string[] = []
+  plane.sendControl = (path, packet) => {
+    asked.push(path.local)
+    send(path, packet)
+  }
+  one.path = { ...one.path, local: '192.0.2.2' }
+  one.vpn.renegotiate()
+  assert.ok(await network.run(5, () => one.vpn.renegotiations === 1))
+  assert.deepEqual([...new Set(asked)], ['192.0.2.2'])
+  const controls = one.sent.filter(packet => opcodeOf(packet[0]) !== OPCODE.dataV2)
+  const forged = Uint8Array.from(controls.at(-1)!)
+  forged[20] ^= 1
+  for (const packet of [...controls, forged]) {
+    network.endpoint.receive({ ...one.path, local: '192.0.2.3' }, packet)
+  }
+  assert.equal(session.path.local, '192.0.2.2')
 })
 
 test('a second connection of a client counts only once it is authenticated', async () => {
