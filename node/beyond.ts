@@ -50,6 +50,7 @@ export class Beyond {
   /** Ids of vias of prefixes that have others. */
   #contested: ReadonlySet<string> = new Set()
   #reach: Reach = NO_REACH
+  #hasInterface = true
   /** Clients that are watched, by port and address. */
   #watched: ReadonlySet<string> = new Set()
   #lookAt = 0
@@ -117,6 +118,13 @@ export class Beyond {
     this.#review()
   }
 
+  /** The TUN interface is gone, or back. */
+  interfaceChanged(isThere: boolean): void {
+    this.#hasInterface = isThere
+    this.#gateway?.interfaceChanged()
+    this.routesChanged()
+  }
+
   /** Runs timers; when to call again, ms since 1970. */
   poll(now: number): number {
     if (now < this.#lookAt) return this.#lookAt
@@ -149,8 +157,9 @@ export class Beyond {
 
   #review(): void {
     const failing = new Set([...this.#watch.failing, ...this.#probing.failing(), ...this.#unproven()])
-    const { isUp: gateway = false, isUp6: gateway6 = false } = this.#gateway ?? {}
-    const { hasExit: exit4 = false, hasExit6: exit6 = false } = this.#gateway ?? {}
+    const reachable = this.#hasInterface ? this.#gateway : undefined
+    const { isUp: gateway = false, isUp6: gateway6 = false } = reachable ?? {}
+    const { hasExit: exit4 = false, hasExit6: exit6 = false } = reachable ?? {}
     const reach: Reach = { gateway, gateway6, exit4, exit6, failing: [...failing].sort() }
     if (JSON.stringify(reach) === JSON.stringify(this.#reach)) return
     this.#reach = reach

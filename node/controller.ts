@@ -28,7 +28,7 @@ import { Management } from './management.ts'
 import { MeshRuntime } from './mesh-runtime.ts'
 import { MeshWatch } from './mesh-watch.ts'
 import { formatHostPort } from './net/ip.ts'
-import { startNetwork } from './network.ts'
+import { interfaceGone, ipv6Warning, startNetwork } from './network.ts'
 import { OverlayRoutes } from './overlay-routes.ts'
 import { settleAddress } from './own-address.ts'
 import { RouteNews } from './route-news.ts'
@@ -395,6 +395,7 @@ export class Controller {
       if (!mesh.linkRekey(peerId)) endpoint.rekeyNeeded(peerId)
     }
     network.onLink = (peerId, up) => mesh.linkChanged(peerId, up)
+    network.onTun = gone => this.#tunChanged(network, gone)
     network.onError = error => this.#switchFailed(error)
   }
 
@@ -484,6 +485,15 @@ export class Controller {
     const warning = `something failed that was not reckoned with (${text}): please report it with the log`
     this.#warnings.set('mistake', `${warning}; a restart ends this warning`)
     this.#logger.error({ err: error }, warning)
+  }
+
+  #tunChanged(network: Switch, gone: string | undefined): void {
+    const name = network.tun?.name
+    const message = gone === undefined ? `${name} is back` : interfaceGone(name, gone)
+    this.#warnings.set('tun', gone === undefined ? ipv6Warning(network) : message)
+    this.#events.append({ type: gone === undefined ? 'interface-back' : 'interface-lost', message })
+    this.#logger.warn(message)
+    this.#beyond?.interfaceChanged(gone === undefined)
   }
 
   #switchFailed(error: Error): void {

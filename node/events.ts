@@ -56,6 +56,8 @@ export const EVENT_TYPES = [
   'api-request',
   'api-refused',
   'newer-records',
+  'interface-lost',
+  'interface-back',
 ] as const
 export type EventType = (typeof EVENT_TYPES)[number]
 

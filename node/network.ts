@@ -7,6 +7,17 @@ import { DEFAULT_PORT, OVERLAY_MTU } from './push.ts'
 import { SwitchError } from './switch/errors.ts'
 import { Switch } from './switch/switch.ts'
 
+/** What an operator has to know of an interface that lacks IPv6 although the overlay has it. */
+export function ipv6Warning({ tun }: Pick<Switch, 'tun'>): string | undefined {
+  if (tun?.problem6 === undefined) return undefined
+  return `the TUN interface is without IPv6 (${tun.problem6}); clients have it`
+}
+
+/** The same of one that was deleted while the controller runs. */
+export function interfaceGone(name: string | undefined, reason: string): string {
+  return `the TUN interface ${name} is gone (${reason}); clients reach each other, but not this machine and what is behind it; it is tried again every second`
+}
+
 /**
  * @param tun true: with an interface where that is possible; a name asks for that one
  * @param warn told that there is none although there might be
@@ -28,8 +39,8 @@ export async function startNetwork(
   if (tun === false) return Switch.start({ ...options, tun: false })
   try {
     const network = await Switch.start({ ...options, tun: tun === true ? {} : { name: tun } })
-    if (network.tun?.problem6 !== undefined)
-      warn(`the TUN interface is without IPv6 (${network.tun.problem6}); clients have it`)
+    const withoutIpv6 = ipv6Warning(network)
+    if (withoutIpv6 !== undefined) warn(withoutIpv6)
     return network
   } catch (error) {
     if (tun !== true || !(error instanceof SwitchError) || error.code !== 'TUN_UNAVAILABLE') throw error

@@ -143,6 +143,15 @@ export class Gateway implements GatewayHandle {
     this.#schedule(this.#grainMs)
   }
 
+  /** The interface was made anew, or is gone: what was made for it may be gone, too, and is looked at soon. */
+  interfaceChanged(): void {
+    if (this.#stopping || this.#wanted === undefined) return
+    // As after another description: one that is in force already counts for nothing.
+    this.#wantedText = ''
+    this.#described++
+    this.#schedule(this.#grainMs)
+  }
+
   /** Resolves when what was described last is in force, or cannot be; however often it is described anew meanwhile. */
   settled(): Promise<void> {
     if (this.#stopping || this.#described === this.#inForce) return Promise.resolve()

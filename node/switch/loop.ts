@@ -16,6 +16,7 @@ import { ReceiveBatch } from './sys/receive-batch.ts'
 import { requestSlice } from './sys/scheduling.ts'
 import { TimeSlices, USUAL_SLICE } from './time-slices.ts'
 import type { Tun } from './tun.ts'
+import { TunKeeper } from './tun-keeper.ts'
 
 /** Datagrams taken by one system call. */
 const RECEIVE_BATCH = 64
@@ -55,7 +56,7 @@ export interface LoopParts {
 
 export class Loop {
   readonly #listeners: readonly Listener[]
-  readonly #hasTun: boolean
+  readonly #tun: TunKeeper | undefined
   readonly #forwarder: Forwarder
   readonly #outbox: Outbox
   readonly #ports: Ports
@@ -83,7 +84,6 @@ export class Loop {
 
   constructor(parts: LoopParts) {
     this.#listeners = parts.listeners
-    this.#hasTun = parts.tun !== undefined
     this.#forwarder = parts.forwarder
     this.#outbox = parts.outbox
     this.#ports = parts.ports
@@ -98,7 +98,7 @@ export class Loop {
     this.#timerInterval = parts.timerInterval ?? TIMER_INTERVAL
     this.#poller = new Poller(parts.listeners.length + FIRST_LISTENER)
     this.#poller.add(parts.wakeup, WAKEUP, true)
-    if (parts.tun !== undefined) this.#poller.add(parts.tun.fd, TUN)
+    if (parts.tun !== undefined) this.#tun = new TunKeeper(parts.tun, this.#poller, TUN, parts.reporter)
     for (const [i, listener] of parts.listeners.entries()) this.#poller.add(listener.fd, FIRST_LISTENER + i)
   }
 
@@ -217,7 +217,7 @@ export class Loop {
   #takeAll(): number {
     let packets = 0
     for (let i = 0; i < this.#listeners.length; i++) packets += this.#receive(i)
-    return this.#hasTun ? packets + this.#readTun() : packets
+    return this.#tun === undefined ? packets : packets + this.#readTun()
   }
 
   /** The wall clock may be set at any time, so this is repeated. */
@@ -259,7 +259,10 @@ export class Loop {
     let count = 0
     while (count < TUN_PACKETS_PER_TURN) {
       const packets = this.#forwarder.fromTun()
-      if (packets === 0) return count
+      if (packets === 0) {
+        this.#tun?.look()
+        return count
+      }
       count += packets
     }
     this.#backlog = true
@@ -268,7 +271,7 @@ export class Loop {
 
   /**
    * Pings where nothing was sent for a while, tells of ports from which nothing came, or from elsewhere, and looks after sessions'
-   * paths.
+   * paths and the TUN.
    */
   #timers(): void {
     const { now } = this.#ports
@@ -293,5 +296,6 @@ export class Loop {
       this.#sessions.tick(port, now)
     }
     this.#sessions.flush()
+    this.#tun?.tick(now)
   }
 }

@@ -90,6 +90,8 @@ export type Report =
       /** Overlay packets for this machine itself; released when handled, too. */
       queries: Uint8Array<ArrayBuffer>[]
     }
+  /** Why the TUN interface is gone or could not be made anew; undefined: it is back, with or without IPv6. */
+  | { type: 'tun'; gone: string | undefined; problem6: string | undefined }
   /** A turn failed; the loop goes on. */
   | { type: 'trouble'; message: string }
 

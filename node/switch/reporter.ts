@@ -138,6 +138,15 @@ export class Reporter implements Notices {
     this.#port.postMessage({ type: 'trouble', message } satisfies Report)
   }
 
+  /** The TUN interface is gone, or could not be made anew. */
+  tunGone(reason: string): void {
+    this.#port.postMessage({ type: 'tun', gone: reason, problem6: undefined } satisfies Report)
+  }
+
+  tunBack(problem6: string | undefined): void {
+    this.#port.postMessage({ type: 'tun', gone: undefined, problem6 } satisfies Report)
+  }
+
   /** Whether the `packets` of a turn that is not posted yet are all control packets, and the main thread is still at earlier ones. */
   isBehind(packets: number): boolean {
     if (packets === 0 || this.#writer.count < packets) return false

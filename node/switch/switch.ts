@@ -102,13 +102,14 @@ export class Switch implements DataPlane {
   onRekey: (peerId: number) => void = () => {}
   /** A DNS query, as an IPv4 packet, came for this machine; only without a TUN, where no kernel takes it. */
   onQuery: (packet: Uint8Array) => void = () => {}
+  /** The TUN interface was deleted by somebody, or could not be made anew, and why; undefined: it is back. */
+  onTun: (gone: string | undefined) => void = () => {}
   /** Something went wrong; after code `FAILED` the switch is dead. */
   onError: (error: Error) => void = () => {}
 
   /** What is bound, in the order of `listen`, with the ports that the system chose. */
   readonly addresses: readonly ListenAddress[]
-  /** The TUN interface, if there is one; `problem6` says why it is without IPv6 although the overlay has that. */
-  readonly tun: { readonly name: string; readonly mtu: number; readonly problem6?: string } | null
+  #tun: { readonly name: string; readonly mtu: number; readonly problem6?: string } | null
 
   readonly #exited: Promise<void>
   readonly #queue: CommandQueue
@@ -157,7 +158,7 @@ export class Switch implements DataPlane {
     this.#maxPorts = init.maxPorts
     this.#maxMtu = longestPacket(init.mtu)
     this.addresses = ready.addresses
-    this.tun = ready.tun
+    this.#tun = ready.tun
     worker.on('message', (report: Report) => this.#report(report))
     worker.on('error', error => this.#fail(error))
     worker.once('exit', () => {
@@ -206,6 +207,11 @@ export class Switch implements DataPlane {
       await exited
       throw error
     }
+  }
+
+  /** The TUN interface, if there is one; `problem6` says why it is without IPv6 although the overlay has that. */
+  get tun(): { readonly name: string; readonly mtu: number; readonly problem6?: string } | null {
+    return this.#tun
   }
 
   // --- DataPlane
@@ -413,6 +419,7 @@ export class Switch implements DataPlane {
 
   #report(report: Report): void {
     if (report.type === 'trouble') this.onError(new Error(`switch: ${report.message}`))
+    if (report.type === 'tun') this.#tunChanged(report)
     if (report.type !== 'turn') return
     try {
       if (report.control !== undefined) this.#control(report.control)
@@ -424,6 +431,11 @@ export class Switch implements DataPlane {
         Atomics.sub(this.#signals, SIGNAL.inFlight + group, count)
       Atomics.sub(this.#signals, SIGNAL.inFlightBytes, report.bytes)
     }
+  }
+
+  #tunChanged({ gone, problem6 }: Report & { type: 'tun' }): void {
+    if (this.#tun !== null && gone === undefined) this.#tun = { ...this.#tun, problem6 }
+    this.#tell(() => this.onTun(gone))
   }
 
   #control(batch: ArrayBuffer): void {

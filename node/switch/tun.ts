@@ -7,7 +7,7 @@ import { SwitchError } from './errors.ts'
 import { isIpv6 } from './ip-packet.ts'
 import type { InterfaceAddress6 } from './sys/address6.ts'
 import type { Arena } from './sys/arena.ts'
-import { SysError } from './sys/error.ts'
+import { ERRNO, SysError } from './sys/error.ts'
 import { openTun, TUN_NAME_LIMIT, type TunDevice } from './sys/tun-device.ts'
 import { GSO, writeVirtio } from './virtio.ts'
 
@@ -29,35 +29,68 @@ export interface TunOptions {
 /** What a kernel says whose IPv6 is disabled, or that has none. */
 const NO_IPV6 = ['EACCES', 'EAFNOSUPPORT', 'EOPNOTSUPP']
 
-/** A TUN interface, open. It vanishes when closed, or with the process. */
+/** A TUN interface, open. It vanishes when closed, or with the process; and others may delete it. */
 export class Tun implements PacketSink {
-  readonly fd: number
   readonly name: string
   readonly mtu: number
-  readonly #hasIpv6: boolean
-  readonly #device: TunDevice
+  /** Whether the kernel takes super-packets. */
+  readonly offload: boolean
+  /** Somebody has deleted the interface: nothing comes or goes by it before it is made anew. */
+  isGone = false
+  #isClosed = false
+  #hasIpv6: boolean
+  #device: TunDevice
   readonly #counters: Float64Array
+  readonly #make: (name: string) => TunDevice
 
-  /** See `open`; by itself for a device that is none of the kernel's. */
-  constructor(device: TunDevice, mtu: number, counters: Float64Array) {
-    this.fd = device.fd
+  /**
+   * See `open`; by itself for a device that is none of the kernel's.
+   * @param make another device of the same kind
+   */
+  constructor(
+    device: TunDevice,
+    mtu: number,
+    counters: Float64Array,
+    make: (name: string) => TunDevice = () => device,
+  ) {
     this.name = device.name
     this.mtu = mtu
+    this.offload = device.offload
     this.#hasIpv6 = device.error6 === undefined
     this.#device = device
     this.#counters = counters
+    this.#make = make
   }
 
   /** @throws SwitchError `TUN_UNAVAILABLE` that says what to do */
   static open(options: TunOptions, counters: Float64Array): Tun {
-    const { name = 'overmesh%d', address, gateway, prefixLength, mtu, offload } = options
-    try {
-      const mask = cidrMask(prefixLength)
-      const init = { name, address, mask, second: gateway, mtu, offload }
-      return new Tun(openTun({ ...init, addresses6: addresses6Of(options) }), mtu, counters)
-    } catch (error) {
-      throw error instanceof SysError ? explain(error, name, address) : error
+    const { address, gateway, prefixLength, mtu, offload } = options
+    const init = { address, mask: cidrMask(prefixLength), second: gateway, mtu, offload }
+    const make = (name: string): TunDevice => {
+      try {
+        return openTun({ ...init, name, addresses6: addresses6Of(options) })
+      } catch (error) {
+        throw error instanceof SysError ? explain(error, name, address) : error
+      }
     }
+    return new Tun(make(options.name ?? 'overmesh%d'), mtu, counters, make)
+  }
+
+  get fd(): number {
+    return this.#device.fd
+  }
+
+  /** Makes the interface that is gone anew, by its old name. @throws SwitchError `TUN_UNAVAILABLE` */
+  remake(): void {
+    const device = this.#make(this.name)
+    if (device.offload !== this.offload) {
+      device.close()
+      throw new SwitchError('TUN_UNAVAILABLE', 'the kernel has other offloads than before')
+    }
+    this.#device = device
+    this.#hasIpv6 = device.error6 === undefined
+    this.isGone = false
+    this.#isClosed = false
   }
 
   /** Why it has no IPv6 addresses although there are some; undefined where it has them. */
@@ -65,11 +98,6 @@ export class Tun implements PacketSink {
     const { error6 } = this.#device
     if (error6 === undefined) return undefined
     return NO_IPV6.includes(error6.code) ? 'this machine has IPv6 disabled' : error6.message
-  }
-
-  /** Whether the kernel takes super-packets. */
-  get offload(): boolean {
-    return this.#device.offload
   }
 
   /** Whether the kernel has addresses of the packet's version of IP here. */
@@ -84,8 +112,12 @@ export class Tun implements PacketSink {
 
   /** Takes one packet or super-packet from the kernel to the start of `packet`: its length, or 0 when none waits. */
   read(packet: Arena): number {
+    if (this.isGone) return 0
     const length = this.#device.read(packet, 0, packet.size)
-    if (length <= 0) return 0
+    if (length <= 0) {
+      if (length === -ERRNO.EBADFD) this.isGone = true
+      return 0
+    }
     this.#counters[COUNTER.tunReads]++
     return length
   }
@@ -112,12 +144,16 @@ export class Tun implements PacketSink {
   }
 
   writeSuper(): boolean {
+    if (this.isGone) return false
     this.#counters[COUNTER.tunWrites]++
-    return this.#device.write() === 0
+    const error = this.#device.write()
+    if (error === ERRNO.EBADFD) this.isGone = true
+    return error === 0
   }
 
   close(): void {
-    this.#device.close()
+    if (!this.#isClosed) this.#device.close()
+    this.#isClosed = true
   }
 }
 

@@ -92,6 +92,42 @@ describe('two remote networks behind two controllers, one behind a client, and t
     await server.stop()
   })
 
+  test('a controller whose interface somebody deletes has it again, with its routes, and no client notices', async () => {
+    const [alpha, beta] = mesh.controllers
+    const device = (await beta.api.status()).controller.tun
+    assert.ok(device !== null)
+    const { connections } = road.openvpn
+    const routes = async (): Promise<string> =>
+      (await beta.host.exec('ip', 'route', 'show', 'dev', device)).trim()
+    const before = await routes()
+    assert.match(before, /192\.168\.13\.0\/24/)
+    await beta.host.ip('link', 'del', device)
+    await until('the routes are back', async () => {
+      const shown = await beta.host.attempt(['ip', 'route', 'show', 'dev', device])
+      return shown.stdout.trim() === before
+    })
+    const ways = [
+      [road.host, behindBeta.address],
+      [behindBeta.server, behindSite.address],
+      [behindAlpha.server, behindBeta.address],
+      [beta.host, road.address],
+    ] as const
+    for (const [from, to] of ways) await from.exec('ping', '-c', '2', '-i', '0.2', '-W', '3', to)
+    assert.equal(road.openvpn.connections, connections)
+    const told = (await beta.cli('events', '--type', 'interface-*')).trim().split('\n')
+    assert.match(told[0], new RegExp(`interface-lost.*${device} is gone \\(it was deleted\\)`))
+    assert.match(told[1], new RegExp(`interface-back.*${device} is back`))
+    const { warnings } = await beta.api.status()
+    assert.deepEqual(
+      warnings.filter(warning => warning.includes(device)),
+      [],
+    )
+    await until(
+      'alpha sees it as a gateway',
+      async () => (await active('192.168.12.0/24', alpha)) !== undefined,
+    )
+  })
+
   test('a network that only the probe shows to be cut off: flows move within 2 s, and back without a gap', async () => {
     const [alpha] = mesh.controllers
     const probe = ['--nat', '--probe', shared.address]

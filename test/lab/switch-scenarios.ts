@@ -136,6 +136,46 @@ const scenarios: Record<string, () => Promise<void>> = {
     })
   },
 
+  /** Somebody deletes the interface, and again: it comes back as it was, and the sessions stay. */
+  async deleted() {
+    await using net = await startTestSwitch({ tun: { name: 'omtest2' }, mtu: 1400 })
+    net.running.setRoutes(TUN_ROUTES)
+    const told: (string | undefined)[] = []
+    net.running.onTun = gone => told.push(gone)
+    const shown = (): string =>
+      ip('-oneline', 'addr', 'show', 'dev', 'omtest2', 'scope', 'global').replace(/^\d+/gm, '')
+    const before = shown()
+    for (let round = 1; round <= 2; round++) {
+      await net.a.send(echoRequest(A, OWN))
+      assert.equal((await net.a.receive())[20], 0)
+      ip('link', 'del', 'omtest2')
+      await eventually(() => told.length === 2 * round, 'it is back')
+      assert.deepEqual(told.slice(-2), ['it was deleted', undefined])
+      assert.equal(shown(), before)
+    }
+    await net.a.send(echoRequest(A, GATEWAY))
+    assert.equal((await net.a.receive())[20], 0)
+    // Another program has its name.
+    ip('link', 'del', 'omtest2')
+    ip('link', 'add', 'omtest2', 'type', 'veth', 'peer', 'omtest3')
+    await eventually(() => told.length === 6, 'it cannot be made')
+    assert.match(told[5] ?? '', /omtest2/)
+    const { turns } = net.running
+    const begun = performance.now()
+    await net.a.send(echoRequest(A, B))
+    assert.equal((await net.b.receive())[20], 8, 'clients reach each other meanwhile')
+    await net.a.send(echoRequest(A, OWN))
+    await eventually(() => net.running.counters().tunFailed === 1, 'nobody takes it')
+    ip('link', 'del', 'omtest2')
+    await eventually(() => told.length === 7, 'it is back')
+    assert.equal(told[6], undefined)
+    const made = net.running.turns - turns
+    assert.ok(made < 50 + (performance.now() - begun) / 10, `${made} turns of the loop meanwhile`)
+    await net.a.send(echoRequest(A, OWN))
+    assert.equal((await net.a.receive())[20], 0)
+    assert.deepEqual(net.errors, [])
+  },
+
   /** Segments longer than the interface's MTU: the kernel refuses to segment, and everything arrives nonetheless. */
   async narrow() {
     ip('link', 'set', 'lo', 'mtu', '1280')

@@ -24,5 +24,6 @@ async function inNamespace(scenario: string): Promise<void> {
 test('a TUN carries packets between the kernel and the sessions', () => inNamespace('tun'))
 test('a TUN without offloads does so, too', () => inNamespace('plain'))
 test('a TUN is gone when the switch is, and its refusals are explained', () => inNamespace('gone'))
+test('a TUN that somebody deletes comes back', () => inNamespace('deleted'))
 test('where segments do not fit the link, packets arrive all the same', () => inNamespace('narrow'))
 test('without privileges the switch works without TUN, and says so', () => inNamespace('unprivileged'))

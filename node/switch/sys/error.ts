@@ -9,6 +9,7 @@ export const ERRNO = {
   EIO: 5,
   EAGAIN: 11,
   EINVAL: 22,
+  EBADFD: 77,
   EMSGSIZE: 90,
   ENOPROTOOPT: 92,
   EOPNOTSUPP: 95,

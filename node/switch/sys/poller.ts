@@ -14,6 +14,7 @@ const prctl = libc('prctl', 'int', 'int', 'ulong', 'ulong', 'ulong', 'ulong')
 
 const EPOLL_CLOEXEC = 0x80000
 const EPOLL_CTL_ADD = 1
+const EPOLL_CTL_DEL = 2
 const EPOLLIN = 1
 const EPOLLET = 1 << 31
 const EFD_NONBLOCK = 0x800
@@ -43,6 +44,11 @@ export class Poller {
     this.#events.view.setInt32(DATA_AT, token, true)
     if (epoll_ctl(this.#fd, EPOLL_CTL_ADD, fd, this.#events.address(0, EVENT_BYTES)) !== 0)
       throw lastError('epoll_ctl')
+  }
+
+  /** Watches `fd` no more. */
+  remove(fd: number): void {
+    if (epoll_ctl(this.#fd, EPOLL_CTL_DEL, fd, 0) !== 0) throw lastError('epoll_ctl')
   }
 
   /** Waits at most `milliseconds`: how many are ready. A signal counts as none. */

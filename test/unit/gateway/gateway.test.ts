@@ -69,6 +69,24 @@ test('forwarding stays on where others came meanwhile that forward too', async t
   }
 })
 
+test('what went with the interface is made again as soon as that is back', async t => {
+  const kernel = new FakeKernel()
+  const [gateway] = await start(t, kernel)
+  const wanted = description({ kernelRoutes: [cidr('192.168.7.0/24')] })
+  gateway.interfaceChanged()
+  gateway.update(wanted)
+  await gateway.settled()
+  const routed = (): number => kernel.done.filter(each => each.includes('192.168.7.0/24')).length
+  const before = routed()
+  assert.ok(before > 0)
+  gateway.update(wanted)
+  await gateway.settled()
+  assert.equal(routed(), before, 'it is as wanted')
+  gateway.interfaceChanged()
+  await gateway.settled()
+  assert.equal(routed(), 2 * before)
+})
+
 test('what could not be removed is tried again at the next start', async t => {
   const kernel = new FakeKernel()
   const [first, directory] = await start(t, kernel)

@@ -124,3 +124,71 @@ test('a packet that is waited for awake is found between two polls, and what doe
     closeFile(wakeup)
   }
 })
+
+test('a TUN that is gone wakes the loop no more, and is made anew, if need be at the second attempt', () => {
+  // Each stands for a TUN that has something to say all the time, as one that was deleted has.
+  const [first, second] = [0, 1].map(() => listen({ host: '127.0.0.1', port: 0 }, false))
+  const wakeup = newWakeup()
+  try {
+    for (const device of [first, second]) sendTo(device, device)
+    const signals = allocateSignals()
+    const seen: string[] = []
+    const tun = {
+      fd: first.fd,
+      isGone: false,
+      problem6: 'no IPv6',
+      close: () => seen.push('close'),
+      remake() {
+        seen.push('remake')
+        if (seen.filter(each => each === 'remake').length === 1) throw new Error('not now')
+        tun.fd = second.fd
+        tun.isGone = false
+      },
+    }
+    const forwarder = {
+      fromTun() {
+        seen.push(`read ${tun.fd === first.fd ? 'first' : 'second'}`)
+        if (tun.fd === first.fd) tun.isGone = true
+        // A loop that spins ends all the same.
+        if (tun.fd === second.fd || seen.length > 20) Atomics.store(signals, SIGNAL.stop, 1)
+        return 0
+      },
+      flush() {},
+      clear() {},
+    }
+    let now = 0
+    const parts = {
+      ...{
+        ...quiet,
+        tun,
+        listeners: [],
+        wakeup,
+        signals,
+        forwarder,
+        counters: counterCells(allocateCounters()),
+      },
+      // Each look at the time is half a second after the last.
+      ports: {
+        highest: 0,
+        get now() {
+          return now
+        },
+        set now(_) {
+          now += 500
+        },
+      },
+      timerInterval: 1,
+      reporter: {
+        ...quiet.reporter,
+        tunGone: (reason: string) => seen.push(`gone: ${reason}`),
+        tunBack: (problem6: string) => seen.push(`back: ${problem6}`),
+      },
+    }
+    new Loop(parts as unknown as LoopParts).run()
+    const expected = ['read first', 'close', 'gone: it was deleted', 'remake', 'gone: not now', 'remake']
+    assert.deepEqual(seen, [...expected, 'back: no IPv6', 'read second'])
+  } finally {
+    for (const { fd } of [first, second]) closeFile(fd)
+    closeFile(wakeup)
+  }
+})
