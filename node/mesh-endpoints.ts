@@ -47,9 +47,14 @@ export function meshEndpointsOf(meshListen: string, publicEndpoints: readonly st
 }
 
 /** The ways from these sockets to an endpoint; its name may have several addresses. */
-export async function pathsTo(endpoint: string, sockets: readonly { host: string }[]): Promise<Path[]> {
+export async function pathsTo(
+  endpoint: string,
+  sockets: readonly { host: string }[],
+  resolve: (host: string) => Promise<{ address: string; family: number }[]> = host =>
+    lookup(host, { all: true }),
+): Promise<Path[]> {
   const { host, port } = parseHostPort(endpoint, DEFAULT_PORT)
-  const found = await lookup(host, { all: true })
+  const found = await resolve(host)
   // One of a link alone, fe80::1%eth0, leads nowhere from other machines.
   const known = found.filter(({ address }) => !address.includes('%'))
   return known.slice(0, MAX_ADDRESSES).flatMap(({ address, family }) => {
