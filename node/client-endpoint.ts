@@ -3,6 +3,7 @@ import type { ClientSessions } from './client-sessions.ts'
 import type { Home } from './home.ts'
 import { OVERLAY_MTU, PING_SECONDS, SESSION_TIMEOUT_SECONDS } from './push.ts'
 import { pooledRandomBytes } from './random.ts'
+import { steadyNow } from './steady-clock.ts'
 import type { Switch } from './switch/switch.ts'
 import { ControlKeys } from './switch/sys/control-keys.ts'
 import { DATA_CIPHERS } from './vpn/data-keys.ts'
@@ -36,7 +37,8 @@ export function openEndpoint(
     opened: session => clients.opened(session),
     ended: (session, reason) => clients.ended(session, reason),
     refused: (session, reason) => clients.refused(session, reason),
-    now: Date.now,
+    now: steadyNow,
+    date: Date.now,
     random: pooledRandomBytes(),
   })
 }

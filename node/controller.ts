@@ -33,6 +33,7 @@ import { OverlayRoutes } from './overlay-routes.ts'
 import { settleAddress } from './own-address.ts'
 import { RouteNews } from './route-news.ts'
 import type { ControllerService } from './service.ts'
+import { steadyNow } from './steady-clock.ts'
 import { SwitchError } from './switch/errors.ts'
 import type { Switch } from './switch/switch.ts'
 import { Gathered, Turns } from './turns.ts'
@@ -459,11 +460,9 @@ export class Controller {
   /** Runs the timers that are due. @returns when the next one is, ms since 1970 */
   #turn(): number {
     const never = Number.POSITIVE_INFINITY
-    return Math.min(
-      this.#news.poll(),
-      this.#beyond?.poll(Date.now()) ?? never,
-      this.#endpoint?.poll() ?? never,
-    )
+    // By the steady clock, which may stand elsewhere than the system's.
+    const steady = Math.min(this.#news.poll(), this.#endpoint?.poll() ?? never)
+    return Math.min(this.#beyond?.poll(Date.now()) ?? never, steady - steadyNow() + Date.now())
   }
 
   /** A new TLS context is made only when its certificates are others: sessions keep the one they began with. */

@@ -9,6 +9,7 @@ import type { Home } from './home.ts'
 import type { OverlayRoutes } from './overlay-routes.ts'
 import { ROUTE_REFRESH, ROUTE_UPDATES, readRefresh, readRouteUpdates } from './route-settings.ts'
 import { RouteUpdates } from './route-updates.ts'
+import { steadyNow } from './steady-clock.ts'
 import type { ServerSession } from './vpn/session.ts'
 
 export interface RouteNewsInit {
@@ -35,7 +36,7 @@ export class RouteNews {
         const { over } = readRouteUpdates(home)
         return over === 'later' ? undefined : over
       },
-      now: Date.now,
+      now: steadyNow,
       random: Math.random,
     })
   }
@@ -76,7 +77,7 @@ export class RouteNews {
     )
   }
 
-  /** Runs timers; when to call again, ms since 1970. */
+  /** Runs timers; when to call again, by the steady clock. */
   poll(): number {
     return this.#updates.poll()
   }

@@ -50,8 +50,10 @@ export interface EndpointInit {
    * and what follows. One that is refused gets no answer at all. @default all are accepted
    */
   acceptClientKey?(metadata: Uint8Array): boolean
-  /** ms since 1970 */
+  /** ms of a clock that nobody sets back or ahead, about those since 1970: clients see its seconds, which must not fall. */
   now(): number
+  /** ms since 1970, for what people are shown. */
+  date(): number
   random(size: number): Uint8Array
   /** Sessions that are open at most. @default 65,536 */
   maxSessions?: number
@@ -131,6 +133,7 @@ export class VpnEndpoint {
       settings: init.settings,
       plane: init.plane,
       now: init.now,
+      date: init.date,
       random: init.random,
       tls: handlers => init.tls.accept(handlers),
       wrapKeys: init.wrapKeys ?? wrapKeys,
@@ -204,7 +207,7 @@ export class VpnEndpoint {
     this.#open.get(peerId)?.renegotiate()
   }
 
-  /** Runs timers; when to call again, in ms since 1970. */
+  /** Runs timers; when to call again, by the same clock. */
   poll(): number {
     const now = this.#init.now()
     this.#settle()

@@ -58,7 +58,10 @@ export type SessionCounter =
 export interface SessionHost {
   readonly settings: SessionSettings
   readonly plane: DataPlane
+  /** ms of a clock that nobody sets. */
   now(): number
+  /** ms since 1970, for what people are shown. */
+  date(): number
   random(size: number): Uint8Array
   tls(handlers: TlsHandlers): TlsChannel
   wrapKeys: MakeWrapKeys

@@ -62,6 +62,7 @@ export class ServerSession {
   takesRemotes = false
   /** ms */
   readonly startedAt: number
+  /** ms since 1970 */
   openedAt = 0
   readonly clientSid: Uint8Array
   readonly #host: SessionHost
@@ -177,7 +178,7 @@ export class ServerSession {
     }
   }
 
-  /** When `poll` has something to do: ms since 1970. */
+  /** When `poll` has something to do, by the host's clock. */
   deadline(): number {
     if (this.state === 'closed') return this.#host.now()
     const next = Math.min(this.#keys.deadline(), this.#closeAt)
@@ -426,7 +427,7 @@ export class ServerSession {
     this.takesRemotes = info.takesRemotes
     if (info.mtu !== undefined) this.#clientMtu = info.mtu
     this.state = 'open'
-    this.openedAt = this.#host.now()
+    this.openedAt = this.#host.date()
     plane.openPort({
       peerId: this.peerId,
       path: this.path,

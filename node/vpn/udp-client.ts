@@ -7,6 +7,7 @@ import type { SecureContext } from 'node:tls'
 import { formatIpv4, parseIpv4 } from '../../state/address.ts'
 import { formatAddress6 } from '../../state/address6.ts'
 import { formatHostPort, parseHostPort } from '../net/ip.ts'
+import { steadyNow } from '../steady-clock.ts'
 import { type Connected, DEFAULT_PROTO, VpnClient } from './client.ts'
 import { answerEcho, echoRequest, readEchoReply } from './client-echo.ts'
 import { answerEcho6 } from './client-echo6.ts'
@@ -209,11 +210,11 @@ export class UdpClient {
     const client = this.#client
     if (client?.state === 'connected') {
       client.leave()
-      const until = Date.now() + FAREWELL_MS
+      const until = steadyNow() + FAREWELL_MS
       do {
         await new Promise(resolve => setTimeout(resolve, FAREWELL_LEAST_MS))
         client.poll()
-      } while (!client.idle && Date.now() < until)
+      } while (!client.idle && steadyNow() < until)
     }
     this.#hangUp()
     this.#settle(new ClientError('CLOSED', 'the client was closed'))
@@ -284,7 +285,7 @@ export class UdpClient {
         pingMs: profile.pingMs,
         pingRestartMs: profile.pingRestartMs,
       },
-      now: Date.now,
+      now: steadyNow,
       random: randomBytes,
       send: packet => this.#socket?.send(packet, () => {}),
       connected: connected => this.#connected(connected),
@@ -375,7 +376,7 @@ export class UdpClient {
   #schedule(): void {
     const client = this.#client
     if (!client) return
-    const at = Math.min(client.deadline(), Date.now() + LONGEST_TURN_MS)
+    const at = Math.min(client.deadline(), steadyNow() + LONGEST_TURN_MS)
     if (at >= this.#turnAt) return
     clearTimeout(this.#timer)
     this.#turnAt = at
@@ -385,7 +386,7 @@ export class UdpClient {
         client.poll()
         this.#schedule()
       },
-      Math.max(1, at - Date.now()),
+      Math.max(1, at - steadyNow()),
     )
   }
 }

@@ -153,6 +153,7 @@ export class World {
       ended: (session, reason) => log.push(`down ${session.name}: ${reason}`),
       refused: (_session, reason) => log.push(`refused: ${reason}`),
       now: Date.now,
+      date: Date.now,
       random: randomBytes,
       ...rest,
     })
