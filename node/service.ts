@@ -5,7 +5,7 @@ import { type Static, Type } from 'typebox'
 import type { ApiService } from './service-api.ts'
 import type { BackupService } from './service-backup.ts'
 import type { CaptureService } from './service-capture.ts'
-import type { DesiredService } from './service-desired.ts'
+import { type DesiredService, SHOWN_NAME } from './service-desired.ts'
 import type { DnsService } from './service-dns.ts'
 import type { AttachmentService } from './service-ipsec.ts'
 import type { MembershipService } from './service-membership.ts'
@@ -25,9 +25,16 @@ export const Name = Type.String({
   pattern: '^[a-z0-9][a-z0-9._-]{0,62}$',
 })
 
+/** A client as it is shown and called: of several with one name, all but the oldest have digits of their id behind it. */
+export const ShownName = Type.String({
+  description:
+    'name of a client, as `GET /v1/clients` has it: one that shares its name has a "~" and digits behind it',
+  pattern: SHOWN_NAME,
+})
+
 /** A client's live VPN connection to one controller. */
 export const Session = Type.Object({
-  client: Name,
+  client: ShownName,
   address: Text('overlay address'),
   address6: Type.Optional(Text('its IPv6 address, if the overlay has IPv6')),
   controller: Name,
@@ -63,7 +70,7 @@ export type RouteUpdates = Static<typeof RouteUpdates>
 export const RefreshRequest = Type.Object(
   {
     clients: Type.Optional(
-      Type.Array(Name, { minItems: 1, maxItems: 200, description: 'all that are behind if absent' }),
+      Type.Array(ShownName, { minItems: 1, maxItems: 200, description: 'all that are behind if absent' }),
     ),
     over: Type.Optional(
       Type.Integer({
@@ -83,7 +90,7 @@ export type StoredOn = Static<typeof StoredOn>
 
 /** A client and its current credential. Never holds a secret. */
 export const Client = Type.Object({
-  name: Name,
+  name: ShownName,
   address: Text('overlay address'),
   address6: Type.Optional(Text('its IPv6 address, if the overlay has IPv6')),
   subnets: Type.Array(Text('CIDR behind the client'), { maxItems: 64 }),

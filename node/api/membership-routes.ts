@@ -2,7 +2,7 @@
 import { Type } from 'typebox'
 import type { ControllerService } from '../service.ts'
 import { ControllerEntry, Invitation, InviteRequest, Removal } from '../service-membership.ts'
-import { type Api, ClientParams, ControllersQuery, responses } from './schemas.ts'
+import { type Api, ControllersQuery, NameParams, responses } from './schemas.ts'
 
 const tags = ['membership']
 
@@ -40,7 +40,7 @@ export function membershipRoutes(app: Api, service: ControllerService): void {
       schema: {
         tags,
         summary: 'Take another controller out for good',
-        params: ClientParams,
+        params: NameParams,
         response: responses(Removal),
       },
     },

@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
 import { type Static, type TSchema, Type } from 'typebox'
-import { Client, Name, PackFormat } from '../service.ts'
+import { Client, Name, PackFormat, ShownName } from '../service.ts'
 import { ErrorBody } from './errors.ts'
 
 /** The server, with request and response types taken from the schemas. */
@@ -16,7 +16,8 @@ export type Api = FastifyInstance<
   TypeBoxTypeProvider
 >
 
-export const ClientParams = Type.Object({ name: Name })
+export const ClientParams = Type.Object({ name: ShownName })
+export const NameParams = Type.Object({ name: Name })
 
 export const Reason = Type.Object(
   {

@@ -2,7 +2,7 @@
 import { Type } from 'typebox'
 import type { ControllerService } from '../service.ts'
 import { AddToken, NewToken, RevokedTokens, Token } from '../service-tokens.ts'
-import { type Api, ClientParams, responses } from './schemas.ts'
+import { type Api, NameParams, responses } from './schemas.ts'
 
 const tags = ['api']
 
@@ -39,7 +39,7 @@ export function tokenRoutes(app: Api, service: ControllerService): void {
       schema: {
         tags,
         summary: 'End a token on every controller, by its name or id',
-        params: ClientParams,
+        params: NameParams,
         response: responses(RevokedTokens),
       },
     },

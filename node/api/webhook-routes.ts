@@ -2,7 +2,7 @@
 import { Type } from 'typebox'
 import type { ControllerService } from '../service.ts'
 import { AddWebhook, Webhook, WebhookChange, WebhookTest } from '../service-webhooks.ts'
-import { type Api, ClientParams, responses } from './schemas.ts'
+import { type Api, NameParams, responses } from './schemas.ts'
 
 const tags = ['events']
 
@@ -39,7 +39,7 @@ export function webhookRoutes(app: Api, service: ControllerService): void {
       schema: {
         tags,
         summary: 'Send nothing there any more',
-        params: ClientParams,
+        params: NameParams,
         response: responses(WebhookChange),
       },
     },
@@ -52,7 +52,7 @@ export function webhookRoutes(app: Api, service: ControllerService): void {
       schema: {
         tags,
         summary: 'Send a test from this controller, once',
-        params: ClientParams,
+        params: NameParams,
         response: responses(WebhookTest),
       },
     },

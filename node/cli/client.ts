@@ -9,6 +9,7 @@ import {
   readInteger,
   readName,
   readNewName,
+  readShownName,
   readTags,
   repeated,
 } from './arguments.ts'
@@ -25,7 +26,7 @@ import { bothOf, formatBytes, formatExpiry, formatSince, formatStored, printable
 
 const FORMATS = ['ovpn', 'p12', 'zip'] as const
 const DAYS = `validity of its certificate, from now on (default: ${LIFETIMES.client / 86_400}, five years)`
-const clientName = readName('the client name')
+const clientName = readShownName('the client name')
 const preferred = repeated('--prefer', readName('--prefer'))
 
 interface PackOptions {

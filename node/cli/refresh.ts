@@ -1,12 +1,12 @@
 // overmesh client refresh: connected clients are told the routes that there are now.
 import type { Command } from 'commander'
-import { readInteger, readName } from './arguments.ts'
+import { readInteger, readShownName } from './arguments.ts'
 import { Context } from './context.ts'
 import { UsageError } from './errors.ts'
 import { example } from './help.ts'
 import { formatStored } from './text.ts'
 
-const clientName = readName('the client name')
+const clientName = readShownName('the client name')
 
 export function refreshCommand(client: Command): void {
   client

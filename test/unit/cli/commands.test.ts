@@ -62,6 +62,25 @@ test('tables are aligned, and plain in a pipe', async () => {
   }
 })
 
+test('one of several clients of one name is called by the name that is shown, by every command and over the API', async () => {
+  const name = 'web~e555'
+  const service = new FakeService('web', name)
+  const second = service.all.get(name)!
+  second.session = fakeSession(second)
+  await using served = await Served.open(service)
+  const shown = await served.run('client', 'show', name, '--json')
+  assert.deepEqual(JSON.parse(shown.stdout), second)
+  const commands = ['pack NAME', 'kick NAME', 'refresh NAME', 'disable NAME', 'enable NAME', 'rekey NAME']
+  for (const command of [...commands, 'revoke NAME']) {
+    const { code, stderr } = await served.run('client', ...command.replace('NAME', name).split(' '))
+    assert.equal(code, 0, `${command}: ${stderr}`)
+  }
+  assert.deepEqual([service.all.get('web')!.revoked, service.all.get(name)!.revoked], [false, true])
+  const { code, stderr } = await served.run('client', 'add', name)
+  assert.equal(code, 2)
+  assert.match(stderr, /is not a name/)
+})
+
 test('a clientpack goes to a file of its owner alone, and never over another one', async () => {
   const service = new FakeService()
   await using served = await Served.open(service)
