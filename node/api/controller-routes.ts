@@ -1,4 +1,5 @@
 // What a controller says about itself: status, sessions, routes, records, events, metrics.
+import { finished } from 'node:stream'
 import { Type } from 'typebox'
 import { MAX_PATTERNS, PATTERN } from '../event-types.ts'
 import {
@@ -178,6 +179,8 @@ function eventRoutes(app: Api, service: ControllerService): void {
     '/v1/events/feed',
     {
       config: { scope: 'read' },
+      // HEAD would open one that nobody reads.
+      exposeHeadRoute: false,
       schema: {
         tags: ['events'],
         summary:
@@ -208,6 +211,8 @@ function eventRoutes(app: Api, service: ControllerService): void {
       feeds.add(feed)
       if (request.bearer) request.whenTokenEnds = reason => feed.finish(reason)
       feed.once('close', () => feeds.delete(feed))
+      // However the answer ends: not all ways of answering read what they were given.
+      finished(reply.raw, () => feed.destroy())
       reply.header('cache-control', 'no-store').type('application/x-ndjson')
       return reply.send(feed as never)
     },

@@ -219,3 +219,24 @@ test(`refuses the ${MAX_FOLLOWERS + 1}th follower`, async () => {
   await server.close()
   assert.equal(own.followers, 0)
 })
+
+test('asking for the head of the feed opens none', async () => {
+  const own = new FakeService()
+  await using server = await buildApi({ service: own })
+  const url = `${await server.listen({ port: 0, host: '127.0.0.1' })}/v1/events/feed`
+  for (let asked = 0; asked <= MAX_FOLLOWERS; asked++)
+    assert.equal((await fetch(url, { method: 'HEAD' })).status, 404)
+  assert.equal(own.followers, 0)
+  const stop = new AbortController()
+  assert.equal((await fetch(url, { signal: stop.signal })).status, 200)
+  stop.abort()
+})
+
+test('a feed ends with its answer, also where another one was given', async () => {
+  const own = new FakeService()
+  const protect = async (app: Api) => void app.addHook('onSend', async () => 'nothing of it')
+  await using server = await buildApi({ service: own, protect })
+  const address = await server.listen({ port: 0, host: '127.0.0.1' })
+  assert.equal(await (await fetch(`${address}/v1/events/feed`)).text(), 'nothing of it')
+  while (own.followers > 0) await new Promise(resolve => setTimeout(resolve, 5))
+})
