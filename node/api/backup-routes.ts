@@ -5,6 +5,7 @@ import type { ControllerService } from '../service.ts'
 import { BackupRequest } from '../service-backup.ts'
 import { ErrorBody } from './errors.ts'
 import type { Api } from './schemas.ts'
+import { SLOW_MS } from './scopes.ts'
 
 export const BACKUP_TYPE = 'application/octet-stream'
 
@@ -12,7 +13,7 @@ export function backupRoutes(app: Api, service: ControllerService): void {
   app.post(
     '/v1/backup',
     {
-      config: { scope: 'admin', isSlow: true },
+      config: { scope: 'admin', quietMs: SLOW_MS },
       schema: {
         tags: ['controller'],
         summary: 'All that is needed to be this controller again, encrypted with a passphrase',

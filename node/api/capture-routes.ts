@@ -1,16 +1,22 @@
 // /v1/captures: packets of the overlay as a pcapng file that grows. Whoever may do this sees what clients send.
 import { Readable } from 'node:stream'
 import { Type } from 'typebox'
-import { CAPTURE_ID } from '../capture/limits.ts'
+import { CAPTURE_ID, CAPTURE_SECONDS } from '../capture/limits.ts'
 import type { ControllerService } from '../service.ts'
 import { CaptureRequest } from '../service-capture.ts'
 import { ErrorBody } from './errors.ts'
 import { type Api, responses } from './schemas.ts'
+import { SLOW_MS } from './scopes.ts'
 
 /** Not registered with IANA; what Wireshark's own desktop files name it. */
 export const CAPTURE_TYPE = 'application/x-pcapng'
 
 const tags = ['captures']
+
+/** While no packet is one of those asked for, nothing is sent; and then the rest has to be taken. */
+function quietMs({ seconds = CAPTURE_SECONDS.default }: CaptureRequest): number {
+  return seconds * 1000 + SLOW_MS
+}
 
 export function captureRoutes(app: Api, service: ControllerService): void {
   const running = new Set<number>()
@@ -20,7 +26,7 @@ export function captureRoutes(app: Api, service: ControllerService): void {
   app.post(
     '/v1/captures',
     {
-      config: { scope: 'admin', isSlow: true },
+      config: { scope: 'admin', quietMs: request => quietMs(request.body as CaptureRequest) },
       schema: {
         tags,
         summary: 'Capture packets, for as long as the answer is read; by default their headers only',

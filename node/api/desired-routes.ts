@@ -2,6 +2,7 @@
 import type { ControllerService } from '../service.ts'
 import { DesiredState, ReconcileRequest, Reconciliation } from '../service-desired.ts'
 import { type Api, responses } from './schemas.ts'
+import { SLOW_MS } from './scopes.ts'
 
 const tags = ['controller']
 /** Ten thousand clients with tags and subnets; bytes. */
@@ -26,7 +27,7 @@ export function desiredRoutes(app: Api, service: ControllerService): void {
       config: {
         scope: 'admin',
         isRead: request => (request.body as ReconcileRequest).dryRun === true,
-        isSlow: true,
+        quietMs: SLOW_MS,
       },
       bodyLimit: BODY_LIMIT,
       schema: {

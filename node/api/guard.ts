@@ -26,7 +26,7 @@ export interface GuardInit {
   /** ms since 1970 */
   now: () => number
   limits?: RequestLimits
-  /** Of a connection on which nothing happens, ms; longer while a slow request is worked on. @default 60000 */
+  /** Of a connection on which nothing happens, ms; longer while a request that may be quiet is worked on. @default 60000 */
   idleMs?: number
 }
 
@@ -36,8 +36,6 @@ const FAILURE_WINDOW_MS = 10_000
 const MAX_COUNTED = 4096
 /** Between two looks at whether what is open may go on: an expiry makes no noise. */
 const REVIEW_MS = 1000
-/** An import that makes thousands of keys, ms. */
-const SLOW_MS = 600_000
 const MAX_PATH = 200
 const MAX_ENCODINGS = 4
 /** Names under which a token is sent in addresses elsewhere. */
@@ -177,7 +175,6 @@ export async function guard(
     const refusal = await check(request)
     if (refusal !== undefined) throw refuse(request, reply, refusal)
     if (request.bearer === null) return
-    if (!request.is404 && request.routeOptions.config.isSlow) request.socket.setTimeout(SLOW_MS)
     const entry = { request, reply }
     open.add(entry)
     reply.raw.once('close', () => open.delete(entry))
@@ -190,9 +187,12 @@ export async function guard(
       throw refuse(request, reply, { status: 401, error: 'invalid_token', reason, bearer })
     }
     asked.add(request)
+    const { quietMs } = request.routeOptions.config
+    if (bearer !== null && quietMs !== undefined)
+      request.socket.setTimeout(typeof quietMs === 'number' ? quietMs : quietMs(request))
   })
   app.addHook('onResponse', async request => {
-    if (!request.is404 && request.routeOptions.config.isSlow) request.socket.setTimeout(idleMs)
+    if (!request.is404 && request.routeOptions.config.quietMs) request.socket.setTimeout(idleMs)
   })
   // Before anything is sent: whoever asked may be gone when it could be.
   app.addHook('onSend', async (request, reply) => {

@@ -6,14 +6,17 @@ import type { Bearer } from '../tokens.ts'
 /** `public`: without any token, such as whether the controller is well. */
 export type RouteScope = Scope | 'public'
 
+/** What takes minutes until there is anything to send, such as thousands of keys, has this long, ms. */
+export const SLOW_MS = 600_000
+
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** Every route has one: the API does not start with a route that lacks it. */
     scope?: RouteScope
     /** For a request that changes nothing though it is no GET: it is not put on record. */
     isRead?: (request: FastifyRequest) => boolean
-    /** It may take minutes until there is anything to send. */
-    isSlow?: boolean
+    /** For how long there may be nothing to send, ms, where that is longer than elsewhere. */
+    quietMs?: number | ((request: FastifyRequest) => number)
   }
   interface FastifyRequest {
     /** Over TCP: whose token was good. */

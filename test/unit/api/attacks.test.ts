@@ -1,7 +1,8 @@
 // What strangers and broken programs may do to the API over TCP: too much, too large, too slow, or no HTTP at all.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
+import { Socket } from 'node:net'
+import { Readable } from 'node:stream'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
@@ -176,6 +177,21 @@ test('whoever takes nothing of an answer is cut off', async t => {
   for (let sent = 0; sent < 900; sent++) world.service.emit('noise', { text: 'x'.repeat(20_000) })
   while (world.service.followers > 0) await sleep(10)
   socket.destroy()
+})
+
+test('a capture of which nothing is seen is waited for as long as it was asked for, and what follows it no longer', async t => {
+  const world = await TcpWorld.open(t, { limits: MANY })
+  const remote = world.remote(await world.token('admin'))
+  const set = t.mock.method(Socket.prototype, 'setTimeout')
+  const content = new Readable({ read() {} })
+  content.push('the beginning of a file')
+  world.service.capturing = () => ({ id: 7, content })
+  const capture = await remote.capture({ seconds: 3600 })
+  const socket = set.mock.calls.map(call => call.this as Socket).find(each => each.localPort === world.port)!
+  assert.ok(socket.timeout! > 3600_000, `${socket.timeout}`)
+  content.push(null)
+  for await (const _ of capture.content);
+  while (socket.timeout! > 60_000) await sleep(5)
 })
 
 test('a feed in which nothing happens says so from time to time, so that it is not taken for dead', async t => {
