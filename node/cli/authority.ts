@@ -6,7 +6,7 @@ import { UsageError } from './errors.ts'
 import { example } from './help.ts'
 import { readInput } from './input.ts'
 import { intoFile } from './output-file.ts'
-import { PASSPHRASE_FILE, passphraseFrom } from './passphrase.ts'
+import { newPassphrase, openBy, PASSPHRASE_FILE } from './passphrase.ts'
 
 /** An encrypted EC key is under 1 kB. */
 const MAX_PEM = 64 * 1024
@@ -26,7 +26,7 @@ export function authorityCommands(program: Command): void {
       const context = Context.of(command)
       const { out, force = false } = options
       if (out === '') throw new UsageError('--out is empty; give a file')
-      const passphrase = await passphraseFrom(options.passphraseFile, true)
+      const passphrase = await newPassphrase(options.passphraseFile)
       const { exportAuthority } = await import('../authority.ts')
       const produce = async () => {
         const pem = await exportAuthority({ dataDir: context.dataDir, passphrase })
@@ -56,9 +56,10 @@ export function authorityCommands(program: Command): void {
         throw new UsageError('the key and the passphrase cannot both come from standard input')
       }
       const pem = await readInput(file, 'an exported key', MAX_PEM)
-      const passphrase = await passphraseFrom(options.passphraseFile, false)
       const { importAuthority } = await import('../authority.ts')
-      await importAuthority({ dataDir: context.dataDir, pem, passphrase })
+      await openBy(options.passphraseFile, context.output, passphrase =>
+        importAuthority({ dataDir: context.dataDir, pem, passphrase }),
+      )
       context.output.result({ imported: true }, () =>
         context.output.line('the key of the mesh root is here again'),
       )

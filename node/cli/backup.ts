@@ -8,7 +8,7 @@ import { example } from './help.ts'
 import { relocationOptions } from './listen-options.ts'
 import type { Output } from './output.ts'
 import { OutputFile } from './output-file.ts'
-import { PASSPHRASE_FILE, passphraseFrom } from './passphrase.ts'
+import { newPassphrase, openBy, PASSPHRASE_FILE } from './passphrase.ts'
 import { formatBytes } from './text.ts'
 
 interface PassphraseOption {
@@ -55,7 +55,7 @@ async function write(file: string | undefined, _options: unknown, command: Comma
   const context = Context.of(command)
   const { readBackup } = await import('../backup/restore.ts')
   await OutputFile.refuseOccupied(file, force)
-  const passphrase = await passphraseFrom(passphraseFile, true)
+  const passphrase = await newPassphrase(passphraseFile)
   const output = await OutputFile.reserve(file, force)
   let written: Found
   try {
@@ -78,7 +78,7 @@ async function show(file: string, options: PassphraseOption, command: Command): 
   const { output } = Context.of(command)
   const passphraseFile = options.passphraseFile ?? command.parent?.opts<PassphraseOption>().passphraseFile
   const { readBackup } = await import('../backup/restore.ts')
-  const found = await readBackup(file, await passphraseFrom(passphraseFile, false))
+  const found = await openBy(passphraseFile, output, passphrase => readBackup(file, passphrase))
   output.result({ file, ...described(found) }, () => print(output, found))
 }
 
@@ -90,8 +90,9 @@ async function restore(
   const { dataDir, output } = Context.of(command)
   const { restoreBackup } = await import('../backup/restore.ts')
   const { passphraseFile, ...relocation } = options
-  const passphrase = await passphraseFrom(passphraseFile, false)
-  const { manifest } = await restoreBackup({ file, passphrase, dataDir, relocation })
+  const { manifest } = await openBy(passphraseFile, output, passphrase =>
+    restoreBackup({ file, passphrase, dataDir, relocation }),
+  )
   output.result({ file, dataDir, ...described(manifest) }, () => {
     output.line(
       `${manifest.controllerName} of mesh ${manifest.meshName} is in ${dataDir}, as of ${time(manifest)}`,

@@ -11,6 +11,7 @@ import { readInput } from './input.ts'
 import type { Output } from './output.ts'
 import { intoFile } from './output-file.ts'
 import { PackDirectory, packAgain } from './pack-directory.ts'
+import { withoutMark } from './secret.ts'
 import { formatStored, oneLine, printable } from './text.ts'
 
 /** Bytes of a pre-shared key, with the end of its line. */
@@ -150,7 +151,7 @@ function withSecrets(
 
 function readPsk(path: string): string {
   if (statSync(path).size > MAX_PSK) throw new Error(`${path} is too large for a pre-shared key`)
-  return readFileSync(path).toString('base64')
+  return withoutMark(readFileSync(path)).toString('base64')
 }
 
 /** @throws UsageError when there is any */

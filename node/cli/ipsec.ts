@@ -15,6 +15,7 @@ import { example } from './help.ts'
 import { readStart } from './input.ts'
 import type { Column, Output } from './output.ts'
 import { intoFile } from './output-file.ts'
+import { withoutMark } from './secret.ts'
 import { formatBytes, formatDuration, formatSince, formatStored, oneLine, printable } from './text.ts'
 
 /** Of a file with a secret or a certificate, bytes. */
@@ -403,9 +404,9 @@ function requestOf(options: Options): Partial<AddAttachment> {
   return Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined))
 }
 
-/** Without the line feed at its end. */
+/** Without the line feed at its end, and what may be before text. */
 function readSecretFile(path: string): Buffer {
-  const bytes = readFile(path, 'pre-shared key')
+  const bytes = withoutMark(readFile(path, 'pre-shared key'))
   const text = bytes.toString('latin1').replace(/\r?\n$/, '')
   if (text === '')
     throw new UsageError(`--psk-file ${path}: it is empty; put the pre-shared key there, on one line`)

@@ -101,6 +101,56 @@ test('what cannot be done is refused in one line, and changes nothing', async ()
   )
 })
 
+test('a file that is no text makes no backup, and what earlier versions made with one is opened and said', async () => {
+  const file = world.path('before.backup')
+  // What they made of bytes that are not UTF-8, of any.
+  writeFileSync(world.path('signs'), '\ufffd'.repeat(32))
+  await world.good('alpha', 'backup', file, '--passphrase-file', world.path('signs'))
+  for (const byte of [0x80, 0xa1]) {
+    const given = ['--passphrase-file', world.path('bytes')]
+    writeFileSync(world.path('bytes'), Buffer.alloc(32, byte))
+    const made = await world.cli('alpha', 'backup', world.path('none.backup'), ...given)
+    assert.deepEqual([made.code, made.stdout], [1, ''])
+    assert.match(
+      made.stderr,
+      /^overmesh: the first line of \S+ is no text in UTF-8; put the passphrase there as text/,
+    )
+    const shown = await world.cli('alpha', 'backup', 'show', file, ...given)
+    assert.equal(shown.code, 0, shown.stderr)
+    assert.match(shown.stderr, /only as older versions read it.* Make a new one/)
+    const restored = await world.cli(`before-${byte}`, 'restore', file, ...given)
+    assert.equal(restored.code, 0, restored.stderr)
+    assert.match(restored.stderr, /only as older versions read it/)
+    const other = await world.cli('other', 'restore', world.path('alpha.backup'), ...given)
+    assert.deepEqual([other.code, existsSync(world.path('other'))], [1, false])
+    assert.match(other.stderr, /^overmesh: [^\n]* is no text in UTF-8; [^\n]*\n$/)
+  }
+  const unsaid = await world.cli('alpha', 'backup', 'show', file, '--passphrase-file', world.path('signs'))
+  assert.deepEqual([unsaid.code, unsaid.stderr], [0, ''])
+  assert.equal(existsSync(world.path('none.backup')), false)
+})
+
+test('a mark before the passphrase is no part of it, but for what earlier versions made', async () => {
+  const file = world.path('marked.backup')
+  const [pass, marked, twice] = ['pass', 'marked', 'twice'].map(name => world.path(name))
+  writeFileSync(marked, `\ufeff${PASSPHRASE}\r\n`)
+  const same = await world.cli(
+    'alpha',
+    'backup',
+    'show',
+    world.path('alpha.backup'),
+    '--passphrase-file',
+    marked,
+  )
+  assert.deepEqual([same.code, same.stderr], [0, ''])
+  writeFileSync(twice, `\ufeff\ufeff${PASSPHRASE}\n`)
+  await world.good('alpha', 'backup', file, '--passphrase-file', twice)
+  const before = await world.cli('alpha', 'backup', 'show', file, '--passphrase-file', marked)
+  assert.equal(before.code, 0, before.stderr)
+  assert.match(before.stderr, /only as older versions read it/)
+  assert.equal((await world.cli('alpha', 'backup', 'show', file, '--passphrase-file', pass)).code, 1)
+})
+
 test('on another machine it listens and is dialled where it is told', async () => {
   const dataDir = world.path('moved')
   const relocation = { public: ['vpn9.example.net'], listen: ['0.0.0.0:1200'], meshListen: '0.0.0.0:4009' }

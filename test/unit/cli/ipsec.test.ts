@@ -70,6 +70,16 @@ test('ipsec add hands over what was said, with the secret from its file alone', 
       },
     ],
   ])
+  // What some editors put before text is no part of it, and other bytes are their own.
+  for (const [bytes, key] of [
+    [`\ufeff${SECRET}\r\n`, Buffer.from(SECRET)],
+    [Buffer.from([0xef, 0xbb, 0x80]), Buffer.from([0xef, 0xbb, 0x80])],
+  ] as const) {
+    writeFileSync(join(directory, 'other'), bytes)
+    assert.equal((await served.run('ipsec', 'set', 'paris', '--psk-file', join(directory, 'other'))).code, 0)
+    const [, , { secret }] = service.calls.at(-1) as [string, string, { secret: string }]
+    assert.deepEqual(Buffer.from(secret, 'base64'), key)
+  }
   const out = join(directory, 'site.conf')
   const exported = await served.run('ipsec', 'export', 'paris', '--psk-file', file, '--out', out)
   assert.equal(exported.code, 0, exported.stderr)

@@ -200,6 +200,19 @@ test('the root key goes out under a passphrase and comes back only with it', asy
   const back = await cli('authority', 'import', file, '--passphrase-file', good)
   assert.equal(back.code, 0, back.stderr)
   assert.equal((await cli('authority', 'export', '--passphrase-file', good)).code, 0)
+  // Of other bytes earlier versions made the same.
+  writeFileSync(good, '\ufffd'.repeat(32))
+  writeFileSync(bad, Buffer.alloc(32, 0xa1))
+  assert.equal(
+    (await cli('authority', 'export', '--out', file, '--force', '--passphrase-file', good)).code,
+    0,
+  )
+  const refused = await cli('authority', 'export', '--passphrase-file', bad)
+  assert.deepEqual([refused.code, refused.stdout], [1, ''])
+  assert.match(refused.stderr, /^overmesh: [^\n]* is no text in UTF-8; [^\n]*\n$/)
+  const before = await cli('authority', 'import', file, '--passphrase-file', bad)
+  assert.equal(before.code, 0, before.stderr)
+  assert.match(before.stderr, /only as older versions read it/)
 })
 
 test('a promise that fails with nobody to hear of it ends nothing, and is said in status and log', async () => {

@@ -323,6 +323,8 @@ test('the commands: exit status, packs, and what is said', async t => {
   assert.match(made.stdout, /2 added, 0 changed, 0 removed/)
   assert.equal(statSync(join(cwd, 'packs/web.ovpn')).mode & 0o777, 0o600)
   assert.equal((await cli('diff', 'new.yaml')).code, 0)
+  writeFileSync(join(cwd, 'psk'), '\ufeffa pre-shared key of some length\r\n')
+  assert.equal((await cli('diff', 'new.yaml')).code, 0, 'what an editor put before it is no part of the key')
   writeFileSync(join(cwd, 'bad.yaml'), `${text}colour: red\nclients: {}\n`)
   for (const command of ['diff', 'import']) {
     const bad = await cli(command, 'bad.yaml')
