@@ -17,9 +17,7 @@ export const MAX_WEBHOOK_SECRET = 256
 /** Never holds the secret, nor what may be one in the address. */
 export const Webhook = Type.Object({
   name: Name,
-  url: Text(
-    'where events are sent by POST; long parts of the path and the query are left out, as they may be secret',
-  ),
+  url: Text('where events are sent by POST; what comes after the host is left out, as it may be secret'),
   types: Type.Array(Type.String({ maxLength: 64 }), { description: 'of the events that are sent' }),
   signed: Type.Boolean({ description: 'there is a secret' }),
   delivery: Type.Union(

@@ -11,7 +11,8 @@ import { readSecret } from './secret.ts'
 import { formatStored } from './text.ts'
 
 interface AddOptions {
-  url: string
+  url?: string
+  urlFile?: string
   event?: string[]
   secretFile?: string
 }
@@ -26,7 +27,12 @@ export function webhookCommands(program: Command): void {
     .command('add')
     .description('send events there from now on, each from one controller')
     .argument('<name>', 'name of the webhook', NAME)
-    .requiredOption('--url <url>', 'where they are sent by POST: http or https', readUrl)
+    .option(
+      '--url <url>',
+      'where they are sent by POST: http or https; other users of this machine can see it meanwhile',
+      text => readUrl(text, '--url'),
+    )
+    .option('--url-file <file>', 'instead: its first line is the address; - for standard input')
     .option(
       '--event <type>',
       'type of event, such as session-up or session-*; repeat for more (default: clients, controllers, attachments up ' +
@@ -34,12 +40,11 @@ export function webhookCommands(program: Command): void {
       repeated('--event', readEventType('--event'), MAX_WEBHOOK_TYPES),
     )
     .option('--secret-file <file>', 'its first line signs each request; - for standard input')
-    .addHelpText(
-      'after',
-      example("overmesh webhook add chat --url https://hooks.example.net/overmesh --event 'controller-*'"),
-    )
-    .action(async (name: string, { url, event: types, secretFile }: AddOptions, command: Command) => {
+    .addHelpText('after', example("overmesh webhook add chat --url-file chat.url --event 'controller-*'"))
+    .action(async (name: string, options: AddOptions, command: Command) => {
+      const { event: types, secretFile } = options
       const context = Context.of(command)
+      const url = await addressOf(options)
       const secret = secretFile === undefined ? undefined : await readSecret(secretFile, 'the secret')
       const change = await context.withService(service =>
         service.addWebhook({ name, url, ...(types && { types }), ...(secret && { secret }) }),
@@ -91,10 +96,22 @@ export function webhookCommands(program: Command): void {
     })
 }
 
-function readUrl(text: string): string {
+/** Many an address is a secret. @throws UsageError */
+async function addressOf({ url, urlFile, secretFile }: AddOptions): Promise<string> {
+  if (url !== undefined && urlFile !== undefined)
+    throw new UsageError('--url and --url-file both say where; give one of them')
+  if (url !== undefined) return url
+  if (urlFile === undefined)
+    throw new UsageError('webhook add: say where by --url-file FILE, or by --url where that is no secret')
+  if (urlFile === '-' && secretFile === '-')
+    throw new UsageError('the address and the secret cannot both come from standard input')
+  return readUrl((await readSecret(urlFile, 'the address')).trim(), `what ${urlFile} has`)
+}
+
+function readUrl(text: string, what: string): string {
   if (text !== '' && text.length <= MAX_WEBHOOK_URL) return text
   throw new UsageError(
-    `--url is ${text === '' ? 'empty' : `longer than ${MAX_WEBHOOK_URL} characters`}; write it as https://HOST/PATH`,
+    `${what} is ${text === '' ? 'empty' : `longer than ${MAX_WEBHOOK_URL} characters`}; write it as https://HOST/PATH`,
   )
 }
 

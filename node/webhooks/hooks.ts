@@ -103,14 +103,10 @@ function readUrl(text: string): string {
   return url.href
 }
 
-/** As it may be shown: what is long in the path, and the query, are what such addresses have as secrets. */
+/** As it may be shown: whatever comes after the host, such addresses have as secrets. */
 export function describeUrl(text: string): string {
-  const url = new URL(text)
-  const path = url.pathname
-    .split('/')
-    .map(part => (part.length > 12 ? '...' : part))
-    .join('/')
-  return `${url.origin}${path}${url.search === '' ? '' : '?...'}`
+  const { origin, pathname, search } = new URL(text)
+  return `${origin}/${pathname === '/' && search === '' ? '' : '...'}`
 }
 
 /**

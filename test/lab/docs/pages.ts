@@ -51,6 +51,7 @@ export const PAGES: Readonly<Record<string, World>> = {
     running: ['alpha', 'beta'],
     clients: { web: [] },
     names: { 'alpha.example.net': 'alpha' },
+    files: { 'chat.url': 'http://127.0.0.1:8099/overmesh\n' },
   },
   'docs/routing.md': {
     running: ['alpha', 'beta'],

@@ -12,7 +12,7 @@ import { parseToken } from '../../../node/token-text.ts'
 import { newMesh } from '../controller/home.ts'
 
 const PSK = 'pre-shared of the site in paris'
-const HOOK = 'secret-path-of-the-hook'
+const HOOK = 'B0123hooks'
 const HOOK_SECRET = 'what signs the requests to the hook'
 const PASSPHRASE = 'passphrase of the backup'
 
@@ -51,7 +51,11 @@ test('nobody is told a secret but by what is for handing out keys', async t => {
     ...{ remoteSubnets: ['192.168.20.0/24'], localSubnets: ['10.77.0.0/24'] },
   })
   // Nobody answers there, which is told.
-  await service.addWebhook({ name: 'hook', url: `http://127.0.0.1:9/${HOOK}`, secret: HOOK_SECRET })
+  await service.addWebhook({
+    name: 'hook',
+    url: `http://127.0.0.1:9/services/${HOOK}/x`,
+    secret: HOOK_SECRET,
+  })
   assert.equal((await service.testWebhook('hook')).delivered, false)
   for await (const _ of await service.backup(PASSPHRASE));
   const { token: invitation } = await service.invite(600)

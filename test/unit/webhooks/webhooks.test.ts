@@ -286,14 +286,14 @@ test('a running controller tells of what happens; the webhook lasts, and its sec
   }
   const first = await open()
   const { service } = first
-  const path = 'T0123456789-a-secret-part'
+  const path = 'services/T01234567/part'
   const { webhook } = await service.addWebhook({
     name: 'chat',
     url: `${url}${path}?key=hidden`,
     types: ['client-*'],
     secret: 'sign-with-this',
   })
-  assert.equal(webhook.url, `${url}...?...`)
+  assert.equal(webhook.url, `${url}...`)
   await service.addClient({ name: 'web' })
   await service.addRoute({ cidr: '192.168.5.0/24', via: 'client:web' })
   await until(2)
@@ -350,5 +350,15 @@ test('what cannot be a webhook is refused', async t => {
     await service.removeWebhook('h0')
     assert.equal((await service.webhooks()).length, MAX_HOOKS - 1)
   })
-  assert.equal(describeUrl('https://h.example:8443/hooks/'), 'https://h.example:8443/hooks/')
+})
+
+test('of an address only where it leads is shown', () => {
+  for (const [url, shown] of [
+    ['https://h.example', 'https://h.example/'],
+    ['https://h.example:8443/?', 'https://h.example:8443/'],
+    ['https://h.example:8443/hooks/', 'https://h.example:8443/...'],
+    ['http://h.example/services/T01234567/B01234567/a', 'http://h.example/...'],
+    ['http://h.example/?key=a', 'http://h.example/...'],
+  ])
+    assert.equal(describeUrl(url), shown)
 })
