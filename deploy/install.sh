@@ -139,10 +139,12 @@ fi
 previous=$(readlink "$root/current" 2>/dev/null || true)
 ln -sfn "versions/$place" "$root/next"
 mv -T "$root/next" "$root/current"
-# The one before it may still run.
+# The one before it is the way back. An older one may still run: nobody has to restart between two upgrades.
 if [ "$previous" != "versions/$place" ]; then
+  programs=$(readlink /proc/[0-9]*/exe || true)
   for each in "$root"/versions/*; do
-    case versions/${each##*/} in "versions/$place" | "$previous") ;; *) rm -rf "$each" ;; esac
+    case versions/${each##*/} in "versions/$place" | "$previous") continue ;; esac
+    case $programs in *"$(realpath "$each")/"*) ;; *) rm -rf "$each" ;; esac
   done
 fi
 
