@@ -48,6 +48,8 @@ ${elements(six)}  }
     udp sport 67 udp dport 68 meta nfproto ipv4 accept
     ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept
     ip6 hoplimit 255 icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept
+    # What a switch asks that sends multicast, and so neighbours' questions, only to who wants it (RFC 3810: never from beyond the link).
+    ip6 saddr fe80::/10 ip6 hoplimit 1 icmpv6 type mld-listener-query accept
     # A path that takes less, and what else is said of packets that were let out.
     ct state related icmp type { destination-unreachable, time-exceeded } accept
     ct state related icmpv6 type { destination-unreachable, packet-too-big, time-exceeded } accept

@@ -60,6 +60,11 @@ export class Lab {
     return host
   }
 
+  /** Runs ip(8) or bridge(8) on the switch that joins the hosts. */
+  onSwitch(program: 'ip' | 'bridge', ...args: string[]): Promise<string> {
+    return run([program, '-n', this.#switch, ...args])
+  }
+
   /** Starts a program on the machine itself or, by {@link Host.spawn}, on a host. */
   async spawn(name: string, argv: readonly string[], env?: NodeJS.ProcessEnv): Promise<LabProcess> {
     const logFile = join(this.directory, `${name.replaceAll(/[^\w.-]/g, '_')}.log`)

@@ -139,6 +139,40 @@ describe('a host that is sealed', () => {
     await Promise.all([servers[0].stop(), elsewhere.stop()])
   })
 
+  test('a switch that sends multicast to who wants it alone is told that it does, so that neighbours find it', async () => {
+    const { host } = sealed
+    const onSwitch = (program: 'ip' | 'bridge', ...args: string[]) => host.lab.onSwitch(program, ...args)
+    const bridge = (...args: string[]) => onSwitch('ip', 'link', 'set', 'bridge', 'type', 'bridge', ...args)
+    const group = `ff02::1:ff00:${host.ip6.split('::')[1]}`
+    const entry = ['dev', 'bridge', 'port', host.name, 'grp', group, 'temp']
+    // In hundredths of a second.
+    const intervals = ['startup_query_interval', 'query_interval', 'query_response_interval']
+    await bridge(...intervals.flatMap(each => [`mcast_${each}`, '100']))
+    try {
+      await bridge('mcast_querier', '1')
+      // The newer one first: a host that has heard the older one speaks it for a while.
+      for (const [version, report] of [
+        ['2', 143],
+        ['1', 131],
+      ] as const) {
+        await bridge('mcast_mld_version', version)
+        await until(`it speaks version ${version}`, async () =>
+          new RegExp(`Icmp6OutType${report}\\s+[1-9]`).test(await host.exec('cat', '/proc/net/snmp6')),
+        )
+        // What it said before it was sealed, or in the other version.
+        await onSwitch('bridge', 'mdb', 'del', ...entry).catch(() => '')
+        await until(`it is heard in version ${version}`, async () =>
+          (await onSwitch('bridge', 'mdb', 'show', 'dev', 'bridge')).includes(entry.slice(2).join(' ')),
+        )
+      }
+      await neighbour.ip('-6', 'neighbour', 'flush', 'dev', 'eth0')
+      assert.equal((await neighbour.attempt(['ping', '-c', '1', '-W', '1', host.ip6])).code, 1)
+      assert.match(await neighbour.ip('-6', 'neighbour', 'show', host.ip6), /lladdr/)
+    } finally {
+      await bridge('mcast_querier', '0')
+    }
+  })
+
   test('its controller is killed: it fails over, sealed, also to who bears the dead one’s address', async () => {
     const victim = mesh.get((await mesh.whereIs('sealed'))!)
     const ping = await Ping.start(peer.host, sealed.address)

@@ -38,6 +38,19 @@ test('every controller is open at its port and no other; names are left to the s
   assert.deepEqual(chain(ruleset, 'through').length, 2)
 })
 
+test('multicast listeners are asked by the link, and answer in both versions', () => {
+  const ruleset = allowing()
+  // Of either version queries are of one type; what hosts answer is of two.
+  assert.ok(
+    chain(ruleset, 'in').includes('ip6 saddr fe80::/10 ip6 hoplimit 1 icmpv6 type mld-listener-query accept'),
+  )
+  const answers = chain(ruleset, 'out').find(rule => rule.includes('mld'))
+  assert.match(
+    answers!,
+    /^ip6 hoplimit 1 icmpv6 type \{ mld-listener-report, .*, mld2-listener-report \} accept$/,
+  )
+})
+
 test('an exception is open to whom and for what it names, and begun from one end only', () => {
   const cases: [string, string[], string[]][] = [
     ['tcp/22', ['tcp dport 22 accept'], ['tcp sport 22 ct direction reply accept']],
