@@ -67,6 +67,7 @@ Description=Overmesh seal: kept in place
 [Timer]
 OnActiveSec=${REFRESH_SECONDS}
 OnUnitActiveSec=${REFRESH_SECONDS}
+AccuracySec=1s
 
 [Install]
 WantedBy=timers.target
@@ -78,7 +79,7 @@ controllers, what the host needs to keep its address (DHCP, neighbour discovery)
 
     ./seal apply --try 60    seal, and unseal after 60 s unless you run \`./seal confirm\`: you may be cutting yourself off
     ./seal install           seal now and at every start, before the network is up (systemd; without it, run
-                             \`./seal apply\` early at each start)
+                             \`./seal refresh\` early at each start)
     ./seal status            what was refused
     ./seal unseal            take it away, files too: everything is as it was before
 
@@ -91,6 +92,8 @@ the pack anew ("overmesh status" names packs that are stale) and run \`./seal in
 Controllers that are known by name are resolved when the seal is applied, and every minute after \`install\`; a sealed
 host resolves names through the overlay, or as excepted (out:udp/53@ADDRESS). Addresses found last are remembered, in
 /etc/hosts too (marked, and gone with \`./seal unseal\`), so that openvpn finds them after a start.
+What flushes all of nftables takes the seal away, too. After \`install\` it comes back, with the addresses found last: at
+once when nftables.service is started or reloaded, else within a minute.
 
 The interfaces of the tunnel are those named tun*: if openvpn runs with another --dev, change \`define tunnel\` in
 overmesh-seal.nft first. Docker and the like: what they forward is shut, too. A network behind this host that the overlay

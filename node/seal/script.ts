@@ -68,8 +68,8 @@ forget_hosts() {
   if grep -qs "$HOSTS_MARK$" "$HOSTS"; then sed -i "/ $HOSTS_MARK$/d" "$HOSTS"; fi
 }
 
-# Rules for the addresses of controllers that are known by name; those found last stand in when nobody answers.
-resolved() {
+# Addresses of controllers that are known by name; those found last stand in when nobody answers.
+resolve() {
   [ -s "$here/names" ] || return 0
   while read -r name port; do
     found=$(look_up "$name") || found=''
@@ -78,9 +78,15 @@ resolved() {
     elif [ -r "$here/addresses" ]; then
       awk -v name="$name" -v port="$port" '$1 == name && $3 == port' "$here/addresses"
     fi
-  done <"$here/names" >"$here/addresses.new"
-  mv "$here/addresses.new" "$here/addresses"
+  done <"$here/names" >"$here/addresses.$$"
+  mv "$here/addresses.$$" "$here/addresses"
+}
+
+# Rules for the addresses found last, of names that are still dialled.
+remembered() {
+  [ -s "$here/names" ] && [ -r "$here/addresses" ] || return 0
   while read -r name address port; do
+    grep -qxFe "$name $port" "$here/names" || continue
     case "$address" in
       *[!0-9a-fA-F.:]*) continue ;;
       *:*) set_name=controllers6 ;;
@@ -90,23 +96,27 @@ resolved() {
   done <"$here/addresses"
 }
 
-load() {
-  elements=$(resolved)
-  put
+# Whether a way to a controller is known without asking: by what was found last or, where names were asked for before, in the
+# ruleset itself.
+knows_a_way() {
+  [ ! -s "$here/names" ] || [ -n "$(remembered)" ] ||
+    { [ -e "$here/addresses" ] && grep -q 'elements = {' "$here/overmesh-seal.nft"; }
 }
 
 # All at once: there is no moment half open or half shut.
 put() {
-  { cat "$here/overmesh-seal.nft"; printf '%s\\n' "$elements"; } | nft -f - || {
+  { cat "$here/overmesh-seal.nft"; remembered; } | nft -f - || {
     # shellcheck disable=SC2086
     is_sealed || nft delete table $TABLE 2>/dev/null || true
     fail 'nft did not take the ruleset; the host is as it was'
   }
   write_hosts
-  if [ -s "$here/names" ]; then
-    missing=$(while read -r name port; do grep -q "^$name .* $port\\$" "$here/addresses" || printf ' %s' "$name"; done <"$here/names")
-    [ -z "$missing" ] || printf 'seal: no address was found for%s; run \`seal refresh\` when there is one\\n' "$missing" >&2
-  fi
+}
+
+tell_missing() {
+  [ -s "$here/names" ] || return 0
+  missing=$(while read -r name port; do grep -q "^$name .* $port\\$" "$here/addresses" || printf ' %s' "$name"; done <"$here/names")
+  [ -z "$missing" ] || printf 'seal: no address was found for%s; run \`seal refresh\` when there is one\\n' "$missing" >&2
 }
 
 # Each trial is a file with what there was before; whoever removes it decides, so that none ends what was meant to stay.
@@ -138,15 +148,18 @@ apply() {
   printf 'seal: every connection outside the overlay ends now, this one too if it is one (made with --seal-allow, it stays)\\n' >&2
   if [ "$seconds" -eq 0 ]; then
     end_trials
+    # While names can still be asked for.
+    resolve
     is_sealed || follow_connections
-    load
+    put
+    tell_missing
     printf 'seal: sealed\\n' >&2
     return
   fi
   begin_trial
   before=$(cat "$TRIAL.$$")
   # Names may take their time, and the trial begins when nothing else does.
-  elements=$(resolved)
+  resolve
   is_sealed || follow_connections
   (
     trap '' HUP INT TERM
@@ -156,20 +169,31 @@ apply() {
     [ -n "$before" ] || forget_hosts
   ) </dev/null >/dev/null 2>&1 &
   put
+  tell_missing
   again=unsealed
   [ -z "$before" ] || again='as before'
   printf 'seal: sealed; %s again in %s s unless you run \`seal confirm\`\\n' "$again" "$seconds" >&2
 }
 
+# A seal that is missing comes back first, with what was found last: asking for names takes its time. Where that leads to no
+# controller, they are asked for while that can be.
 # A seal that stands is only added to: what it refused stays counted.
 refresh() {
   need_root
+  stood=yes
+  is_sealed || stood=no
+  [ $stood = yes ] || ! knows_a_way || put
+  resolve
   if is_sealed; then
-    resolved | nft -f - || fail 'nft did not take the addresses'
+    remembered | nft -f - || fail 'nft did not take the addresses'
     write_hosts
+  elif [ $stood = no ] || [ "$here" = "$HOME_DIR" ]; then
+    put
   else
-    load
+    # Maybe a trial that is over, and has its way.
+    fail 'the seal was taken away meanwhile'
   fi
+  [ $stood = yes ] || tell_missing
 }
 
 install_all() {
@@ -185,7 +209,7 @@ install_all() {
   here=$HOME_DIR
   apply
   if [ -z "\${DESTDIR:-}" ]; then
-    command -v systemctl >/dev/null || fail 'there is no systemd: sealed until the next start; run \`seal apply\` early at each start'
+    command -v systemctl >/dev/null || fail 'there is no systemd: sealed until the next start; run \`seal refresh\` early at each start'
     systemctl daemon-reload
     systemctl --quiet enable overmesh-seal.service overmesh-seal-refresh.timer
     systemctl start overmesh-seal-refresh.timer
@@ -206,6 +230,7 @@ unseal() {
   if [ -d "$HOME_DIR" ]; then
     if [ -z "\${DESTDIR:-}" ] && command -v systemctl >/dev/null; then
       systemctl --quiet disable --now overmesh-seal-refresh.timer overmesh-seal.service || true
+      systemctl stop overmesh-seal-refresh.service || true
     fi
     for unit in $UNITS; do rm -f "$UNIT_DIR/$unit"; done
     if [ -z "\${DESTDIR:-}" ] && command -v systemctl >/dev/null; then systemctl daemon-reload; fi
@@ -215,7 +240,7 @@ unseal() {
   forget_hosts
   rm -rf "$HOME_DIR"
   end_trials
-  rm -f "$here/addresses"
+  rm -f "$here/addresses" "$here/addresses".*
   printf 'seal: unsealed; nothing of it is left\\n' >&2
 }
 

@@ -232,6 +232,24 @@ describe('a host that is sealed', () => {
     assert.equal(await scan(neighbour, sealed.host.ip4), `tcp/${OTHER} open`)
     assert.match(readFileSync(hosts, 'utf8'), /^10\.0\.0\.9 printer\n(.* localhost # overmesh-seal\n)+$/)
     assert.match(await ruleset(sealed.host), /127\.0\.0\.1 \. 1194/)
+
+    // Taken away, it is back before names are asked for: of a resolver that answers only then.
+    const bin = join(root, 'bin')
+    mkdirSync(bin)
+    const answer = join(root, 'answer')
+    const getent = `#!/bin/sh\nuntil [ -e ${answer} ]; do sleep 0.1; done\necho 192.0.2.200\n`
+    writeFileSync(join(bin, 'getent'), getent, { mode: 0o700 })
+    await sealed.host.exec('nft', 'delete', 'table', 'inet', 'overmesh_seal')
+    const path = `PATH=${bin}:${process.env.PATH}`
+    const refreshed = sealed.host.attempt(['env', ...env, path, join(home, 'seal'), 'refresh'])
+    try {
+      await until('it is sealed again', async () => (await seal('status')).code === 0)
+    } finally {
+      writeFileSync(answer, '')
+    }
+    assert.equal((await refreshed).code, 0, (await refreshed).stderr)
+    assert.match(await ruleset(sealed.host), /127\.0\.0\.1 \. 1194[^}]*192\.0\.2\.200 \. 1194/)
+
     const unsealed = await sealed.host.attempt(['env', ...env, join(home, 'seal'), 'unseal'])
     assert.equal(unsealed.code, 0, unsealed.stderr)
     assert.ok(!existsSync(home))

@@ -140,5 +140,7 @@ test('nft takes the ruleset, sh the script and systemd the units', t => {
     assert.match(files[name].content, /^\[Unit\]\nDescription=/)
     assert.doesNotMatch(files[name].content, /undefined/)
   }
+  // Else systemd takes up to a minute more.
+  assert.match(files['overmesh-seal-refresh.timer'].content, /^OnUnitActiveSec=60\nAccuracySec=1s$/m)
   assert.match(files['overmesh-seal.service'].content, /^Before=network-pre\.target/m)
 })
