@@ -41,7 +41,7 @@ function pairs({ ikeVersion, localSubnets, remoteSubnets }: Tunnel): { local: Na
 
 /**
  * The daemon never dials by itself: which tunnel is dialled, and when again, is decided here (see dialer.ts).
- * @param addresses those that the remote end's host name has, as far as known
+ * @param addresses those that the remote end's host name has: one at least, if it is given by name and not by `peer`
  * @param peer where the device was last seen, for a connection that only goes there
  */
 export function connectionMessage(tunnel: Tunnel, name: string, addresses: Names, peer?: Peer): ViciMessage {
@@ -66,7 +66,7 @@ export function connectionMessage(tunnel: Tunnel, name: string, addresses: Names
   return {
     [name]: {
       version: String(ikeVersion),
-      remote_addrs: peer ? [peer.host] : addresses.length > 0 ? addresses : [tunnel.remote],
+      remote_addrs: peer ? [peer.host] : isHostName(tunnel.remote) ? addresses : [tunnel.remote],
       ...(peer && peer.port !== 500 ? { remote_port: String(peer.port), local_port: '4500' } : {}),
       proposals: orDefault(tunnel.ikeProposals, defaultIkeProposals(ikeVersion)),
       // A device that dials again whenever an SA of its own is ended, as from an exported file, would do so for ever if each new one
@@ -108,6 +108,9 @@ export function secretOwners(tunnel: Tunnel, addresses: Names): Names {
 }
 
 export const isAddress = (host: string): boolean => /^[\d.]+$/.test(host) || host.includes(':')
+
+/** A remote end that is given by a name. */
+export const isHostName = (remote: string): boolean => remote !== '%any' && !isAddress(remote)
 
 /** It takes devices from anywhere, under any name. */
 export const isWild = ({ remote, remoteId }: Tunnel): boolean =>

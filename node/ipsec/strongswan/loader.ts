@@ -5,7 +5,7 @@ import type { Tunnel } from '../engine.ts'
 import type { ViciClient } from '../vici/client.ts'
 import { ViciError } from '../vici/error.ts'
 import { textOf } from '../vici/message.ts'
-import { connectionMessage, type Names, secretOwners } from './connection.ts'
+import { connectionMessage, isHostName, type Names, secretOwners } from './connection.ts'
 
 /** A tunnel, and the addresses that its host name has. */
 export interface Wanted {
@@ -43,11 +43,12 @@ export class Loader {
   }
 
   /**
-   * Loads, replaces and unloads.
+   * Loads, replaces and unloads. A tunnel whose remote end's name has no addresses yet counts as not wanted.
    * @returns tunnels whose SAs are of other settings than theirs, or that are not wanted any more
    * @throws ViciError when the daemon is gone
    */
-  async apply(wanted: readonly Wanted[]): Promise<string[]> {
+  async apply(all: readonly Wanted[]): Promise<string[]> {
+    const wanted = all.filter(({ tunnel, addresses }) => !isHostName(tunnel.remote) || addresses.length > 0)
     const stale: string[] = []
     const ids = new Set(wanted.map(({ tunnel }) => tunnel.id))
     for (const id of [...this.#loaded.keys()]) {

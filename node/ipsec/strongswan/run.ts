@@ -102,7 +102,7 @@ export class Run {
   async initiate(connection: string, children: readonly string[]): Promise<void> {
     for (const child of children) {
       const request = { ike: connection, child, timeout: '-1', loglevel: '0' }
-      // What is refused at once, as a name that is not resolved, its log tells too.
+      // What is refused at once, its log tells too.
       await this.client.request('initiate', request).catch(error => {
         if (!(error instanceof ViciError) || error.code !== 'refused') throw error
       })

@@ -1,4 +1,5 @@
 // strongSwan as the IKE daemon of a controller: kept running, told what tunnels there are, and heard.
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { type EngineState, type IkeSa, type IpsecEngine, IpsecError, type Tunnel } from '../engine.ts'
 import { ViciError } from '../vici/error.ts'
@@ -24,16 +25,16 @@ import type { Run } from './run.ts'
 import { inboundSpis, isUnderWay, readIkeSa, returnName, tunnelOfName } from './sas.ts'
 import { Supervisor } from './supervisor.ts'
 
-/** ms between two looks at tunnels that are to be dialled. */
+/** ms between two looks at tunnels that are to be dialled, and at host names that are to be looked up. */
 const DIAL_LOOK_MS = 1000
 /** ms between two looks at all that the daemon has, should an event have been missed. */
 const LOOK_MS = 10_000
-/** ms between two look-ups of host names. */
-const RESOLVE_MS = 60_000
 /** ms in which a tunnel is not dialled twice. */
 const SETTLE_MS = 100
 /** ms after which nothing is read in the daemon's log any more of the time before it knew its tunnels. */
 const INFORMED_MS = 500
+/** ms for which a daemon that has just started answers nobody, should host names be unknown still. */
+const NAMES_MS = 1000
 /** Tunnels that are ended at a time. */
 const TERMINATE_AT_ONCE = 16
 
@@ -78,6 +79,8 @@ export class StrongSwan implements IpsecEngine {
   #timers: NodeJS.Timeout[] = []
   /** When the daemon had been told all tunnels, monotonic ms. */
   #informedAt = Number.POSITIVE_INFINITY
+  /** It waits for its turn to be told other addresses. */
+  #isMoving = false
   /** Child SAs that came or went: a list made meanwhile is out of date. */
   #changes = 0
 
@@ -105,11 +108,13 @@ export class StrongSwan implements IpsecEngine {
     this.#problems = new Problems({
       log: this.#log,
       names: this.#names,
-      tunnels: () => this.#tunnels.values(),
+      // What the others fail at is known: it is their names.
+      tunnels: () => this.#located(),
       isUp: tunnel => this.#carrying.has(tunnel),
       isInformed: () => performance.now() - this.#informedAt >= INFORMED_MS,
       now: () => performance.now(),
     })
+    this.#names.onChange = () => void this.#moved()
     this.#problems.onProblem = (tunnel, problem) => this.onProblem(tunnel, problem)
     this.#problems.onWords = (tunnel, words) => this.#outcomes.problem(tunnel, words)
     this.#carrying.onUp = tunnel => {
@@ -150,7 +155,7 @@ export class StrongSwan implements IpsecEngine {
       this.#timers = [
         setInterval(() => void this.#dialDue(), DIAL_LOOK_MS),
         setInterval(() => void this.#look(), LOOK_MS),
-        setInterval(() => void this.#resolve(), RESOLVE_MS),
+        setInterval(() => this.#findNames(), DIAL_LOOK_MS),
       ]
     await this.#supervisor.start()
   }
@@ -158,6 +163,7 @@ export class StrongSwan implements IpsecEngine {
   async stop(): Promise<void> {
     for (const timer of this.#timers.splice(0)) clearInterval(timer)
     this.#run = undefined
+    this.#names.want([])
     await this.#supervisor.stop()
     await this.#early.stop()
     this.#carrying.replace([])
@@ -188,14 +194,12 @@ export class StrongSwan implements IpsecEngine {
       this.#problems.tell(id, { kind: 'authentication', text })
     }
     this.#tunnels = new Map(tunnels.filter(({ id }) => !taken.has(id)).map(each => [each.id, each]))
-    const now = performance.now()
-    this.#dialer.set(this.#dialledNow(), now)
-    for (const id of this.#tunnels.keys()) if (this.#carrying.has(id)) this.#dialer.up(id, now)
+    this.#findNames()
+    this.#setDialled()
     const ended = [...dialled].filter(id => this.#tunnels.get(id)?.initiate !== true)
     await this.#inTurn(() => this.#apply())
     if (isWelcoming && this.#informedAt !== Number.POSITIVE_INFINITY) await this.#door.open()
     await this.#endAttempts(ended)
-    void this.#resolve()
     void this.#dialDue()
     this.#callBack()
   }
@@ -238,10 +242,12 @@ export class StrongSwan implements IpsecEngine {
       }),
     )
     await this.#inTurn(() => this.#apply())
-    this.#informedAt = performance.now()
-    if (this.#isWelcoming) await this.#door.open()
     for (const id of this.#dialledNow()) this.#dialer.hurry(id, performance.now())
     void this.#dialDue()
+    await this.#namesAreAsked()
+    if (this.#run !== run) return
+    this.#informedAt = performance.now()
+    if (this.#isWelcoming) await this.#door.open()
     this.#callBack()
   }
 
@@ -297,12 +303,18 @@ export class StrongSwan implements IpsecEngine {
   }
 
   #dialledNow(): string[] {
-    return [...this.#tunnels.values()].filter(({ initiate }) => initiate).map(({ id }) => id)
+    return this.#located().flatMap(({ id, initiate }) => (initiate ? [id] : []))
+  }
+
+  #setDialled(): void {
+    const now = performance.now()
+    this.#dialer.set(this.#dialledNow(), now)
+    for (const id of this.#tunnels.keys()) if (this.#carrying.has(id)) this.#dialer.up(id, now)
   }
 
   async #dial(tunnel: string): Promise<void> {
     const wanted = this.#tunnels.get(tunnel)
-    if (wanted === undefined || this.#run === undefined) return
+    if (wanted === undefined || this.#run === undefined || !this.#names.isLocated(wanted.remote)) return
     // The daemon sets about it a moment after it said that it would.
     const now = performance.now()
     if (now - (this.#dialledAt.get(tunnel) ?? Number.NEGATIVE_INFINITY) < SETTLE_MS) return
@@ -341,7 +353,7 @@ export class StrongSwan implements IpsecEngine {
   #callBack(): void {
     const run = this.#run
     if (run === undefined) return
-    for (const tunnel of this.#tunnels.values()) {
+    for (const tunnel of this.#located()) {
       const peer = this.#lastPeers.callBack(tunnel.id)
       if (peer && !tunnel.initiate)
         void callBack(run, tunnel, peer, this.#outcomes, action => this.#inTurn(action))
@@ -377,10 +389,39 @@ export class StrongSwan implements IpsecEngine {
       void this.#inTurn(() => run.initiate(tunnel, children))
   }
 
-  async #resolve(): Promise<void> {
-    const hosts = [...this.#tunnels.values()].map(({ remote }) => remote)
-    const changed = await this.#names.refresh(hosts.filter(host => host !== '%any' && !isAddress(host)))
-    if (changed) await this.#inTurn(() => this.#apply())
+  /** Has names looked up, and tells which are not found. */
+  #findNames(): void {
+    this.#names.want([...this.#tunnels.values()].map(({ remote }) => remote))
+    void this.#names.look()
+    if (this.#run === undefined) return
+    for (const { id, remote } of this.#tunnels.values())
+      if (this.#names.isMissing(remote))
+        this.#problems.tell(id, { kind: 'name', text: `name not resolved: ${remote}` })
+  }
+
+  /** Who calls before its address is known is refused, and may not call again: a moment is left for that. */
+  async #namesAreAsked(): Promise<void> {
+    if (this.#located().length === this.#tunnels.size) return
+    await Promise.race([this.#names.look(), sleep(NAMES_MS, undefined, { ref: false })])
+    await this.#inTurn(async () => {})
+  }
+
+  /** Names have other addresses than before, or their first: what waited for that is loaded, dialled and called back. */
+  async #moved(): Promise<void> {
+    if (this.#isMoving) return
+    this.#isMoving = true
+    await this.#inTurn(async () => {
+      this.#isMoving = false
+      await this.#apply()
+    })
+    this.#setDialled()
+    void this.#dialDue()
+    this.#callBack()
+  }
+
+  /** Tunnels that the daemon can be told of: it is told no names, and one without an address waits for that. */
+  #located(): Tunnel[] {
+    return [...this.#tunnels.values()].filter(({ remote }) => this.#names.isLocated(remote))
   }
 
   #readLog(line: string): void {

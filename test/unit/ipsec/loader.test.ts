@@ -3,6 +3,7 @@ import { afterEach, beforeEach, test } from 'node:test'
 import type { Tunnel } from '../../../node/ipsec/engine.ts'
 import { Loader } from '../../../node/ipsec/strongswan/loader.ts'
 import { ViciClient } from '../../../node/ipsec/vici/client.ts'
+import type { ViciSection } from '../../../node/ipsec/vici/message.ts'
 import { FakeDaemon } from './fake-daemon.ts'
 import { certificate, ID, tunnel } from './tunnels.ts'
 
@@ -59,6 +60,19 @@ test('other addresses of the same name are loaded without ending what is up', as
   assert.deepEqual(await apply([named], ['192.0.2.8']), [])
   assert.deepEqual(commands(), ['load-shared', 'load-conn'])
   assert.deepEqual(daemon.asked[0].message.owners, ['a.example', '192.0.2.8'])
+})
+
+test('one by a host name waits until that has an address: the daemon would ask DNS, and do nothing else meanwhile', async () => {
+  const named = tunnel({ remote: 'a.example' })
+  assert.deepEqual(await loader.apply([{ tunnel: named, addresses: [] }]), [])
+  assert.deepEqual(commands(), [])
+  assert.deepEqual(await apply([named], ['192.0.2.7']), [])
+  assert.deepEqual(commands(), ['load-shared', 'load-conn'])
+  const [, { message }] = daemon.asked
+  assert.deepEqual((message[ID] as ViciSection).remote_addrs, ['192.0.2.7'])
+  // Another name is another device.
+  assert.deepEqual(await apply([tunnel({ remote: 'b.example' })]), [ID])
+  assert.deepEqual(commands(), ['unload-conn', 'unload-shared'])
 })
 
 test('certificates and keys; a key that two tunnels have is unloaded with the last', async () => {
