@@ -29,6 +29,8 @@ export class EngineLab {
   site!: PlainStrongSwan
   engine!: LabProcess
   readonly #file: string
+  /** Of the engine alone: its /etc/hosts and /etc/resolv.conf; undefined where it has those of this machine. */
+  #names: { hosts: string; resolver: string } | undefined
   #orders: EngineOrders = { tunnels: [] }
   #count = 0
 
@@ -39,8 +41,10 @@ export class EngineLab {
     this.#file = join(lab.directory, 'orders.json')
   }
 
-  static async create(lab: Lab): Promise<EngineLab> {
+  /** @param names `silent`: the engine has no DNS but a resolver that never answers, and knows the names of `know` alone */
+  static async create(lab: Lab, names?: 'silent'): Promise<EngineLab> {
     const made = new EngineLab(lab, await lab.host('here'), await lab.host('there'))
+    if (names === 'silent') await made.#silence()
     await lan(made.here, '10.77.0.1/16')
     await lan(made.there, '10.50.0.1/24')
     await made.restartSite()
@@ -115,8 +119,14 @@ secrets {
     this.#write()
     const script = new URL('engine-end.ts', import.meta.url).pathname
     const init = JSON.stringify({ directory: this.directory, file: this.#file })
-    this.engine = await this.here.spawn(`engine-${++this.#count}`, [process.execPath, script, init])
+    const command = [process.execPath, script, init]
+    this.engine = await this.here.spawn(`engine-${++this.#count}`, [...this.#ownNames(), ...command])
     await this.engine.waitFor(awaited)
+  }
+
+  /** From now on the engine finds the site under this name. */
+  know(name: string): void {
+    writeFileSync(this.#names!.hosts, `${this.there.ip4} ${name}\n`)
   }
 
   async restartSite(): Promise<void> {
@@ -175,6 +185,25 @@ secrets {
 
   charonPid(): number {
     return JSON.parse(readFileSync(join(this.directory, 'charon.pid'), 'utf8')).pid
+  }
+
+  async #silence(): Promise<void> {
+    const { directory } = this.here.lab
+    this.#names = { hosts: join(directory, 'hosts'), resolver: join(directory, 'resolv.conf') }
+    writeFileSync(this.#names.hosts, '')
+    // Together longer than the daemon may take for an answer.
+    writeFileSync(this.#names.resolver, `nameserver ${this.there.ip4}\noptions timeout:6 attempts:2\n`)
+    const chain = 'chain inet silent input { type filter hook input priority filter; }'
+    await this.there.exec('nft', `add table inet silent; add ${chain}`)
+    await this.there.exec('nft', 'add rule inet silent input udp dport 53 drop')
+  }
+
+  /** What comes before a command so that it has names of its own; each that runs on a host has mounts of its own. */
+  #ownNames(): string[] {
+    if (this.#names === undefined) return []
+    const { hosts, resolver } = this.#names
+    const mounts = `mount --bind '${hosts}' /etc/hosts && mount --bind '${resolver}' /etc/resolv.conf`
+    return ['sh', '-c', `${mounts} && exec "$0" "$@"`]
   }
 
   #write(): void {
