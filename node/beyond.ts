@@ -4,11 +4,11 @@ import { randomFillSync } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { PresentFacts } from '../mesh/presence-types.ts'
 import type { IpAddress } from '../state/address6.ts'
-import type { ClientId } from '../state/kinds.ts'
 import { Gateway } from './gateway/gateway.ts'
 import { RouteProbing } from './gateway/probing.ts'
 import type { Home } from './home.ts'
 import type { OverlayRoutes, RouteProbe } from './overlay-routes.ts'
+import { steadyNow } from './steady-clock.ts'
 import { TOKEN_LENGTH } from './switch/echo.ts'
 import type { Switch } from './switch/switch.ts'
 import { ViaWatch } from './via-watch.ts'
@@ -18,8 +18,6 @@ export interface BeyondInit {
   network: Switch
   routes: OverlayRoutes
   logger: Logger
-  /** When the session of a client here was opened, ms since 1970. */
-  openedAt: (client: ClientId) => number | undefined
   /** The interface that the ESP of attachments is done behind, if there is one. */
   device: () => string | undefined
 }
@@ -53,6 +51,7 @@ export class Beyond {
   #hasInterface = true
   /** Clients that are watched, by port and address. */
   #watched: ReadonlySet<string> = new Set()
+  /** By the steady clock. */
   #lookAt = 0
 
   private constructor(init: BeyondInit, gateway: Gateway | undefined) {
@@ -125,16 +124,17 @@ export class Beyond {
     this.routesChanged()
   }
 
-  /** Runs timers; when to call again, ms since 1970. */
-  poll(now: number): number {
+  /** Runs timers; when to call again, by the steady clock. */
+  poll(): number {
+    const now = steadyNow()
     if (now < this.#lookAt) return this.#lookAt
-    const { network, routes, openedAt } = this.#init
+    const { network, routes } = this.#init
     const contested = routes.contested()
     this.#watched = new Set(contested.map(({ port, address }) => nameOf(port, address)))
     for (const name of this.#roundTrips.keys()) if (!this.#watched.has(name)) this.#roundTrips.delete(name)
-    const vias = contested.map(({ id, client, port, address }) => ({
+    const vias = contested.map(({ id, port, address }) => ({
       ...{ id, port, address },
-      heardAt: network.portStats(port)?.lastReceived || (openedAt(client) ?? now),
+      heardAt: network.heardAt(port) ?? now,
       roundTripMs: this.#roundTrips.get(nameOf(port, address)),
     }))
     this.#watch.look(now, vias, ({ port, address }) => {

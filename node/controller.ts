@@ -33,7 +33,6 @@ import { OverlayRoutes } from './overlay-routes.ts'
 import { settleAddress } from './own-address.ts'
 import { RouteNews } from './route-news.ts'
 import type { ControllerService } from './service.ts'
-import { steadyNow } from './steady-clock.ts'
 import { SwitchError } from './switch/errors.ts'
 import type { Switch } from './switch/switch.ts'
 import { Gathered, Turns } from './turns.ts'
@@ -278,7 +277,6 @@ export class Controller {
       network,
       routes: this.#routes,
       logger: this.#logger,
-      openedAt: client => this.#clients.of(client)?.openedAt,
       device: () => this.#carriage?.device,
     })
     beyond.onChange = () => {
@@ -457,12 +455,10 @@ export class Controller {
     return ended > 0
   }
 
-  /** Runs the timers that are due. @returns when the next one is, ms since 1970 */
+  /** Runs the timers that are due. @returns when the next one is, by the steady clock */
   #turn(): number {
     const never = Number.POSITIVE_INFINITY
-    // By the steady clock, which may stand elsewhere than the system's.
-    const steady = Math.min(this.#news.poll(), this.#endpoint?.poll() ?? never)
-    return Math.min(this.#beyond?.poll(Date.now()) ?? never, steady - steadyNow() + Date.now())
+    return Math.min(this.#news.poll(), this.#beyond?.poll() ?? never, this.#endpoint?.poll() ?? never)
   }
 
   /** A new TLS context is made only when its certificates are others: sessions keep the one they began with. */

@@ -4,3 +4,11 @@
 export function steadyNow(): number {
   return performance.timeOrigin + performance.now()
 }
+
+/** By the same clock, what the kernel's monotonic one says, ms: the switch has that. */
+export function steadyTime(monotonic: number): number {
+  return monotonic + SINCE
+}
+
+/** Both go on alike: libuv reads the kernel's. */
+const SINCE = steadyNow() - Number(process.hrtime.bigint()) / 1e6

@@ -1,16 +1,17 @@
 // When work is done that may wait, and work that must not wait for long.
+import { steadyNow } from './steady-clock.ts'
 
 /** Work that is due at a time it names itself, and sooner when something has happened. */
 export class Turns {
   readonly #work: () => number
   readonly #longest: number
   #timer: NodeJS.Timeout | undefined
-  /** When the timer fires, ms since 1970. */
+  /** When the timer fires, by the steady clock. */
   #next = 0
   #stopped = false
 
   /**
-   * @param work says when it is next due, ms since 1970
+   * @param work says when it is next due, by the steady clock
    * @param longest ms between two turns at most
    */
   constructor(work: () => number, longest: number) {
@@ -30,14 +31,14 @@ export class Turns {
 
   #within(delay: number): void {
     if (this.#stopped) return
-    const due = Date.now() + delay
+    const due = steadyNow() + delay
     if (this.#timer && due >= this.#next) return
     clearTimeout(this.#timer)
     this.#next = due
     this.#timer = setTimeout(() => {
       this.#timer = undefined
       const next = this.#work()
-      this.#within(Math.min(this.#longest, Math.max(0, next - Date.now())))
+      this.#within(Math.min(this.#longest, Math.max(0, next - steadyNow())))
     }, delay)
   }
 }

@@ -5,7 +5,7 @@
 export interface WatchedVia {
   /** Of the route. */
   readonly id: string
-  /** When its client was heard last, ms since 1970. */
+  /** When its client was heard last, by the steady clock, or its session was opened. */
   readonly heardAt: number
   /** How long its client took to answer when it was asked; undefined as long as it has not in this session. */
   readonly roundTripMs: number | undefined
@@ -31,12 +31,12 @@ const HOLD_MS = 3000
 interface Asked {
   readonly heardAt: number
   readonly times: number
-  /** When the latest was asked, ms since 1970. */
+  /** When the latest was asked. */
   readonly at: number
 }
 
 export class ViaWatch {
-  /** When each that fell silent may be used again, ms since 1970. */
+  /** When each that fell silent may be used again. */
   readonly #until = new Map<string, number>()
   readonly #asked = new Map<string, Asked>()
   /** How often each was asked that has not answered in its session. */
@@ -48,7 +48,7 @@ export class ViaWatch {
     return this.#failing
   }
 
-  /** Looks at all there are now; true when `failing` is another than before. @param ask whether a client is there */
+  /** Looks at all there are now; true when `failing` is another than before. @param now by the steady clock @param ask whether a client is there */
   look<V extends WatchedVia>(now: number, vias: readonly V[], ask: (via: V) => void): boolean {
     const known = new Set(vias.map(({ id }) => id))
     for (const map of [this.#until, this.#asked, this.#tries])

@@ -144,7 +144,7 @@ export class Ports {
     this.floats[slot] = FLOAT.still
     this.sendKey[slot] = 0
     this.#place(slot, init.socket, init.ifindex, memory, pathAt)
-    this.stats.begin(slot, init.generation)
+    this.stats.begin(slot, init.generation, this.now)
   }
 
   /** Replaces the prefixes that may appear as source beside the port's own address. */
@@ -262,7 +262,7 @@ export class Ports {
     this.idleReported[slot] = 0
     this.stats.add(slot, PORT_STAT.rxBytes, bytes)
     this.stats.add(slot, PORT_STAT.rxPackets, 1)
-    this.stats.received(slot, this.#time[0] + this.#time[1])
+    this.stats.received(slot, this.#time[0] + this.#time[1], this.#time[0])
   }
 
   /** Counts one packet to the peer. */

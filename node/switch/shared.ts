@@ -6,6 +6,7 @@ export const KEY_IDS = 8
 /** Places of a port's statistics. */
 export const PORT_STAT = { rxBytes: 0, txBytes: 1, rxPackets: 2, txPackets: 3, lastReceived: 4 } as const
 const GENERATION = 5
+const HEARD_AT = 6
 const STRIDE = 8
 
 /** What passed through one port since it was opened. */
@@ -34,9 +35,10 @@ export class PortStats {
     return new PortStats(new SharedArrayBuffer((ports + 1) * STRIDE * Float64Array.BYTES_PER_ELEMENT))
   }
 
-  /** Starts a port's counts from 0. */
-  begin(slot: number, generation: number): void {
+  /** Starts a port's counts from 0. @param now monotonic ms */
+  begin(slot: number, generation: number, now: number): void {
     this.#cells.fill(0, slot * STRIDE, (slot + 1) * STRIDE)
+    this.#cells[slot * STRIDE + HEARD_AT] = now
     this.#cells[slot * STRIDE + GENERATION] = generation
   }
 
@@ -53,9 +55,16 @@ export class PortStats {
     this.#cells[slot * STRIDE + stat] += amount
   }
 
-  /** Notes when the last packet came, ms since 1970. */
-  received(slot: number, at: number): void {
+  /** Notes when the last packet came. @param at ms since 1970 @param now monotonic ms */
+  received(slot: number, at: number, now: number): void {
     this.#cells[slot * STRIDE + PORT_STAT.lastReceived] = at
+    this.#cells[slot * STRIDE + HEARD_AT] = now
+  }
+
+  /** When the last packet of a port came, or it was opened, monotonic ms; undefined as long as its generation has not begun there. */
+  heardAt(slot: number, generation: number): number | undefined {
+    const at = slot * STRIDE
+    return this.#cells[at + GENERATION] === generation ? this.#cells[at + HEARD_AT] : undefined
   }
 
   /** A port's counts; all 0 as long as its generation has not begun there. */

@@ -3,6 +3,7 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import { type Cidr6, cidr6Mask, type IpAddress } from '../../state/address6.ts'
 import { type Cidr, cidrMask } from '../net/ip.ts'
+import { steadyTime } from '../steady-clock.ts'
 import type { DataChannelKeys, DataPlane, PortSources, PortSpec } from '../vpn/data-plane.ts'
 import { isLinkId } from '../vpn/peer-ids.ts'
 import { CommandQueue } from './command-queue.ts'
@@ -397,6 +398,13 @@ export class Switch implements DataPlane {
   portStats(peerId: number): PortCounts | undefined {
     const port = this.#ports.get(peerId)
     return port === undefined ? undefined : this.#stats.read(port.slot, port.generation)
+  }
+
+  /** When the peer of a port was heard last, or the port was opened, by the steady clock; undefined before that. */
+  heardAt(peerId: number): number | undefined {
+    const port = this.#ports.get(peerId)
+    const at = port && this.#stats.heardAt(port.slot, port.generation)
+    return at === undefined ? undefined : steadyTime(at)
   }
 
   /** What is known of a link; undefined when there is no such link. */

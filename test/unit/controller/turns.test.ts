@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, type TestContext, test } from 'node:test'
+import { steadyNow } from '../../../node/steady-clock.ts'
 import { Gathered, Turns } from '../../../node/turns.ts'
 
 function clockOf(context: TestContext) {
   context.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 })
+  const { now } = Date
+  context.mock.method(performance, 'now', () => now() - performance.timeOrigin)
   return context.mock.timers
 }
 
@@ -41,6 +44,29 @@ describe('turns', () => {
     clock.tick(5000)
     assert.equal(turnsTaken, 2)
   })
+
+  for (const [how, ms] of [
+    ['back', -3_600_000],
+    ['ahead', 3_600_000],
+  ] as const)
+    test(`come as they would have when the clock is set ${how}`, context => {
+      const clock = clockOf(context)
+      const begun = steadyNow()
+      const at: number[] = []
+      const turns = new Turns(() => {
+        at.push(steadyNow() - begun)
+        return steadyNow() + 300
+      }, 1000)
+      turns.soon()
+      clock.tick(1)
+      const { now } = Date
+      context.mock.method(Date, 'now', () => now() + ms)
+      for (let passed = 1; passed < 150; passed++) clock.tick(1)
+      turns.soon()
+      for (let passed = 150; passed < 700; passed++) clock.tick(1)
+      turns.stop()
+      assert.deepEqual(at, [1, 151, 451])
+    })
 })
 
 test('what is gathered is done at once, then once for all that ask within a moment', context => {

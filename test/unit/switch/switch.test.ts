@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { steadyNow } from '../../../node/steady-clock.ts'
 import { SwitchError } from '../../../node/switch/errors.ts'
 import { listen } from '../../../node/switch/listener.ts'
 import { type Path, pathKey } from '../../../node/switch/path.ts'
@@ -39,6 +40,24 @@ test('a packet goes from one session to another, one hop older, and back', async
   assert.equal(stats?.rxBytes, CIPHERS.length * 1420)
   assert.equal(stats?.txPackets, CIPHERS.length)
   assert.ok(Math.abs(stats!.lastReceived - Date.now()) < 60_000)
+})
+
+test('when a session was heard last, or opened, is told by the steady clock', async t => {
+  await using net = await startTestSwitch()
+  const hour = 3_600_000
+  const { now } = Date
+  t.mock.method(Date, 'now', () => now() - hour)
+  await eventually(() => net.running.heardAt(5) !== undefined, 'its port is opened')
+  const opened = net.running.heardAt(5)!
+  assert.ok(opened <= steadyNow() && opened > steadyNow() - hour / 2)
+  const before = steadyNow()
+  await net.a.send(ipv4Packet(A, B))
+  await net.b.receive()
+  const heard = net.running.heardAt(5)!
+  // What the kernel tells is finer than what JavaScript has of it.
+  assert.ok(heard >= before - 1 && heard <= steadyNow() + 1)
+  assert.equal(net.running.heardAt(5), heard)
+  assert.equal(net.running.heardAt(4711), undefined)
 })
 
 test('who answers at once is waited for awake; a stream to somebody who says nothing is not', async () => {
