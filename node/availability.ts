@@ -5,6 +5,7 @@ import { isUnsettled, settle } from './backup/settling.ts'
 import type { EventLog } from './events.ts'
 import type { Home } from './home.ts'
 import { removalNotice } from './removal.ts'
+import { steadyNow } from './steady-clock.ts'
 import type { VpnEndpoint } from './vpn/endpoint.ts'
 import type { Warnings } from './warnings.ts'
 
@@ -98,9 +99,9 @@ export class Availability {
     )
     endpoint.drain()
     changed()
-    const until = Date.now() + DRAIN_MS
+    const until = steadyNow() + DRAIN_MS
     const isBusy = () => !endpoint.sessions().next().done || isHandingOver()
-    while (isBusy() && Date.now() < until) await sleep(20)
+    while (isBusy() && steadyNow() < until) await sleep(20)
     await sleep(FAREWELL_MS)
   }
 

@@ -11,6 +11,7 @@ import { type MeshView, Views } from '../state/views.ts'
 import { ClientSecrets } from './client-secrets.ts'
 import { type Config, DataDirectory, DataDirectoryError } from './data-directory.ts'
 import { parsePrivateKey } from './pki/keys.ts'
+import { steadyNow } from './steady-clock.ts'
 import { parseTlsCryptV2ServerKey } from './vpn/static-key.ts'
 
 /** ms between two tries for the lock. */
@@ -71,7 +72,7 @@ export class Home {
     const tlsCryptKey = parseTlsCryptV2ServerKey(await directory.read(directory.tlsCryptKey))
     if (!tlsCryptKey) throw damaged(directory.tlsCryptKey)
     const id = controllerId as ControllerId
-    const store = await openStore(directory.state, Date.now() + patience)
+    const store = await openStore(directory.state, steadyNow() + patience)
     const replica = await Replica.open({
       store,
       identity: { id, privateKey },
@@ -194,7 +195,7 @@ async function openStore(directory: string, until: number): Promise<LevelStore> 
       return await LevelStore.open(directory, { create: false })
     } catch (error) {
       const locked = error instanceof StateError && error.code === 'STORE_LOCKED'
-      if (!locked || Date.now() >= until) throw error
+      if (!locked || steadyNow() >= until) throw error
       await new Promise(resolve => setTimeout(resolve, LOCK_RETRY_MS))
     }
   }

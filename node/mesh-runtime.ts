@@ -19,6 +19,7 @@ import { formatHostPort, parseHostPort } from './net/ip.ts'
 import { OVERLAY_MTU } from './push.ts'
 import { eachRemovedTheOther, findRemoval } from './removal.ts'
 import { Reports } from './reports.ts'
+import { steadyNow } from './steady-clock.ts'
 import type { Path } from './switch/path.ts'
 import type { Switch } from './switch/switch.ts'
 import { LINK_IDS, PeerIds } from './vpn/peer-ids.ts'
@@ -59,7 +60,7 @@ export class MeshRuntime {
   readonly #incompatible = new Map<ControllerId, string>()
   #transport: Libp2pTransport | undefined
   #timer: NodeJS.Timeout | undefined
-  /** When `#timer` fires, ms since 1970. */
+  /** When `#timer` fires, and when the links' figures are told next, by the steady clock. */
   #nextTurn = 0
   #nextLinks = 0
   #stopped = false
@@ -68,7 +69,7 @@ export class MeshRuntime {
     this.#init = init
     const { home, network, events, logger } = init
     const { id, replica, views } = home
-    this.#reports = new Reports({ events, logger, now: Date.now, nameOf: peer => this.#nameOf(peer) })
+    this.#reports = new Reports({ events, logger, now: steadyNow, nameOf: peer => this.#nameOf(peer) })
     this.backbone = new Backbone({
       id,
       plane: network,
@@ -80,8 +81,8 @@ export class MeshRuntime {
       paths: endpoint => pathsTo(endpoint, network.addresses),
       send: (peer, payload) => this.core.sendLink(peer, payload),
       told: () => this.#toldLinks(),
-      newPort: () => this.#ports.next(Date.now(), () => false),
-      now: Date.now,
+      newPort: () => this.#ports.next(steadyNow(), () => false),
+      now: steadyNow,
       random: Math.random,
     })
     this.core = new MeshCore({
@@ -315,7 +316,7 @@ export class MeshRuntime {
   }
 
   #tellLinks(): void {
-    this.#nextLinks = Date.now() + LINKS_TURN_MS
+    this.#nextLinks = steadyNow() + LINKS_TURN_MS
     this.core.presence.setLinks(
       this.backbone.links().map(({ peer, up, rttMs, lossPercent }) => ({
         peer,
@@ -329,7 +330,7 @@ export class MeshRuntime {
   /** Runs timers, at the latest in `delay` ms. */
   #schedule(delay: number): void {
     if (this.#stopped) return
-    const due = Date.now() + delay
+    const due = steadyNow() + delay
     if (this.#timer && due >= this.#nextTurn) return
     clearTimeout(this.#timer)
     this.#nextTurn = due
@@ -339,10 +340,11 @@ export class MeshRuntime {
   #turn(): void {
     this.#timer = undefined
     if (this.#stopped) return
-    const now = Date.now()
-    if (now >= this.#nextLinks) this.#tellLinks()
-    const next = Math.min(this.core.poll(), this.backbone.poll(), this.#nextLinks, now + LONGEST_TURN_MS)
-    this.#schedule(Math.max(1, next - Date.now()))
+    if (steadyNow() >= this.#nextLinks) this.#tellLinks()
+    // What others are told of is by the system's clock, which may be set.
+    const core = this.core.poll() - Date.now()
+    const next = Math.min(this.backbone.poll(), this.#nextLinks) - steadyNow()
+    this.#schedule(Math.max(1, Math.min(core, next, LONGEST_TURN_MS)))
   }
 }
 

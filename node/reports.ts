@@ -7,7 +7,7 @@ import type { EventLog } from './events.ts'
 export interface ReportsInit {
   events: EventLog
   logger: Logger
-  /** ms since 1970 */
+  /** ms of a clock that nobody sets */
   now: () => number
   /** The name of a controller; its id when it has none here. */
   nameOf: (controller: string) => string

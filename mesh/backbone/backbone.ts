@@ -30,7 +30,7 @@ export interface BackboneInit {
   readonly told: () => Iterable<readonly [ControllerId, readonly PresentLink[]]>
   /** Names for links of this controller, each used once. */
   readonly newPort: () => number
-  /** ms since 1970 */
+  /** ms of a clock that nobody sets back or ahead, about those since 1970: exchanges of keys are named by it. */
   readonly now: () => number
   /** From 0 to below 1. */
   readonly random: () => number
@@ -165,7 +165,7 @@ export class Backbone {
     this.onChange()
   }
 
-  /** Runs timers; when to call again, ms since 1970. */
+  /** Runs timers; when to call again, by the same clock. */
   poll(): number {
     const now = this.#init.now()
     let next = Number.POSITIVE_INFINITY

@@ -169,7 +169,7 @@ export class BackboneLink {
   }
 
   #offer(now: number): void {
-    this.#generation = Math.max(now, this.#generation + 1)
+    this.#generation = Math.max(Math.floor(now), this.#generation + 1)
     const exchange = {
       generation: this.#generation,
       keyId: this.#freeKeyId(),

@@ -7,6 +7,7 @@ import { StateError } from '../../state/errors.ts'
 import { RemoteController } from '../api/remote.ts'
 import { apiSocketPath, socketState } from '../api/socket.ts'
 import type { ControllerService } from '../service.ts'
+import { steadyNow } from '../steady-clock.ts'
 import { CommandError, UsageError } from './errors.ts'
 import { Output } from './output.ts'
 import { type RemoteOptions, remoteAddress, remoteEndpoint } from './remote-options.ts'
@@ -85,7 +86,7 @@ export class Context {
     use: (service: ControllerService) => Promise<T>,
     { says = false }: { says?: boolean } = {},
   ): Promise<T> {
-    const until = Date.now() + LOCK_PATIENCE_MS
+    const until = steadyNow() + LOCK_PATIENCE_MS
     for (;;) {
       const remote = await this.reach()
       if (remote !== undefined) return use(remote)
@@ -94,7 +95,7 @@ export class Context {
       const opened = await openOffline(this.dataDir).catch((error: unknown) => {
         // Another command has it for a moment, or a controller is starting and will answer soon.
         const locked = error instanceof StateError && error.code === 'STORE_LOCKED'
-        if (!locked || Date.now() >= until) throw error
+        if (!locked || steadyNow() >= until) throw error
       })
       if (!opened) {
         await new Promise(resolve => setTimeout(resolve, LOCK_RETRY_MS))

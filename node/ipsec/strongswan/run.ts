@@ -6,6 +6,7 @@ import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { thisKernel } from '../../gateway/kernel.ts'
+import { steadyNow } from '../../steady-clock.ts'
 import { IpsecError } from '../engine.ts'
 import { ViciClient } from '../vici/client.ts'
 import { ViciError } from '../vici/error.ts'
@@ -149,7 +150,7 @@ export class Run {
 const TERMINATE_MS = 2000
 
 async function connect(socket: string, daemon: Daemon): Promise<ViciClient> {
-  for (const end = Date.now() + START_MS; Date.now() < end; ) {
+  for (const end = steadyNow() + START_MS; steadyNow() < end; ) {
     if (!daemon.isRunning) throw new IpsecError('it ended at once')
     try {
       return await ViciClient.connect(socket)
