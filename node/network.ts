@@ -13,9 +13,9 @@ export function ipv6Warning({ tun }: Pick<Switch, 'tun'>): string | undefined {
   return `the TUN interface is without IPv6 (${tun.problem6}); clients have it`
 }
 
-/** The same of one that was deleted while the controller runs. */
+/** The same of one that was deleted, renamed or moved while the controller runs. */
 export function interfaceGone(name: string | undefined, reason: string): string {
-  return `the TUN interface ${name} is gone (${reason}); clients reach each other, but not this machine and what is behind it; it is tried again every second`
+  return `the TUN interface ${name} is gone (${reason}); clients reach each other, but not this machine and what is behind it; it is made anew as soon as may be`
 }
 
 /**

@@ -69,6 +69,16 @@ export interface PortEvent {
   token?: Uint8Array<ArrayBuffer>
 }
 
+/** The TUN interface. */
+export interface TunFacts {
+  readonly name: string
+  /** The kernel's number of it; another one when it was made anew. */
+  readonly index: number
+  readonly mtu: number
+  /** Why it is without IPv6 although the overlay has that. */
+  readonly problem6?: string
+}
+
 /** Switch to main thread. */
 export type Report =
   | {
@@ -77,7 +87,7 @@ export type Report =
       /** The listening sockets. Whoever hears of them closes them once the thread has ended. */
       sockets: number[]
       addresses: ListenAddress[]
-      tun: { name: string; mtu: number; problem6?: string } | null
+      tun: TunFacts | null
     }
   | { type: 'refused'; code: SwitchErrorCode; message: string }
   /** What one turn of the loop has to tell. `groups` and `bytes` of its control packets are released when handled. */
@@ -91,7 +101,7 @@ export type Report =
       queries: Uint8Array<ArrayBuffer>[]
     }
   /** Why the TUN interface is gone or could not be made anew; undefined: it is back, with or without IPv6. */
-  | { type: 'tun'; gone: string | undefined; problem6: string | undefined }
+  | { type: 'tun'; gone: string | undefined; problem6: string | undefined; index: number }
   /** A turn failed; the loop goes on. */
   | { type: 'trouble'; message: string }
 

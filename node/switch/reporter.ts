@@ -6,7 +6,7 @@ import type { IpAddress } from '../../state/address6.ts'
 import { ControlBatchWriter, MAX_CONTROL_PACKET } from './control-batch.ts'
 import { COUNTER } from './counters.ts'
 import type { Notices } from './forwarder.ts'
-import type { PortEvent, Report } from './messages.ts'
+import type { PortEvent, Report, TunFacts } from './messages.ts'
 import { FLOAT, type Ports } from './ports.ts'
 import { GROUP, IN_FLIGHT_BYTES, IN_FLIGHT_LIMIT, QUERY_LIMIT, SIGNAL } from './shared.ts'
 import { copyLocal, copyName, PATH_STRIDE, readPath } from './socket-address.ts'
@@ -140,11 +140,11 @@ export class Reporter implements Notices {
 
   /** The TUN interface is gone, or could not be made anew. */
   tunGone(reason: string): void {
-    this.#port.postMessage({ type: 'tun', gone: reason, problem6: undefined } satisfies Report)
+    this.#port.postMessage({ type: 'tun', gone: reason, problem6: undefined, index: 0 } satisfies Report)
   }
 
-  tunBack(problem6: string | undefined): void {
-    this.#port.postMessage({ type: 'tun', gone: undefined, problem6 } satisfies Report)
+  tunBack({ problem6, index }: Pick<TunFacts, 'problem6' | 'index'>): void {
+    this.#port.postMessage({ type: 'tun', gone: undefined, problem6, index } satisfies Report)
   }
 
   /** Whether the `packets` of a turn that is not posted yet are all control packets, and the main thread is still at earlier ones. */

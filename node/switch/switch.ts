@@ -12,7 +12,14 @@ import { allocateCounters, counterCells, readCounters, type SwitchCounters } fro
 import { SwitchError } from './errors.ts'
 import { type LinkFigures, LinkStats, MAX_LINKS } from './link-stats.ts'
 import type { ListenAddress } from './listener.ts'
-import { longestPacket, type PortEvent, packSecrets, type Report, type WorkerInit } from './messages.ts'
+import {
+  longestPacket,
+  type PortEvent,
+  packSecrets,
+  type Report,
+  type TunFacts,
+  type WorkerInit,
+} from './messages.ts'
 import type { Path } from './path.ts'
 import { MAX_PEER_ID } from './peer-index.ts'
 import type { PortInit } from './ports.ts'
@@ -110,7 +117,7 @@ export class Switch implements DataPlane {
 
   /** What is bound, in the order of `listen`, with the ports that the system chose. */
   readonly addresses: readonly ListenAddress[]
-  #tun: { readonly name: string; readonly mtu: number; readonly problem6?: string } | null
+  #tun: TunFacts | null
 
   readonly #exited: Promise<void>
   readonly #queue: CommandQueue
@@ -210,8 +217,8 @@ export class Switch implements DataPlane {
     }
   }
 
-  /** The TUN interface, if there is one; `problem6` says why it is without IPv6 although the overlay has that. */
-  get tun(): { readonly name: string; readonly mtu: number; readonly problem6?: string } | null {
+  /** The TUN interface, if there is one. */
+  get tun(): TunFacts | null {
     return this.#tun
   }
 
@@ -441,8 +448,8 @@ export class Switch implements DataPlane {
     }
   }
 
-  #tunChanged({ gone, problem6 }: Report & { type: 'tun' }): void {
-    if (this.#tun !== null && gone === undefined) this.#tun = { ...this.#tun, problem6 }
+  #tunChanged({ gone, problem6, index }: Report & { type: 'tun' }): void {
+    if (this.#tun !== null && gone === undefined) this.#tun = { ...this.#tun, problem6, index }
     this.#tell(() => this.onTun(gone))
   }
 

@@ -29,13 +29,13 @@ export interface TunOptions {
 /** What a kernel says whose IPv6 is disabled, or that has none. */
 const NO_IPV6 = ['EACCES', 'EAFNOSUPPORT', 'EOPNOTSUPP']
 
-/** A TUN interface, open. It vanishes when closed, or with the process; and others may delete it. */
+/** A TUN interface, open. It vanishes when closed, or with the process; and others may delete, rename or move it. */
 export class Tun implements PacketSink {
   readonly name: string
   readonly mtu: number
   /** Whether the kernel takes super-packets. */
   readonly offload: boolean
-  /** Somebody has deleted the interface: nothing comes or goes by it before it is made anew. */
+  /** The interface was deleted, or given up: nothing comes or goes by it before it is made anew. */
   isGone = false
   #isClosed = false
   #hasIpv6: boolean
@@ -78,6 +78,31 @@ export class Tun implements PacketSink {
 
   get fd(): number {
     return this.#device.fd
+  }
+
+  /** The kernel's number of it. */
+  get index(): number {
+    return this.#device.index
+  }
+
+  /**
+   * What somebody has done to the interface, in words, so that what holds for its name does not hold for it; undefined where nothing. Of
+   * one that was deleted reading tells.
+   */
+  displaced(): string | undefined {
+    // Nearly always, and at no cost to others: what the device itself is asked waits for all that change interfaces.
+    if (this.#device.isHereAs(this.name)) return undefined
+    const called = this.#device.calledNow()
+    if (called === undefined) return undefined
+    return this.#device.isHereAs(called)
+      ? `it was renamed ${called}`
+      : 'it was moved to another network namespace'
+  }
+
+  /** Has one that was renamed called by its name again; false where that cannot be. */
+  rename(): boolean {
+    const called = this.#device.calledNow()
+    return called !== undefined && this.#device.isHereAs(called) && this.#device.rename(called)
   }
 
   /** Makes the interface that is gone anew, by its old name. @throws SwitchError `TUN_UNAVAILABLE` */
@@ -152,6 +177,7 @@ export class Tun implements PacketSink {
   }
 
   close(): void {
+    this.isGone = true
     if (!this.#isClosed) this.#device.close()
     this.#isClosed = true
   }

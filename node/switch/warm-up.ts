@@ -129,7 +129,11 @@ function tunLike({ offload }: Pick<Tun, 'offload'>, counters: Float64Array, file
   const [device, kernel] = [loopback(files), loopback(files)]
   const open = (from: Listener, to: Listener): Tun => {
     if (!connectTo(from.fd, name, 0, writeName(name, 0, to.host, to.port, 0))) throw new Error('no loopback')
-    return new Tun(new TunDevice(from.fd, '', offload, undefined), LONGEST, counters)
+    return new Tun(
+      new TunDevice({ fd: from.fd, control: -1, name: '', index: 0, offload }),
+      LONGEST,
+      counters,
+    )
   }
   return { tun: open(device, kernel), kernel: open(kernel, device) }
 }

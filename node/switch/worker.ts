@@ -74,7 +74,7 @@ function run(): void {
     wakeup,
     sockets: listeners.map(({ fd }) => fd),
     addresses: listeners.map(({ host, port }) => ({ host, port })),
-    tun: tun === undefined ? null : { name: tun.name, mtu: tun.mtu, problem6: tun.problem6 },
+    tun: tun ? { name: tun.name, index: tun.index, mtu: tun.mtu, problem6: tun.problem6 } : null,
   } satisfies Report)
   handedOver = true
   if (init.warmUp) warmUp(tun)

@@ -1,6 +1,6 @@
 // What switch.test.ts runs inside a network namespace of its own, where lo is all there is: `node switch-scenarios.ts NAME`.
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { SwitchError } from '../../node/switch/errors.ts'
@@ -37,11 +37,40 @@ function sendSegmented(payload: Uint8Array, size: number): void {
   closeFile(fd)
 }
 
+/** Kernels before Linux 6.2 want an interface down for that. */
+function rename(from: string, to: string): void {
+  try {
+    execFileSync('ip', ['link', 'set', from, 'name', to], { stdio: 'ignore' })
+  } catch {
+    ip('link', 'set', from, 'down')
+    ip('link', 'set', from, 'name', to)
+    ip('link', 'set', to, 'up')
+  }
+}
+
+/** A process in a network namespace of its own. */
+async function otherNamespace() {
+  const child = spawn('unshare', ['--net', 'sh', '-c', 'echo there && exec sleep 60'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  await once(child.stdout, 'data')
+  return {
+    pid: child.pid,
+    ip: (...args: string[]): string =>
+      execFileSync('nsenter', ['--net', '--target', String(child.pid), 'ip', ...args], { encoding: 'utf8' }),
+    async [Symbol.asyncDispose](): Promise<void> {
+      child.kill()
+      await once(child, 'close')
+    },
+  }
+}
+
 /** The interface is there, addressed, and both sides of it reach each other. */
 async function carries(segmenting: boolean): Promise<void> {
   await using net = await startTestSwitch({ tun: { name: 'omtest0' }, mtu: 1400, segmenting }, { mtu: 1300 })
   net.running.setRoutes(TUN_ROUTES)
-  assert.deepEqual(net.running.tun, { name: 'omtest0', mtu: 1400, problem6: undefined })
+  const index = Number(ip('-o', 'link', 'show', 'dev', 'omtest0').split(':')[0])
+  assert.deepEqual(net.running.tun, { name: 'omtest0', index, mtu: 1400, problem6: undefined })
   const shown = ip('addr', 'show', 'dev', 'omtest0')
   assert.match(shown, /mtu 1400/)
   assert.match(shown, /inet 10\.77\.0\.16\/16/)
@@ -173,6 +202,50 @@ const scenarios: Record<string, () => Promise<void>> = {
     assert.ok(made < 50 + (performance.now() - begun) / 10, `${made} turns of the loop meanwhile`)
     await net.a.send(echoRequest(A, OWN))
     assert.equal((await net.a.receive())[20], 0)
+    assert.deepEqual(net.errors, [])
+  },
+
+  /** Somebody renames the interface or moves it away: it is back under its name; but not where that is done again and again. */
+  async renamed() {
+    await using net = await startTestSwitch({ tun: { name: 'omtest4' }, mtu: 1400 })
+    net.running.setRoutes(TUN_ROUTES)
+    const told: (string | undefined)[] = []
+    net.running.onTun = gone => told.push(gone)
+    const shown = (): string =>
+      ip('-oneline', 'addr', 'show', 'dev', 'omtest4', 'scope', 'global').replace(/^\d+/gm, '')
+    const before = shown()
+    const isRight = async (): Promise<void> => {
+      assert.equal(shown(), before)
+      assert.equal(net.running.tun?.index, Number(ip('-o', 'link', 'show', 'dev', 'omtest4').split(':')[0]))
+      await net.a.send(echoRequest(A, OWN))
+      assert.equal((await net.a.receive())[20], 0)
+    }
+    await isRight()
+    rename('omtest4', 'omtest5')
+    await eventually(() => told.length === 2, 'it is back')
+    assert.deepEqual(told, ['it was renamed omtest5', undefined])
+    assert.doesNotMatch(ip('link'), /omtest5/)
+    await isRight()
+    await using away = await otherNamespace()
+    ip('link', 'set', 'omtest4', 'netns', String(away.pid))
+    await eventually(() => told.length === 4, 'it is made anew')
+    assert.deepEqual(told.slice(-2), ['it was moved to another network namespace', undefined])
+    assert.doesNotMatch(away.ip('link'), /omtest/)
+    await isRight()
+    // What was with an interface that is down is gone.
+    const { index = 0 } = net.running.tun ?? {}
+    ip('link', 'set', 'omtest4', 'down')
+    ip('link', 'set', 'omtest4', 'name', 'omtest5')
+    await eventually(() => told.length === 6, 'it is made anew')
+    assert.notEqual(net.running.tun?.index, index)
+    await isRight()
+    rename('omtest4', 'omtest5')
+    await eventually(() => told.length === 7, 'it is given up')
+    assert.match(told[6] ?? '', /^it was renamed omtest5, again and again; find out/)
+    assert.doesNotMatch(ip('link'), /omtest/)
+    await eventually(() => told.length === 8, 'it is tried again')
+    assert.equal(told[7], undefined)
+    await isRight()
     assert.deepEqual(net.errors, [])
   },
 

@@ -25,5 +25,7 @@ test('a TUN carries packets between the kernel and the sessions', () => inNamesp
 test('a TUN without offloads does so, too', () => inNamespace('plain'))
 test('a TUN is gone when the switch is, and its refusals are explained', () => inNamespace('gone'))
 test('a TUN that somebody deletes comes back', () => inNamespace('deleted'))
+test('a TUN that somebody renames or moves is back under its name, until that is done too often', () =>
+  inNamespace('renamed'))
 test('where segments do not fit the link, packets arrive all the same', () => inNamespace('narrow'))
 test('without privileges the switch works without TUN, and says so', () => inNamespace('unprivileged'))

@@ -8,6 +8,7 @@ export const ERRNO = {
   EINTR: 4,
   EIO: 5,
   EAGAIN: 11,
+  ENODEV: 19,
   EINVAL: 22,
   EBADFD: 77,
   EMSGSIZE: 90,

@@ -17,6 +17,7 @@ const O_RDWR = 2
 const O_NONBLOCK = 0x800
 const O_CLOEXEC = 0x80000
 const TUNSETIFF = 0x400454ca
+const TUNGETIFF = 0x800454d2
 const TUNSETOFFLOAD = 0x400454d0
 const IFF_TUN = 0x0001
 const IFF_NO_PI = 0x1000
@@ -37,6 +38,7 @@ const SIOCSIFFLAGS = 0x8914
 const SIOCSIFADDR = 0x8916
 const SIOCSIFNETMASK = 0x891c
 const SIOCSIFMTU = 0x8922
+const SIOCSIFNAME = 0x8923
 const SIOCSIFTXQLEN = 0x8943
 const SIOCGIFINDEX = 0x8933
 
@@ -61,6 +63,10 @@ function setName(name: string): void {
   request.bytes.set(new TextEncoder().encode(name).subarray(0, NAME_BYTES - 1))
 }
 
+function nameRead(): string {
+  return new TextDecoder().decode(request.bytes.slice(0, request.bytes.indexOf(0)))
+}
+
 function call(fd: number, name: string, number: number): void {
   if (ioctl(fd, number, request.address(0, 40)) < 0) throw lastError(name)
 }
@@ -77,16 +83,15 @@ function setAddress(fd: number, label: string, address: number, mask: number): v
   }
 }
 
+function indexOf(fd: number, name: string): number {
+  setName(name)
+  call(fd, 'SIOCGIFINDEX', SIOCGIFINDEX)
+  return request.view.getInt32(NAME_BYTES, true)
+}
+
 /** Adds IPv6 addresses. A machine without IPv6 is no reason to be without a TUN: says what went wrong. */
-function addAddresses6(
-  fd: number,
-  name: string,
-  addresses: readonly InterfaceAddress6[],
-): SysError | undefined {
+function addAddresses6(ifindex: number, addresses: readonly InterfaceAddress6[]): SysError | undefined {
   try {
-    setName(name)
-    call(fd, 'SIOCGIFINDEX', SIOCGIFINDEX)
-    const ifindex = request.view.getInt32(NAME_BYTES, true)
     for (const address of addresses) addAddress6(ifindex, address)
     return undefined
   } catch (error) {
@@ -121,8 +126,9 @@ export function openTun(init: TunInit): TunDevice {
   try {
     if (init.name.length > TUN_NAME_LIMIT) throw new SysError('TUNSETIFF', 'ENAMETOOLONG', init.name)
     const offload = attach(fd, init)
-    const name = new TextDecoder().decode(request.bytes.slice(0, request.bytes.indexOf(0)))
+    const name = nameRead()
     control = openUdp(AF_INET)
+    const index = indexOf(control, name)
     setName(name)
     request.view.setInt32(NAME_BYTES, init.mtu, true)
     call(control, 'SIOCSIFMTU', SIOCSIFMTU)
@@ -136,12 +142,12 @@ export function openTun(init: TunInit): TunDevice {
     request.view.setUint16(NAME_BYTES, flags | IFF_UP | IFF_RUNNING, true)
     call(control, 'SIOCSIFFLAGS', SIOCSIFFLAGS)
     if (init.second !== init.address) setAddress(control, `${name}:1`, init.second, 0xffffffff)
-    return new TunDevice(fd, name, offload, addAddresses6(control, name, init.addresses6))
+    const error6 = addAddresses6(index, init.addresses6)
+    return new TunDevice({ fd, control, name, index, offload, error6 })
   } catch (error) {
     closeFile(fd)
-    throw error
-  } finally {
     if (control >= 0) closeFile(control)
+    throw error
   }
 }
 
@@ -162,10 +168,27 @@ function attach(fd: number, { name, offload }: TunInit): boolean {
   return false
 }
 
+export interface TunDeviceInit {
+  fd: number
+  /** A socket in the interface's network namespace, by which interfaces are asked for; -1 where there is none to ask for. */
+  control: number
+  name: string
+  /** The kernel's number of it, which it keeps whatever it is called. */
+  index: number
+  /** Whether packets have virtio headers. */
+  offload: boolean
+  /** Why there are no IPv6 addresses. */
+  error6?: SysError
+}
+
 /** An open TUN. Packets come and go by it one at a time, each with its virtio header if there are any. */
 export class TunDevice {
   readonly fd: number
+  readonly #control: number
+  /** As it was made. */
   readonly name: string
+  /** The kernel's number of it, which it keeps whatever it is called. */
+  readonly index: number
   /** Whether packets have virtio headers. */
   readonly offload: boolean
   /** Why there are no IPv6 addresses. */
@@ -179,9 +202,11 @@ export class TunDevice {
   #pieces = 0
   #length = 0
 
-  constructor(fd: number, name: string, offload: boolean, error6: SysError | undefined) {
+  constructor({ fd, control, name, index, offload, error6 }: TunDeviceInit) {
     this.fd = fd
+    this.#control = control
     this.name = name
+    this.index = index
     this.offload = offload
     this.error6 = error6
     point(this.#readVector, 0, this.readHeader, 0, VIRTIO_HEADER)
@@ -221,8 +246,35 @@ export class TunDevice {
     return written === wanted ? 0 : ERRNO.EIO
   }
 
+  /** What the interface is called now; undefined when it was deleted. */
+  calledNow(): string | undefined {
+    request.bytes.fill(0)
+    return ioctl(this.fd, TUNGETIFF, request.address(0, 40)) < 0 ? undefined : nameRead()
+  }
+
+  /** Whether the interface is the one of this name in the network namespace that it was made in. */
+  isHereAs(name: string): boolean {
+    setName(name)
+    if (ioctl(this.#control, SIOCGIFINDEX, request.address(0, 40)) < 0) return errno() !== ERRNO.ENODEV
+    return request.view.getInt32(NAME_BYTES, true) === this.index
+  }
+
+  /**
+   * Gives it its first name again. False where that is refused, as by kernels before Linux 6.2, and for one that is down, with whose
+   * name not all is as before.
+   */
+  rename(from: string): boolean {
+    setName(from)
+    if (ioctl(this.#control, SIOCGIFFLAGS, request.address(0, 40)) < 0) return false
+    if ((request.view.getUint16(NAME_BYTES, true) & IFF_UP) === 0) return false
+    setName(from)
+    request.bytes.set(new TextEncoder().encode(this.name), NAME_BYTES)
+    return ioctl(this.#control, SIOCSIFNAME, request.address(0, 40)) === 0
+  }
+
   close(): void {
     closeFile(this.fd)
+    if (this.#control >= 0) closeFile(this.#control)
   }
 }
 

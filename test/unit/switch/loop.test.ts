@@ -137,6 +137,7 @@ test('a TUN that is gone wakes the loop no more, and is made anew, if need be at
       fd: first.fd,
       isGone: false,
       problem6: 'no IPv6',
+      displaced: () => undefined,
       close: () => seen.push('close'),
       remake() {
         seen.push('remake')
@@ -181,7 +182,7 @@ test('a TUN that is gone wakes the loop no more, and is made anew, if need be at
       reporter: {
         ...quiet.reporter,
         tunGone: (reason: string) => seen.push(`gone: ${reason}`),
-        tunBack: (problem6: string) => seen.push(`back: ${problem6}`),
+        tunBack: ({ problem6 }: { problem6: string }) => seen.push(`back: ${problem6}`),
       },
     }
     new Loop(parts as unknown as LoopParts).run()
