@@ -105,7 +105,8 @@ export class Beyond {
         device: this.#init.device(),
         source: home.controller.address,
       }
-      this.#gateway.update({ tunName: network.tun.name, ...overlay, ...kernel, attached })
+      const { name: tunName, index: tunIndex } = network.tun
+      this.#gateway.update({ tunName, tunIndex, ...overlay, ...kernel, attached })
     }
     this.#probes = routes.probes()
     this.#contested = new Set(routes.contested().map(({ id }) => id))
@@ -120,8 +121,10 @@ export class Beyond {
   /** The TUN interface is gone, or back. */
   interfaceChanged(isThere: boolean): void {
     this.#hasInterface = isThere
-    this.#gateway?.interfaceChanged()
+    // What went with it is made once it is back; until then nothing can be.
+    if (isThere) this.#gateway?.interfaceChanged()
     this.routesChanged()
+    void this.settled().then(() => this.#review())
   }
 
   /** Runs timers; when to call again, by the steady clock. */

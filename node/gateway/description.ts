@@ -9,6 +9,8 @@ import type { Address6, Cidr6 } from '../../state/address6.ts'
 export interface GatewayDescription {
   /** The TUN interface, up, with this controller's own overlay address and the subnet's prefix length. */
   readonly tunName: string
+  /** The kernel's number of it. One that is renamed is as closed as if nothing were described: what is open is open by its name alone. */
+  readonly tunIndex?: number
   /** The overlay's subnet. Its route is there with the interface's address. */
   readonly subnet: Cidr
   /** The same of IPv6; undefined where the overlay or this machine has none. */

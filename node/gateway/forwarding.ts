@@ -98,6 +98,11 @@ export function switchOnWords(sysctl: string): string {
   return `on the machine: sysctl -w ${sysctl}=1; for a container: docker run --sysctl ${sysctl}=1`
 }
 
+/** Whether there is an interface of this name. */
+export function isInterface(kernel: Kernel, name: string): boolean {
+  return kernel.read(`${CONF}/${name}/forwarding`) !== undefined
+}
+
 /**
  * Makes the TUN interface, which is ours, forward, and take packets of a network that this machine reaches by another interface too: they
  * come from other controllers that reach it. Says what is wrong where that cannot be done. IPv6 knows neither.

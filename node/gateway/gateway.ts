@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import type { DataDirectory } from '../data-directory.ts'
 import { type Chains, dropperWords, type ForeignChain, readChains } from './chains.ts'
 import type { GatewayDescription, GatewayHandle } from './description.ts'
-import { FORWARDING4, FORWARDING6, prepareInterface } from './forwarding.ts'
+import { FORWARDING4, FORWARDING6, isInterface, prepareInterface } from './forwarding.ts'
 import { FoundForwarding } from './found.ts'
 import { type CommandResult, type Kernel, reasonOf, thisKernel } from './kernel.ts'
 import {
@@ -213,14 +213,16 @@ export class Gateway implements GatewayHandle {
     const routes = await this.#routeChanges(description)
     const chains = await this.#chains()
     const { forwards } = rulesetOf(this.#table, description, [])
+    const isThere = isInterface(this.#kernel, tunName)
     const toSwitch = this.#found.filter(found => {
       found.inherit(chains, this.#table)
-      return found.note(chains, tunName, forwards[found.forwarding.version])
+      return found.note(chains, tunName, isThere && forwards[found.forwarding.version])
     })
     const marks = this.#marks.join()
     this.#made = true
     await this.#remember()
     await this.#setRules(description, chains)
+    if (!isThere) throw new GatewayError(`there is no interface ${tunName}: it was renamed, moved or deleted`)
     problems.push(...(await this.#setRoutes(routes)))
     const refused: Refused = {}
     for (const found of toSwitch) refused[found.forwarding.version] = found.switchOn()

@@ -32,13 +32,17 @@ interface Open {
  * @param marks names of empty chains, for other controllers: how forwarding was before controllers came
  */
 export function rulesetOf(table: string, description: GatewayDescription, marks: readonly string[]): Ruleset {
-  const { tunName } = description
+  const { tunName, tunIndex } = description
   const [four, six] = [open4(description), open6(description)]
   const open = six === undefined ? [four] : [four, six]
   const attached = attachedOf(description)
   const forwards = { 4: isOpen(four) || attached !== undefined, 6: six !== undefined && isOpen(six) }
   const hides = open.filter(each => each.masqueraded.length > 0)
   const tun = `"${tunName}"`
+  // One that was made anew has the name, one that was renamed the number: neither passes for an interface of others.
+  const [isOther, leadsToOther] = ['iif', 'oif'].map(key =>
+    tunIndex === undefined ? `${key}name != ${tun}` : `${key} != ${tunIndex} ${key}name != ${tun}`,
+  )
   const lines = [
     ...open.flatMap(sets),
     ...(attached?.set ?? []),
@@ -46,7 +50,7 @@ export function rulesetOf(table: string, description: GatewayDescription, marks:
     ...marks.map(empty),
     // The machine's other addresses are closed like its other networks.
     ...chain('input', 'type filter hook input priority filter', [
-      `iifname != ${tun} accept`,
+      `${isOther} accept`,
       'ip6 daddr { fe80::/10, ff00::/8 } accept',
       ...open.flatMap(({ ip, suffix }) =>
         ['overlay', 'forwarded', 'masqueraded'].map(name => `${ip} daddr @${name}${suffix} accept`),
@@ -54,7 +58,9 @@ export function rulesetOf(table: string, description: GatewayDescription, marks:
       'counter drop',
     ]),
     ...chain('forward', 'type filter hook forward priority filter', [
-      `iifname != ${tun} oifname != ${tun} accept`,
+      `${isOther} ${leadsToOther} accept`,
+      // It has the number alone.
+      ...(tunIndex === undefined ? [] : [`iifname != ${tun} oifname != ${tun} counter drop`]),
       // Nothing that came out of the overlay goes back into it: the switch would have sent it on itself.
       `iifname ${tun} oifname ${tun} counter drop`,
       ...(attached?.sealing(tun) ?? []),

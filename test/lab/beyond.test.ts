@@ -128,6 +128,37 @@ describe('two remote networks behind two controllers, one behind a client, and t
     )
   })
 
+  test('one that somebody renames has its name back, which is told, and no client notices', async () => {
+    const [alpha, beta] = mesh.controllers
+    const device = (await beta.api.status()).controller.tun
+    assert.ok(device !== null)
+    const { connections } = road.openvpn
+    const { code } = await beta.host.attempt(['ip', 'link', 'set', device, 'name', 'renamed0'])
+    // Kernels before Linux 6.2 want it down for that.
+    if (code !== 0)
+      await beta.host.exec('sh', '-c', `ip link set ${device} down; ip link set ${device} name renamed0`)
+    const told = async (): Promise<string[]> =>
+      (await beta.cli('events', '--type', 'interface-*')).trim().split('\n').slice(-2)
+    await until('it is back', async () => (await told())[0].includes('renamed0'))
+    const [lost, back] = await told()
+    assert.match(lost, new RegExp(`interface-lost.*${device} is gone \\(it was renamed renamed0\\)`))
+    assert.match(back, new RegExp(`interface-back.*${device} is back`))
+    const inUse = async () => (await active('192.168.12.0/24', alpha)) !== undefined
+    await until('alpha sees it as a gateway', inUse)
+    for (const [from, to] of [
+      [road.host, behindBeta.address],
+      [behindAlpha.server, behindBeta.address],
+      [beta.host, road.address],
+    ] as const)
+      await from.exec('ping', '-c', '2', '-i', '0.2', '-W', '3', to)
+    assert.equal(road.openvpn.connections, connections)
+    const { warnings } = await beta.api.status()
+    assert.deepEqual(
+      warnings.filter(warning => warning.includes(device)),
+      [],
+    )
+  })
+
   test('a network that only the probe shows to be cut off: flows move within 2 s, and back without a gap', async () => {
     const [alpha] = mesh.controllers
     const probe = ['--nat', '--probe', shared.address]

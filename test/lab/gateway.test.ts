@@ -16,6 +16,7 @@ import {
   six,
   TUN,
 } from './gateway.ts'
+import type { Host } from './host.ts'
 import { until } from './lab.ts'
 import { Ping } from './ping.ts'
 import { useLab } from './suite.ts'
@@ -210,6 +211,7 @@ test('killed: the next start takes its place; stopped: nothing is left', async (
 })
 
 test('two controllers on one machine: forwarding goes off with the last', async () => {
+  await world.gate.ip('link', 'add', 'other', 'type', 'veth', 'peer', 'other-end')
   const untouched = await world.kernel()
   const forwarding = async (): Promise<string> =>
     (await world.gate.exec('cat', '/proc/sys/net/ipv4/ip_forward')).trim()
@@ -222,7 +224,59 @@ test('two controllers on one machine: forwarding goes off with the last', async 
   assert.equal(await forwarding(), '1')
   await second.stop()
   assert.equal(await world.kernel(), untouched)
+  await world.gate.ip('link', 'delete', 'other')
 })
+
+test('an interface that somebody renames stays closed, which is told, and is open by its name again', async () => {
+  const { gate, web } = world
+  await gate.ip('link', 'add', 'cable', 'type', 'veth', 'peer', 'name', 'cable', 'netns', web.namespace)
+  for (const [host, address] of [
+    [gate, '10.78.0.1'],
+    [web, '10.78.0.2'],
+  ] as const) {
+    await host.ip('address', 'add', `${address}/16`, 'dev', 'cable')
+    await host.ip('link', 'set', 'cable', 'up')
+  }
+  await web.ip('route', 'add', '172.20.1.0/24', 'via', '10.78.0.1')
+  await world.lan.ip('route', 'add', '10.78.0.0/16', 'via', '172.20.1.1')
+  const reaches = async (address: string): Promise<boolean> => {
+    const { code } = await web.attempt(['ping', '-c', '1', '-W', '1', address])
+    return code === 0
+  }
+  // The machine forwards for others.
+  const other = await world.gateway('two')
+  await other.describe(lanOpen, opened)
+  await other.process.waitFor(/^up/m)
+  await until('the way is there', () => reaches(LAN_HOST))
+  const gateway = await world.gateway()
+  const tunIndex = Number((await gate.ip('-o', 'link', 'show', 'dev', 'cable')).split(':')[0])
+  const cable = { tunName: 'cable', tunIndex, subnet: prefix('10.78.0.0/16') }
+  await gateway.describe({ ...cable, ...lanOpen }, () => rules('"cable" ip daddr @forwarded accept'))
+  await until('the overlay reaches the network', () => reaches(LAN_HOST))
+  assert.equal(await reaches('172.20.1.1'), true)
+  await gateway.describe(cable, async () => !(await rules('"cable" ip daddr @forwarded accept')))
+  for (const name of ['cable', 'wire']) {
+    if (name !== 'cable') await rename(gate, 'cable', name)
+    for (const address of [LAN_HOST, '172.20.1.1']) assert.equal(await reaches(address), false, name)
+  }
+  await until('that is told', async () => /^down .*there is no interface cable/.test(gateway.says))
+  await rename(gate, 'wire', 'cable')
+  await gateway.describe({ ...cable, ...lanOpen }, () => reaches(LAN_HOST))
+  await until('it is up', async () => gateway.says === 'up []')
+  await gateway.stop()
+  await other.stop()
+  await gate.ip('link', 'delete', 'cable')
+  await world.lan.ip('route', 'delete', '10.78.0.0/16')
+})
+
+/** Kernels before Linux 6.2 want an interface down for that. */
+async function rename(host: Host, from: string, to: string): Promise<void> {
+  const { code } = await host.attempt(['ip', 'link', 'set', from, 'name', to])
+  if (code === 0) return
+  await host.ip('link', 'set', from, 'down')
+  await host.ip('link', 'set', from, 'name', to)
+  await host.ip('link', 'set', to, 'up')
+}
 
 test('a firewall that is reloaded takes the rules away for a moment only', async () => {
   const { gate } = world

@@ -174,6 +174,7 @@ test('killed: the next start takes its place; stopped: nothing is left', async (
 })
 
 test('two controllers on one machine: forwarding goes off with the last', async () => {
+  await world.gate.ip('link', 'add', 'other', 'type', 'veth', 'peer', 'other-end')
   const untouched = await world.kernel()
   const [first, second] = [await world.gateway('one'), await world.gateway('two')]
   await first.describe(lanOpen, opened)
@@ -185,6 +186,7 @@ test('two controllers on one machine: forwarding goes off with the last', async 
   assert.equal(await sysctl('all/forwarding'), '1')
   await second.stop()
   assert.equal(await world.kernel(), untouched)
+  await world.gate.ip('link', 'delete', 'other')
 })
 
 test('what IPv6 is refused by does not keep IPv4 closed', async () => {

@@ -18,6 +18,7 @@ export const IP_FORWARD = '/proc/sys/net/ipv4/ip_forward'
 export class FakeKernel implements Kernel {
   readonly files = new Map([
     [IP_FORWARD, '0'],
+    ['/proc/sys/net/ipv4/conf/overmesh0/forwarding', '1'],
     ['/proc/sys/kernel/random/boot_id', 'boot-1'],
   ])
   readonly done: string[] = []

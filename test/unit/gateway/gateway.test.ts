@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { DataDirectory } from '../../../node/data-directory.ts'
 import { Gateway, MAX_PREFIXES } from '../../../node/gateway/gateway.ts'
 import type { CommandResult } from '../../../node/gateway/kernel.ts'
+import { rulesetOf } from '../../../node/gateway/ruleset.ts'
 import { cidr, description, FakeKernel, IP_FORWARD, ok, start, until } from './fake-kernel.ts'
 
 test('nothing is made before the first description, and everything is undone', async t => {
@@ -85,6 +86,39 @@ test('what went with the interface is made again as soon as that is back', async
   gateway.interfaceChanged()
   await gateway.settled()
   assert.equal(routed(), 2 * before)
+})
+
+test('one whose interface is not there by its name says so, forwards nothing, and goes on once it is back', async t => {
+  const kernel = new FakeKernel()
+  const [gateway] = await start(t, kernel)
+  const file = '/proc/sys/net/ipv4/conf/overmesh0/forwarding'
+  kernel.files.delete(file)
+  gateway.update(description())
+  await gateway.settled()
+  assert.equal(gateway.isUp, false)
+  assert.match(gateway.problems().join(), /no gateway.*there is no interface overmesh0/)
+  assert.equal(kernel.tables.size, 1, 'what comes is closed before')
+  assert.equal(kernel.files.get(IP_FORWARD), '0')
+  kernel.files.set(file, '1')
+  gateway.interfaceChanged()
+  await gateway.settled()
+  assert.equal(gateway.isUp, true)
+  assert.deepEqual(gateway.problems(), [])
+  kernel.files.delete(file)
+  gateway.interfaceChanged()
+  await gateway.settled()
+  assert.equal(gateway.isUp, false)
+})
+
+test('an interface that was renamed is no other: nothing passes by it', () => {
+  const { text } = rulesetOf('overmesh-x', description({ tunIndex: 7 }), [])
+  const chains = text.split(/^ {2}chain /m).map(each => each.split('\n').map(line => line.trim()))
+  const [input, forward] = ['input', 'forward'].map(name => chains.find(([first]) => first === `${name} {`))
+  assert.equal(input?.[2], 'iif != 7 iifname != "overmesh0" accept')
+  assert.deepEqual(forward?.slice(2, 4), [
+    'iif != 7 iifname != "overmesh0" oif != 7 oifname != "overmesh0" accept',
+    'iifname != "overmesh0" oifname != "overmesh0" counter drop',
+  ])
 })
 
 test('what could not be removed is tried again at the next start', async t => {
