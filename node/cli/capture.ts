@@ -111,6 +111,11 @@ async function run(options: Options, command: Command): Promise<void> {
     await file?.begin()
     await announce(remote, output, request)
     const end = () => {
+      if (interrupted.signal.reason === 'unread') {
+        tally.end = 'nobody reads them any more'
+        cut.abort()
+        return
+      }
       remote.endCapture(capture.id).catch(() => cut.abort())
       setTimeout(() => cut.abort(), END_PATIENCE).unref()
     }

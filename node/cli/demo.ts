@@ -22,8 +22,6 @@ async function demo(seconds: number): Promise<boolean> {
   const output = new Output(false)
   using interrupted = untilInterrupted(true)
   const { signal } = interrupted
-  // Where nobody can read this any more, the controllers are not to run on.
-  process.stdout.on('error', () => interrupted.hangUp())
   const directory = await makeDirectory(line => output.line(line))
   const controllers: DemoController[] = []
   const clients: DemoClient[] = []

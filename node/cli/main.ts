@@ -12,8 +12,7 @@ import { buildProgram } from './program.ts'
 export async function main(argv: string[]): Promise<void> {
   // Keys, records, the log of the store: whatever is written is its owner's alone.
   process.umask(0o077)
-  process.stdout.on('error', error => outputFailed('standard output', error, Output.ifLost))
-  process.stderr.on('error', error => outputFailed('standard error', error))
+  outliveReaders()
   try {
     await buildProgram().parseAsync(argv)
   } catch (error) {
@@ -21,9 +20,29 @@ export async function main(argv: string[]): Promise<void> {
   }
 }
 
-function outputFailed(name: string, error: NodeJS.ErrnoException, advice?: string): never {
+/**
+ * What cannot be written is dropped, and the command goes on: it may be in the middle of a change, and only its end says whether that
+ * was made. What was lost is said then. Commands that only show what happens end by `untilInterrupted`.
+ */
+function outliveReaders(): void {
+  const lost = new Map<string, NodeJS.ErrnoException>()
+  for (const [name, stream] of [
+    ['standard output', process.stdout],
+    ['standard error', process.stderr],
+  ] as const)
+    stream.on('error', error => {
+      if (!lost.has(name)) lost.set(name, error)
+    })
+  process.on('exit', () => {
+    for (const [name, error] of lost)
+      outputLost(name, error, name === 'standard output' ? Output.ifLost : undefined)
+  })
+}
+
+function outputLost(name: string, error: NodeJS.ErrnoException, advice?: string): void {
   // Whoever reads our output may stop reading (`overmesh state | head`): no reason to complain, unless it holds what was made.
-  if (error.code === 'EPIPE' && advice === undefined) process.exit()
+  if (error.code === 'EPIPE' && advice === undefined) return
+  process.exitCode ||= 1
   const reason = getSystemErrorMap().get(error.errno ?? 0)?.[1] ?? error.message
   try {
     const next = advice ?? 'what the command was to do may be done'
@@ -31,5 +50,4 @@ function outputFailed(name: string, error: NodeJS.ErrnoException, advice?: strin
   } catch {
     // Nobody can be told.
   }
-  process.exit(1)
 }

@@ -1,14 +1,13 @@
-// SIGINT and SIGTERM for commands that go on until somebody ends them.
+// What ends commands that go on until somebody ends them: SIGINT and SIGTERM, and that nobody reads what they write.
 
 export interface Interruption extends Disposable {
-  /** Aborts at the first SIGINT or SIGTERM; the reason is the signal's name. */
+  /** Aborts at the first of them; the reason is the signal's name, or `unread`. */
   readonly signal: AbortSignal
-  /** Aborts it as SIGHUP does: nobody is there any more. */
-  hangUp(): void
 }
 
 /**
- * Catches the signals that end a command; a second one ends the process at once, as it does without this.
+ * Catches what ends a command; a second signal ends the process at once, as it does without this. Standard output that cannot be
+ * written, as its reader has gone, ends it too: it would go on for nobody.
  * @param terminal its end ends the command too, by SIGHUP, of which there may be several
  */
 export function untilInterrupted(terminal = false): Interruption {
@@ -22,6 +21,8 @@ export function untilInterrupted(terminal = false): Interruption {
     release()
     controller.abort(name)
   }
+  // For good: what is written later is lost as well.
+  process.stdout.on('error', () => controller.abort('unread'))
   process.on('SIGINT', stop)
   process.on('SIGTERM', stop)
   if (terminal) process.on('SIGHUP', hangUp)
@@ -29,5 +30,5 @@ export function untilInterrupted(terminal = false): Interruption {
     release()
     process.off('SIGHUP', hangUp)
   }
-  return { signal: controller.signal, hangUp, [Symbol.dispose]: dispose }
+  return { signal: controller.signal, [Symbol.dispose]: dispose }
 }

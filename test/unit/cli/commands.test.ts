@@ -1,13 +1,15 @@
 // Commands against a running controller: what they print, write and answer.
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { PassThrough } from 'node:stream'
 import { test } from 'node:test'
+import { sectionBlock } from '../../../node/capture/pcapng.ts'
+import { ServiceError } from '../../../node/service-error.ts'
 import { FakeService, fakeSession, PACK_TEXT } from '../api/fake-service.ts'
-import { LAUNCHER, run, Served, start } from './run.ts'
+import { run, Served, start, UNREAD } from './run.ts'
 
 test('--json is one document, before or after the sub-command, and equals what the controller said', async () => {
   const service = new FakeService('web', 'db')
@@ -235,7 +237,6 @@ test('events: one JSON object a line, followed until interrupted', async () => {
 test('what was made and cannot be written is not lost without a word on how to get it', async () => {
   const service = new FakeService('web')
   await using served = await Served.open(service)
-  const env = { ...process.env, OVERMESH_DATA: served.dataDir }
   for (const [command, advice] of [
     ['client add db', 'client db was added: get its pack with `overmesh client pack db --out FILE`'],
     [
@@ -245,26 +246,84 @@ test('what was made and cannot be written is not lost without a word on how to g
     ['client pack web', 'try again with --out FILE'],
     ['token add ci --scope read', 'make another after `overmesh token revoke ci`'],
   ]) {
-    for (const [redirected, reason] of [
+    for (const [first, reason] of [
       ['exec >/dev/full', 'no space left on device'],
-      ['exec > >(:); wait $!', 'broken pipe'],
+      [UNREAD, 'broken pipe'],
     ]) {
       service.all.delete('db')
-      const child = spawn(
-        'bash',
-        ['-c', `${redirected}; exec "$0" "$@"`, process.execPath, LAUNCHER, ...command.split(' ')],
-        { env },
-      )
-      let stderr = ''
-      child.stderr.on('data', text => {
-        stderr += text
-      })
-      const [code] = await once(child, 'close')
+      const { code, stderr } = await run(command.split(' '), { dataDir: served.dataDir, first })
       const last = stderr.trimEnd().split('\n').at(-1)
       assert.equal(last, `overmesh: standard output cannot be written: ${reason}; ${advice}`, command)
       assert.equal(code, 1, command)
     }
   }
+})
+
+test('a change is made also where nobody reads what is said of it, and its end is the exit status', async () => {
+  const service = new FakeService('web')
+  service.reconcile = async request => {
+    service.calls.push(['reconcile', request])
+    const changes = Array.from({ length: 100 }, (_, n) => ({
+      action: 'change' as const,
+      kind: 'client' as const,
+      name: `c${n}`,
+      details: ['more'],
+    }))
+    if (!request.dryRun && fails) throw new ServiceError('refused', 'not now')
+    const add = { action: 'add' as const, kind: 'client' as const, name: 'web', details: [] }
+    return { changes: [...changes, add], problems: [], applied: !request.dryRun }
+  }
+  let fails = false
+  await using served = await Served.open(service)
+  const { dataDir } = served
+  writeFileSync(join(dataDir, 'mesh.yaml'), 'version: 1\nmesh: home\n')
+  const args = ['import', 'mesh.yaml', '--packs', 'packs', '--force']
+  const pack = join(dataDir, 'packs/web.ovpn')
+  for (const [first, code, said] of [
+    [UNREAD, 0, /^the clientpacks in packs hold private keys, hand them over safely\n$/],
+    [`${UNREAD.replace(';', ' 2>&1;')}`, 0, /^$/],
+    [
+      'exec >/dev/full',
+      1,
+      /\novermesh: standard output cannot be written: no space left on device; [^\n]*\n$/,
+    ],
+  ] as const) {
+    const made = await run(args, { dataDir, cwd: dataDir, first })
+    assert.match(made.stderr, said)
+    assert.equal(made.code, code)
+    assert.equal(readFileSync(pack, 'utf8'), PACK_TEXT)
+    rmSync(pack)
+  }
+  fails = true
+  const refused = await run(args, { dataDir, cwd: dataDir, first: UNREAD })
+  assert.deepEqual([refused.code, refused.stderr], [1, 'overmesh: not now\n'])
+})
+
+test('what only shows what happens ends when nobody reads it any more', async () => {
+  const service = new FakeService('web')
+  const content = new PassThrough()
+  service.capturing = () => {
+    content.write(sectionBlock('Overmesh'))
+    return { id: 7, content }
+  }
+  service.emit('session.up', { client: 'web' })
+  await using served = await Served.open(service)
+  for (const command of ['events --follow', 'events --follow --json', 'capture']) {
+    const { code, stderr } = await run(command.split(' '), { dataDir: served.dataDir, first: UNREAD })
+    assert.equal(code, 0, command)
+    assert.match(
+      stderr,
+      command === 'capture' ? /^capturing .*\n0 packets of 0 B; nobody reads them any more\n$/ : /^$/,
+    )
+  }
+  // The controller captures no more.
+  if (!content.closed) await once(content, 'close')
+  const full = await run(['events', '--follow'], { dataDir: served.dataDir, first: 'exec >/dev/full' })
+  assert.equal(full.code, 1)
+  assert.match(
+    full.stderr,
+    /^overmesh: standard output cannot be written: no space left on device; [^\n]*\n$/,
+  )
 })
 
 test('a reader that stops reading is no error', async () => {

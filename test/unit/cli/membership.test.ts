@@ -8,7 +8,7 @@ import type { ControllerEntry } from '../../../node/service-membership.ts'
 import { FakeService, PACK_TEXT } from '../api/fake-service.ts'
 import { startInviter, temporaryDirectory } from '../node-join/world.ts'
 import { ownPort } from '../own-ports.ts'
-import { run, Served } from './run.ts'
+import { run, Served, UNREAD } from './run.ts'
 
 function entry(name: string, change: Partial<ControllerEntry> = {}): ControllerEntry {
   return {
@@ -154,6 +154,17 @@ test('join makes a controller of this machine, or says in one line why not', {
   const again = await run(['join', await inviter.token(), ...options], { dataDir })
   assert.equal(again.code, 1)
   assert.match(lastLine(again.stderr)!, /holds a controller already; nothing was changed/)
+})
+
+test('a join of which nobody reads anything is one all the same', { timeout: 240_000 }, async t => {
+  const inviter = await startInviter(t)
+  const dataDir = await temporaryDirectory(t)
+  const args = ['join', await inviter.token(), '--controller', 'beta', '--public', 'vpn2.example.net']
+  const first = UNREAD.replace(';', ' 2>&1;')
+  assert.equal((await run(args, { dataDir, first })).code, 0)
+  const status = JSON.parse((await run(['status', '--json'], { dataDir })).stdout)
+  assert.equal(status.stateHash, inviter.home.replica.hash())
+  assert.equal((await run(args, { dataDir, first })).code, 1, 'there is one already')
 })
 
 test('invite without a running controller says that one must run', async t => {

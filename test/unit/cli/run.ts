@@ -23,11 +23,19 @@ export interface RunOptions {
   input?: string
   /** File descriptor. @default a pipe */
   stderr?: number | 'pipe'
+  /** What bash does before in the same process, such as `UNREAD`. */
+  first?: string
 }
 
-export function start(args: string[], { dataDir, env, cwd, stderr = 'pipe' }: RunOptions = {}): ChildProcess {
+/** Nobody reads standard output any more. */
+export const UNREAD = 'exec > >(:); wait $!'
+
+export function start(args: string[], options: RunOptions = {}): ChildProcess {
+  const { dataDir, env, cwd, stderr = 'pipe', first } = options
   const { NO_COLOR, FORCE_COLOR, OVERMESH_DEBUG, ...inherited } = process.env
-  return spawn(process.execPath, [LAUNCHER, ...args], {
+  const [program, ...before] =
+    first === undefined ? [process.execPath] : ['bash', '-c', `${first}; exec "$0" "$@"`, process.execPath]
+  return spawn(program, [...before, LAUNCHER, ...args], {
     cwd,
     env: { ...inherited, OVERMESH_DATA: dataDir ?? '/nonexistent/overmesh', ...env },
     stdio: ['pipe', 'pipe', stderr],

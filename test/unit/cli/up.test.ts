@@ -19,7 +19,7 @@ import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
 import { apiSocketPath, socketState } from '../../../node/api/socket.ts'
 import { ownPort } from '../own-ports.ts'
-import { type Result, run, start } from './run.ts'
+import { type Result, run, start, UNREAD } from './run.ts'
 
 let directory: string
 let dataDir: string
@@ -76,6 +76,11 @@ async function probes(pack: string): Promise<void> {
   const silent = await cli('probe', pack, '--ping', '10.77.0.200', '--count', '1')
   assert.equal(silent.code, 1)
   assert.match(silent.stderr, /^overmesh: 10\.77\.0\.200 did not answer[^\n]*\n$/)
+
+  // For as long as somebody reads what it tells.
+  const first = UNREAD
+  const unread = await run(['probe', pack, '--seconds', '86400'], { dataDir, first })
+  assert.deepEqual([unread.code, unread.stderr], [0, ''])
 
   await cli('client', 'disable', 'web')
   const refused = await cli(...args)
