@@ -6,7 +6,7 @@ import { Context } from './context.ts'
 import { UsageError } from './errors.ts'
 import { example } from './help.ts'
 import type { Output } from './output.ts'
-import { intoFile } from './output-file.ts'
+import { intoFile, outputPath } from './output-file.ts'
 import { formatExpiry } from './text.ts'
 
 interface EnableOptions {
@@ -56,15 +56,17 @@ export function apiCommands(program: Command): void {
     .option('--out <file>', 'write it there')
     .option('--force', 'replace the file if it exists')
     .addHelpText('after', example('overmesh api ca --out mesh-ca.pem'))
-    .action(async ({ out, force = false }: { out?: string; force?: boolean }, command: Command) => {
+    .action(async (options: { out?: string; force?: boolean }, command: Command) => {
       const context = Context.of(command)
-      if (force && out === undefined) throw new UsageError('--force replaces a file; give --out FILE')
+      const out = outputPath(options)
       const produce = async () => {
         const state = await context.withService(service => service.api())
         return { ...state, content: Buffer.from(state.rootCertificate) }
       }
       const { rootCertificate, rootFingerprint } =
-        out === undefined ? await produce() : await intoFile(out, force, 'run it again', produce)
+        out === undefined
+          ? await produce()
+          : await intoFile(out, options.force === true, 'run it again', produce)
       context.output.result(
         { rootCertificate, rootFingerprint, ...(out !== undefined && { file: out }) },
         () => {

@@ -5,7 +5,7 @@ import { Context } from './context.ts'
 import { UsageError } from './errors.ts'
 import { example } from './help.ts'
 import { readInput } from './input.ts'
-import { intoFile } from './output-file.ts'
+import { intoFile, outputPath } from './output-file.ts'
 import { newPassphrase, openBy, PASSPHRASE_FILE } from './passphrase.ts'
 
 /** An encrypted EC key is under 1 kB. */
@@ -24,8 +24,7 @@ export function authorityCommands(program: Command): void {
     .addHelpText('after', example('overmesh authority export --out mesh-root.pem'))
     .action(async (options: { out?: string; force?: boolean; passphraseFile?: string }, command: Command) => {
       const context = Context.of(command)
-      const { out, force = false } = options
-      if (out === '') throw new UsageError('--out is empty; give a file')
+      const out = outputPath(options)
       const passphrase = await newPassphrase(options.passphraseFile)
       const { exportAuthority } = await import('../authority.ts')
       const produce = async () => {
@@ -33,7 +32,10 @@ export function authorityCommands(program: Command): void {
         return { pem, content: Buffer.from(pem) }
       }
       const { output } = context
-      const { pem } = out === undefined ? await produce() : await intoFile(out, force, 'try again', produce)
+      const { pem } =
+        out === undefined
+          ? await produce()
+          : await intoFile(out, options.force === true, 'try again', produce)
       if (output.json) {
         output.result({ file: out ?? null, pem: out === undefined ? pem : null }, () => {})
         return

@@ -17,7 +17,7 @@ import { Context } from './context.ts'
 import { CommandError, UsageError } from './errors.ts'
 import { example } from './help.ts'
 import type { Column } from './output.ts'
-import { intoFile } from './output-file.ts'
+import { intoFile, outputPath } from './output-file.ts'
 import { refreshCommand } from './refresh.ts'
 import { reissueCommand } from './reissue.ts'
 import { needFile, type SealOptions, sealedFormat, sealOptions } from './seal-options.ts'
@@ -66,7 +66,7 @@ function addCommand(client: Command): void {
       const context = Context.of(command)
       const { ip, subnet: subnets, tag: tags, days, prefer, sealAllow: allow } = options
       const format = sealedFormat(options, undefined)
-      needFile(format, options.out, context.output.interactive && !context.output.json)
+      needFile(format, outputPath(options), context.output.interactive && !context.output.json)
       const again = `client ${name} was added: get its pack with \`overmesh client pack ${name} --out FILE\``
       const { client: added } = await deliver(context, options, again, async service => {
         const pack = await service.addClient({ name, ip, subnets, tags, days, prefer })
@@ -197,12 +197,12 @@ function packCommand(client: Command): void {
         command: Command,
       ) => {
         const context = Context.of(command)
-        const { passwordFile, out, prefer, sealAllow: allow } = options
+        const { passwordFile, prefer, sealAllow: allow } = options
         const format = sealedFormat(options, options.format)
         if (passwordFile !== undefined && format !== 'p12') {
           throw new UsageError('--password-file protects a .p12 only; add --format p12')
         }
-        needFile(format, out, context.output.interactive && !context.output.json)
+        needFile(format, outputPath(options), context.output.interactive && !context.output.json)
         const password =
           passwordFile === undefined ? undefined : await readSecret(passwordFile, 'the password')
         await deliver(context, options, 'try again with --out FILE', service =>
@@ -299,14 +299,14 @@ function rekeyCommand(client: Command): void {
 /** Makes a pack and writes it to the file asked for, else to standard output; with --json as part of the document. */
 async function deliver(
   context: Context,
-  { out, force = false }: PackOptions,
+  options: PackOptions,
   again: string,
   make: (service: ControllerService) => Promise<Pack>,
 ): Promise<Pack> {
-  if (force && out === undefined) throw new UsageError('--force replaces the file of --out; give --out FILE')
-  if (out === '') throw new UsageError('--out is empty; give a file')
+  const out = outputPath(options)
   const produce = () => context.withService(make)
-  const pack = out === undefined ? await produce() : await intoFile(out, force, again, produce)
+  const pack =
+    out === undefined ? await produce() : await intoFile(out, options.force === true, again, produce)
   const { output } = context
   if (out === undefined) output.ifLost(again)
   if (output.json) {

@@ -9,8 +9,8 @@ import { CommandError, describe, UsageError } from './errors.ts'
 import { example } from './help.ts'
 import { readInput } from './input.ts'
 import type { Output } from './output.ts'
-import { intoFile } from './output-file.ts'
-import { PackDirectory, packAgain } from './pack-directory.ts'
+import { intoFile, outputPath } from './output-file.ts'
+import { checkDirectory, PackDirectory, packAgain } from './pack-directory.ts'
 import { withoutMark } from './secret.ts'
 import { formatStored, oneLine, printable } from './text.ts'
 
@@ -52,9 +52,7 @@ export function desiredCommands(program: Command): void {
 }
 
 async function exportState(options: { out?: string; force?: boolean }, command: Command): Promise<void> {
-  const { out, force = false } = options
-  if (out === '') throw new UsageError('--out is empty; give a file')
-  if (force && out === undefined) throw new UsageError('--force replaces the file of --out; give --out FILE')
+  const out = outputPath(options)
   const context = Context.of(command)
   const { writeDocument } = await import('../desired/document.ts')
   const produce = async () => {
@@ -62,7 +60,7 @@ async function exportState(options: { out?: string; force?: boolean }, command: 
     return { state, content: Buffer.from(writeDocument(state)) }
   }
   const { state, content } =
-    out === undefined ? await produce() : await intoFile(out, force, 'try again', produce)
+    out === undefined ? await produce() : await intoFile(out, options.force === true, 'try again', produce)
   context.output.result(state, () => {
     if (out === undefined) context.output.write(content)
     else context.output.note(`wrote ${out}`)
@@ -71,7 +69,7 @@ async function exportState(options: { out?: string; force?: boolean }, command: 
 
 async function importState(file: string, options: ImportOptions, command: Command): Promise<void> {
   const { dryRun = false, prune = false, packs, force = false } = options
-  if (packs === '') throw new UsageError('--packs is empty; give a directory')
+  if (packs !== undefined) checkDirectory('--packs', packs)
   if (force && packs === undefined)
     throw new UsageError('--force replaces files of --packs; give --packs DIR')
   const context = Context.of(command)

@@ -14,7 +14,7 @@ import { UsageError } from './errors.ts'
 import { example } from './help.ts'
 import { readStart } from './input.ts'
 import type { Column, Output } from './output.ts'
-import { intoFile } from './output-file.ts'
+import { intoFile, outputPath } from './output-file.ts'
 import { withoutMark } from './secret.ts'
 import { formatBytes, formatDuration, formatSince, formatStored, oneLine, printable } from './text.ts'
 
@@ -265,6 +265,7 @@ function exportCommand(ipsec: Command): void {
         command: Command,
       ) => {
         const context = Context.of(command)
+        const out = outputPath(options)
         const exported = await context.withService(service => service.exportAttachment(name, options.format))
         const secret = options.pskFile === undefined ? undefined : readSecretFile(options.pskFile)
         if (secret !== undefined && !exported.content.includes(SECRET_PLACE))
@@ -272,16 +273,14 @@ function exportCommand(ipsec: Command): void {
             'ipsec export: there is no place for a pre-shared key in it; leave --psk-file out',
           )
         const content = secret === undefined ? exported.content : withSecret(exported.content, secret)
-        if (options.out === undefined) {
+        if (out === undefined) {
           context.output.result({ ...exported, content }, () => context.output.line(content.trimEnd()))
           return
         }
-        await intoFile(options.out, options.force === true, 'run it again', async () => ({
+        await intoFile(out, options.force === true, 'run it again', async () => ({
           content: Buffer.from(content),
         }))
-        context.output.result({ fileName: options.out }, () =>
-          context.output.line(`written to ${options.out}`),
-        )
+        context.output.result({ fileName: out }, () => context.output.line(`written to ${out}`))
       },
     )
 }

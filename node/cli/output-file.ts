@@ -10,6 +10,17 @@ const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']
 
 const TEMPORARY = /^\.(.+)\.(\d+)\.tmp$/
 
+/**
+ * Where `--out` says that something goes: a file, or undefined for standard output, which is `-` as well.
+ * @throws {UsageError} when it is empty, or `--force` has nothing to replace
+ */
+export function outputPath({ out, force }: { out?: string; force?: boolean }): string | undefined {
+  if (out === '') throw new UsageError('--out is empty; give a file')
+  const path = out === '-' ? undefined : out
+  if (force && path === undefined) throw new UsageError('--force replaces a file; give --out FILE')
+  return path
+}
+
 export class OutputFile {
   readonly path: string
   /** What is written, until it is put in its place. */
@@ -24,8 +35,10 @@ export class OutputFile {
     this.#force = force
   }
 
-  /** @throws {CommandError} when something is there that may not be replaced */
+  /** @throws {CommandError} when something is there that may not be replaced, {UsageError} when it is no name of a file */
   static async refuseOccupied(path: string, force: boolean): Promise<void> {
+    if (path === '') throw new UsageError('--out is empty; give a file')
+    if (path === '-') throw new UsageError(`this goes to a file only; give one, ./- for a file of that name`)
     await removeStale(dirname(path), basename(path))
     const found = await lstat(path).catch(() => undefined)
     if (found === undefined) return
@@ -33,9 +46,8 @@ export class OutputFile {
     if (!force) throw occupied(path)
   }
 
-  /** @throws {CommandError} when the file exists (without `force`) or cannot be created, {UsageError} when it has no name */
+  /** @throws {CommandError} when the file exists (without `force`) or cannot be created, {UsageError} when it is no name of one */
   static async reserve(path: string, force: boolean): Promise<OutputFile> {
-    if (path === '') throw new UsageError('--out is empty; give a file')
     await OutputFile.refuseOccupied(path, force)
     const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`)
     try {

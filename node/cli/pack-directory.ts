@@ -3,11 +3,17 @@
 import { mkdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ControllerService, Pack } from '../service.ts'
-import { CommandError } from './errors.ts'
+import { CommandError, UsageError } from './errors.ts'
 import { intoFile, removeStale } from './output-file.ts'
 
 /** Of names in the list. */
 const NAME = /^[a-z0-9][a-z0-9._~-]{0,80}$/
+
+/** @throws {UsageError} when what an option says is no name of a directory */
+export function checkDirectory(option: string, path: string): void {
+  if (path === '') throw new UsageError(`${option} is empty; give a directory`)
+  if (path === '-') throw new UsageError(`${option} takes a directory; give one, ./- for one of that name`)
+}
 
 export class PackDirectory {
   readonly #path: string

@@ -1,9 +1,9 @@
 // overmesh client reissue: new credentials for all clients of one controller, after it was removed.
 import type { Command } from 'commander'
 import { Context } from './context.ts'
-import { CommandError, UsageError } from './errors.ts'
+import { CommandError } from './errors.ts'
 import { example } from './help.ts'
-import { PackDirectory } from './pack-directory.ts'
+import { checkDirectory, PackDirectory } from './pack-directory.ts'
 
 interface ReissueOptions {
   issuer: string
@@ -20,7 +20,7 @@ export function reissueCommand(client: Command): void {
     .option('--force', 'replace files that exist')
     .addHelpText('after', example('overmesh client reissue --issuer berlin --out-dir packs'))
     .action(async ({ issuer, outDir, force = false }: ReissueOptions, command: Command) => {
-      if (outDir === '') throw new UsageError('--out-dir is empty; give a directory')
+      checkDirectory('--out-dir', outDir)
       const context = Context.of(command)
       const written = await context.withService(async service => {
         const named = (await service.controllers(true)).filter(({ name }) => name === issuer)

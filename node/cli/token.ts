@@ -3,10 +3,9 @@ import type { Command } from 'commander'
 import { DEFAULT_TOKEN_SECONDS, MAX_TOKEN_SECONDS, type Token, type TokenScope } from '../service-tokens.ts'
 import { readChoice, readDuration, readName } from './arguments.ts'
 import { Context } from './context.ts'
-import { UsageError } from './errors.ts'
 import { example } from './help.ts'
 import type { Column } from './output.ts'
-import { intoFile } from './output-file.ts'
+import { intoFile, outputPath } from './output-file.ts'
 import { formatExpiry, formatStored } from './text.ts'
 
 const SCOPES: readonly TokenScope[] = ['read', 'operate', 'admin']
@@ -38,15 +37,15 @@ export function tokenCommands(program: Command): void {
     .option('--force', 'replace the file if it exists')
     .addHelpText('after', example('overmesh token add grafana --scope read --out grafana.token'))
     .action(async (name: string, options: AddOptions, command: Command) => {
-      const { scope, ttl, out, force = false } = options
-      if (force && out === undefined) throw new UsageError('--force replaces a file; give --out FILE')
+      const { scope, ttl } = options
+      const out = outputPath(options)
       const context = Context.of(command)
       const { output } = context
       const again = `make another after \`overmesh token revoke ${name}\``
       const make = () => context.withService(service => service.addToken({ name, scope, ttlSeconds: ttl }))
       const { secret, ...made } = await (out === undefined
         ? make()
-        : intoFile(out, force, again, async () => {
+        : intoFile(out, options.force === true, again, async () => {
             const result = await make()
             return { ...result, content: Buffer.from(`${result.secret}\n`) }
           }))

@@ -1,13 +1,14 @@
 // Commands against a running controller: what they print, write and answer.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { PassThrough } from 'node:stream'
 import { test } from 'node:test'
 import { sectionBlock } from '../../../node/capture/pcapng.ts'
 import { ServiceError } from '../../../node/service-error.ts'
+import { fakeAttachment } from '../api/fake-attachment.ts'
 import { FakeService, fakeSession, PACK_TEXT } from '../api/fake-service.ts'
 import { run, Served, start, UNREAD } from './run.ts'
 
@@ -324,6 +325,50 @@ test('what only shows what happens ends when nobody reads it any more', async ()
     full.stderr,
     /^overmesh: standard output cannot be written: no space left on device; [^\n]*\n$/,
   )
+})
+
+test('- is standard output for --out, and never a file', async () => {
+  const service = new FakeService('web')
+  service.sites.set(
+    'paris',
+    fakeAttachment({ name: 'paris', remote: 'any', localSubnets: [], remoteSubnets: [] }),
+  )
+  await using served = await Served.open(service)
+  const there = readdirSync(served.dataDir)
+  for (const command of [
+    'client pack web',
+    'client rekey web',
+    'client pack web --json',
+    'export',
+    'api ca',
+    'token add ci --scope read',
+    'ipsec export paris',
+  ]) {
+    const [plain, dash] = [
+      await served.run(...command.split(' ')),
+      await served.run(...command.split(' '), '--out', '-'),
+    ]
+    assert.deepEqual(dash, plain, command)
+    assert.equal(dash.code, 0, dash.stderr)
+    assert.notEqual(dash.stdout, '')
+    const force = await served.run(...command.split(' '), '--out', '-', '--force')
+    assert.deepEqual([force.code, force.stderr], [2, 'overmesh: --force replaces a file; give --out FILE\n'])
+  }
+  for (const [command, words] of [
+    ['backup -', /^overmesh: this goes to a file only; give one, \.\/- for a file of that name\n$/],
+    [
+      'import mesh.yaml --packs -',
+      /^overmesh: --packs takes a directory; give one, \.\/- for one of that name\n$/,
+    ],
+    ['client reissue --issuer beta --out-dir -', /^overmesh: --out-dir takes a directory; give one, /],
+  ] as const) {
+    const { code, stderr, stdout } = await served.run(...command.split(' '))
+    assert.match(stderr, words)
+    assert.deepEqual([code, stdout], [2, ''])
+  }
+  assert.deepEqual(readdirSync(served.dataDir), there)
+  assert.equal((await served.run('client', 'pack', 'web', '--out', './-')).code, 0)
+  assert.equal(readFileSync(join(served.dataDir, '-'), 'utf8'), PACK_TEXT)
 })
 
 test('a reader that stops reading is no error', async () => {
