@@ -36,8 +36,10 @@ export class Context {
 
   /** @throws {UsageError} when the command was to go to another machine */
   get dataDir(): string {
-    if (this.#options.api === undefined) return dataDirectory(this.#options.data)
-    throw new UsageError('this command works on a data directory of this machine; leave out --api')
+    if (remoteAddress(this.#options) === undefined) return dataDirectory(this.#options.data)
+    const how =
+      this.#options.api === undefined ? 'unset OVERMESH_API, or name it with --data' : 'leave out --api'
+    throw new UsageError(`this command works on a data directory of this machine; ${how}`)
   }
 
   /** Where the controller is, for people. */
@@ -49,7 +51,7 @@ export class Context {
     return new Context(command.optsWithGlobals<GlobalOptions>())
   }
 
-  /** The controller that the command is for, if it runs: that of the data directory, or the one that `--api` names. */
+  /** The controller that the command is for, if it runs: that of the data directory, or the one that `--api` or OVERMESH_API names. */
   async reach(): Promise<RemoteController | undefined> {
     const endpoint = await remoteEndpoint(this.#options)
     return endpoint === undefined ? this.running() : new RemoteController(endpoint)

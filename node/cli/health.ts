@@ -7,13 +7,13 @@ import { printable } from './text.ts'
 export function healthCommand(program: Command): void {
   program
     .command('health')
-    .description('whether clients can connect here, and why not; exit status 0 or 1')
+    .description('whether clients can connect to this controller, and why not; exit status 0 or 1')
     .option('--alive', 'whether the controller lives, drained or not')
     .addHelpText('after', example('overmesh health && echo ready'))
     .action(async ({ alive = false }: { alive?: boolean }, command: Command) => {
       const context = Context.of(command)
-      const remote = await context.running()
-      const problems = [`no controller is running on ${context.dataDir}`]
+      const remote = await context.reach()
+      const problems = [`no controller is running on ${context.place}`]
       const health = (await remote?.health()) ?? { alive: false, ready: false, problems }
       context.output.result(health, () => {
         const word = health.ready ? 'ready' : health.alive ? 'alive, not ready' : 'not alive'

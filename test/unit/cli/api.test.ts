@@ -1,14 +1,14 @@
 // Commands about the API over TCP and its tokens, and commands that go to a controller elsewhere by it.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { FakeService } from '../api/fake-service.ts'
 import { TcpWorld } from '../api/tcp-world.ts'
 import { temporaryDirectory } from '../controller/home.ts'
-import { type Result, run, Served, start } from './run.ts'
+import { LAUNCHER, type Result, run, Served, start } from './run.ts'
 
 test('a token is alone on its line, or in a file of its owner; the rest is said beside it', async () => {
   const service = new FakeService()
@@ -118,6 +118,14 @@ test('commands go to a controller elsewhere, by options or by the environment', 
   const pack = join(directory, 'new.ovpn')
   good(await run(['client', 'add', 'new', '--out', pack], { env: byFile }))
   assert.equal(statSync(pack).mode & 0o777, 0o600)
+  const health = await run(['health', ...given])
+  assert.deepEqual([health.code, health.stdout], [0, 'ready\n'], health.stderr)
+  service.state = { alive: true, ready: false, problems: ['it is drained'] }
+  const drained = await run(['health'], { env: byFile })
+  assert.deepEqual([drained.code, drained.stdout], [1, 'alive, not ready\nit is drained\n'])
+  assert.equal((await run(['health', '--alive'], { env: byFile })).code, 0)
+  const here = await run(['health', '--data', directory], { env: byFile })
+  assert.deepEqual([here.code, here.stdout], [1, `not alive\nno controller is running on ${directory}\n`])
   // A data directory that is named is meant.
   const local = await run(['status', '--data', directory], { env: byFile })
   assert.equal(local.code, 1)
@@ -162,9 +170,10 @@ test('what is wrong is one line, and never the token', async t => {
       /https:\/\/localhost:1 is not reached: nothing listens there/,
     ],
     [['client', 'show', 'nobody', ...given], /there is no client nobody/],
-    [['doctor', ...given], /leave out --api/, 2],
-    [['join', 'om1-x', ...given], /leave out --api/, 2],
-    [['authority', 'export', '--passphrase-file', options.ca, ...given], /leave out --api/, 2],
+    [
+      ['health', '--api', none, '--token-file', options.tokenFile, '--ca', options.ca],
+      /https:\/\/localhost:1 is not reached: nothing listens there/,
+    ],
   ]
   for (const [args, message, code = 1] of cases) {
     const result = await run(args)
@@ -174,4 +183,31 @@ test('what is wrong is one line, and never the token', async t => {
     assert.equal(result.stdout, '')
     assert.ok(!result.stderr.includes(token))
   }
+})
+
+test('what works on a data directory of this machine is refused for another one, whichever way that is named', async t => {
+  const dataDir = await temporaryDirectory(t)
+  const address = 'https://alpha.example.net:8443'
+  const env = { OVERMESH_API: address }
+  const words = 'overmesh: this command works on a data directory of this machine; '
+  for (const command of [
+    'doctor',
+    'up --no-tun',
+    'init --name prod --subnet 10.77.0.0/16',
+    'join om1-x',
+    'controller move --public vpn.example.net',
+    `authority export --passphrase-file ${LAUNCHER}`,
+    `authority import ${LAUNCHER} --passphrase-file ${LAUNCHER}`,
+    `restore /nonexistent --passphrase-file ${LAUNCHER}`,
+  ]) {
+    const args = command.split(' ')
+    const option = await run([...args, '--api', address], { dataDir })
+    assert.deepEqual(option, { code: 2, stdout: '', stderr: `${words}leave out --api\n` })
+    const variable = await run(args, { dataDir, env })
+    const stderr = `${words}unset OVERMESH_API, or name it with --data\n`
+    assert.deepEqual(variable, { code: 2, stdout: '', stderr }, command)
+    const named = await run([...args, '--data', '/dev/null'], { env })
+    assert.doesNotMatch(named.stderr, /OVERMESH_API/)
+  }
+  assert.equal(existsSync(dataDir), false)
 })
