@@ -41,7 +41,7 @@ export function upCommand(program: Command): void {
     .addHelpText('after', example('sudo overmesh up'))
     .addHelpText(
       'after',
-      '\nSIGTERM sends clients elsewhere and stops, SIGINT stops, a second signal stops at once.',
+      '\nSIGTERM, or the end of its terminal (SIGHUP), sends clients elsewhere and stops; SIGINT stops; a second signal stops at once.',
     )
     .action(async (options: UpOptions, command: Command) => {
       if (command.optsWithGlobals().json) {
@@ -103,10 +103,11 @@ async function runController(context: Context, options: UpOptions): Promise<void
     }
     const end = await Promise.race([signals.first, controller.failed])
     if (end instanceof Error) throw new CommandError(end.message)
-    const doing = end === 'SIGTERM' ? 'draining, then stopping' : 'stopping'
+    const drains = end !== 'SIGINT'
+    const doing = drains ? 'draining, then stopping' : 'stopping'
     logger.info({ signal: end }, doing)
     supervisor.stopping(doing)
-    if (end === 'SIGTERM') await controller.drain()
+    if (drains) await controller.drain()
   } finally {
     try {
       for (const step of undo.toReversed()) await step()
@@ -136,7 +137,9 @@ function announce(): void {
   }
 }
 
-/** The first signal asks, the second insists. */
+const STOPS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
+/** The first signal asks, the second insists; but a terminal that ends may send several, of which none does. */
 class StopSignals {
   readonly first: Promise<NodeJS.Signals>
   received: NodeJS.Signals | undefined
@@ -146,17 +149,16 @@ class StopSignals {
     const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>()
     this.first = promise
     this.#handler = signal => {
+      if (this.received !== undefined && signal === 'SIGHUP') return
       if (this.received !== undefined) process.exit(signal === 'SIGINT' ? 130 : 143)
       this.received = signal
       resolve(signal)
     }
-    process.on('SIGINT', this.#handler)
-    process.on('SIGTERM', this.#handler)
+    for (const signal of STOPS) process.on(signal, this.#handler)
   }
 
   release(): void {
-    process.off('SIGINT', this.#handler)
-    process.off('SIGTERM', this.#handler)
+    for (const signal of STOPS) process.off(signal, this.#handler)
   }
 }
 

@@ -137,6 +137,17 @@ test('starts again after kill -9, and ends on SIGINT', async () => {
   assert.deepEqual((await closed).slice(0, 2), [0, null])
 })
 
+test('drains and ends well when its terminal is closed, however often that is said', async () => {
+  const { child, log, closed } = await up()
+  child.kill('SIGHUP')
+  child.kill('SIGHUP')
+  assert.deepEqual((await closed).slice(0, 2), [0, null], log.join('\n'))
+  assert.equal(await socketState(apiSocketPath(dataDir)), 'absent')
+  assert.equal(log.filter(line => JSON.parse(line).msg === 'draining, then stopping').length, 1)
+  const events = (await cli('events', '--json')).stdout.trimEnd().split('\n')
+  assert.equal(JSON.parse(events.at(-1)!).type, 'controller-stopped')
+})
+
 test('ends as soon as it says that it has stopped', { timeout: 60_000 }, async () => {
   // On a busy machine one may be slow.
   let soonest = Number.POSITIVE_INFINITY
