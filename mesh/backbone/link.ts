@@ -95,6 +95,8 @@ export class BackboneLink {
   disconnected(): void {
     this.#connected = false
     this.#exchange = undefined
+    // The peer may not have heard that it is to use the latest key: what it sends with is taken until the next exchange.
+    for (const old of this.#old) old.until = Number.POSITIVE_INFINITY
   }
 
   /** Fresh keys, as soon as may be. */
@@ -196,6 +198,8 @@ export class BackboneLink {
     })
     if (keys === undefined) return
     this.#open(offer.port, offer.endpoints, now)
+    // The offerer may be sending with the key that it never confirmed, until it has the next.
+    if (this.#answered) this.#old.push({ keyId: this.#answered.keyId, until: Number.POSITIVE_INFINITY })
     this.#makeRoom(keyId)
     plane.setKey(this.port, keyId, keys)
     wipe(keys)
@@ -236,6 +240,7 @@ export class BackboneLink {
     this.up = false
     this.#remotePort = remotePort
     this.#old.length = 0
+    this.#answered = undefined
     this.#current = undefined
     this.#path ??= this.#candidates[0] ?? NOWHERE
     this.#nextPathAt = now + PATH_TURN
@@ -245,7 +250,9 @@ export class BackboneLink {
   #use(keyId: number, now: number): void {
     if (this.#current === keyId) return
     this.#init.plane.useKey(this.port, keyId)
-    if (this.#current !== undefined) this.#old.push({ keyId: this.#current, until: now + OLD_KEY_LIFE })
+    const until = now + OLD_KEY_LIFE
+    for (const old of this.#old) old.until = Math.min(old.until, until)
+    if (this.#current !== undefined) this.#old.push({ keyId: this.#current, until })
     this.#current = keyId
     this.#rekeyAt = now + (this.#init.keyLife ?? KEY_LIFE) * (0.9 + this.#init.random() / 10)
   }
