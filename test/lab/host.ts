@@ -1,6 +1,7 @@
 // One machine of the lab: a network namespace with one interface. Everything that happens to a real one can happen to it:
 // its cable is pulled, its address changes, packets of one direction vanish.
 import { attempt, type CommandOptions, type CommandResult, run } from './command.ts'
+import { inRoot } from './debian-suite.ts'
 import type { Lab } from './lab.ts'
 import type { LabProcess } from './process.ts'
 
@@ -63,6 +64,11 @@ export class Host {
   /** Starts a program on this host. */
   spawn(name: string, argv: readonly string[], env?: NodeJS.ProcessEnv): Promise<LabProcess> {
     return this.lab.spawn(name, this.command(...argv), env)
+  }
+
+  /** Starts a program of another Debian on this host. @param root by `fetchDebian` */
+  spawnIn(name: string, root: string, argv: readonly string[]): Promise<LabProcess> {
+    return this.spawn(name, inRoot(root, argv))
   }
 
   ip(...args: string[]): Promise<string> {

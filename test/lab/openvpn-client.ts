@@ -16,6 +16,8 @@ export interface OpenvpnOptions {
   dev?: string
   /** @default 3 */
   verbosity?: number
+  /** Of the Debian whose client it is, by `fetchDebian`. @default the machine's own */
+  root?: string
 }
 
 export class OpenvpnClient {
@@ -30,7 +32,7 @@ export class OpenvpnClient {
 
   /** Starts a client, not yet connected. */
   static async start(host: Host, pack: string, options: OpenvpnOptions = {}): Promise<OpenvpnClient> {
-    const { args = [], dev = 'tun0', verbosity = 3 } = options
+    const { args = [], dev = 'tun0', verbosity = 3, root } = options
     const argv = [
       'openvpn',
       '--config',
@@ -43,7 +45,9 @@ export class OpenvpnClient {
       String(verbosity),
       ...args,
     ]
-    return new OpenvpnClient(host, dev, await host.spawn(`openvpn ${host.name} ${dev}`, argv))
+    const name = `openvpn ${host.name} ${dev}`
+    const process = root === undefined ? host.spawn(name, argv) : host.spawnIn(name, root, argv)
+    return new OpenvpnClient(host, dev, await process)
   }
 
   /** Starts a client and waits until it is connected. */
