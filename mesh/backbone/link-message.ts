@@ -1,14 +1,15 @@
 // What the two ends of a backbone link say to each other on their channel.
 import { decode, encode } from '@ipld/dag-cbor'
 import { PUBLIC_KEY_BYTES } from './agreement.ts'
+import { KEY_IDS, LINK_IDS } from './link-plane.ts'
 
 interface KeyWords {
   /** Names this exchange. */
   generation: number
   publicKey: Uint8Array
-  /** The sender's name for the link, 24 bits. */
+  /** The sender's name for the link, one of `LINK_IDS`. */
   port: number
-  /** Of the new key, 0 to 7. */
+  /** Of the new key, below `KEY_IDS`. */
   keyId: number
   /** `host:port`, UDP: where the sender may be reached. */
   endpoints: string[]
@@ -23,7 +24,6 @@ export type LinkMessage =
   | { type: 'request' }
 
 const MAX_ENDPOINTS = 16
-const MAX_PORT = 0xfffffe
 
 export function encodeLinkMessage(message: LinkMessage): Uint8Array {
   switch (message.type) {
@@ -54,7 +54,7 @@ export function decodeLinkMessage(bytes: Uint8Array): LinkMessage | undefined {
   if (type === 'confirm') return { type, generation }
   if ((type !== 'offer' && type !== 'answer') || words.length < 6) return undefined
   if (!(publicKey instanceof Uint8Array) || publicKey.length !== PUBLIC_KEY_BYTES) return undefined
-  if (!isWhole(port, MAX_PORT) || !isWhole(keyId, 7)) return undefined
+  if (!isWhole(port, LINK_IDS.last) || port < LINK_IDS.first || !isWhole(keyId, KEY_IDS - 1)) return undefined
   if (!Array.isArray(endpoints) || endpoints.length > MAX_ENDPOINTS || !endpoints.every(isEndpoint))
     return undefined
   return { type, generation, publicKey, port, keyId, endpoints }

@@ -2,9 +2,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { newEphemeral } from '../../../mesh/backbone/agreement.ts'
 import { BackboneLink, KEY_LIFE } from '../../../mesh/backbone/link.ts'
-import { decodeLinkMessage } from '../../../mesh/backbone/link-message.ts'
-import type { LinkKeys, LinkPath, LinkPlane, LinkSpec } from '../../../mesh/backbone/link-plane.ts'
+import { decodeLinkMessage, encodeLinkMessage } from '../../../mesh/backbone/link-message.ts'
+import {
+  KEY_IDS,
+  LINK_IDS,
+  type LinkKeys,
+  type LinkPath,
+  type LinkPlane,
+  type LinkSpec,
+} from '../../../mesh/backbone/link-plane.ts'
 import type { ControllerId } from '../../../state/kinds.ts'
 
 const IDS = ['0'.repeat(20), 'f'.repeat(20)] as ControllerId[]
@@ -27,6 +35,8 @@ class FakePlane implements LinkPlane {
   sending: number | undefined
   moves = 0
   openLink(spec: LinkSpec): void {
+    for (const id of [spec.peerId, spec.remotePeerId])
+      if (id < LINK_IDS.first || id > LINK_IDS.last) throw new RangeError(`link id ${id}`)
     this.closeLink()
     this.spec = spec
     this.path = spec.path
@@ -278,4 +288,21 @@ test('messages are read strictly, and nothing that is not one throws', () => {
     }),
     { numRuns: 300 },
   )
+})
+
+test('a name that no link has, or a key beyond the last, is refused: the switch takes none', () => {
+  for (const type of ['offer', 'answer'] as const)
+    for (const [port, keyId] of [
+      ...[0, 1, LINK_IDS.first - 1, LINK_IDS.last + 1, 2 ** 32].map(each => [each, 0]),
+      [LINK_IDS.first, KEY_IDS],
+    ]) {
+      const ends = new Ends()
+      ends.connect()
+      const { publicKey } = newEphemeral()
+      // Of the exchange that is under way, so that an answer would count.
+      const offer = decodeLinkMessage(ends.wires[0][0].payload) as { generation: number }
+      const words = { generation: offer.generation, publicKey, endpoints: [] }
+      const message = encodeLinkMessage({ type, port, keyId, ...words })
+      assert.equal(ends.links[type === 'offer' ? 1 : 0].receive(message, ends.now), false)
+    }
 })
