@@ -29,8 +29,10 @@ export class Libp2pFrameStream implements FrameStream {
   onEnd: () => void = () => {}
   readonly #stream: Stream
   readonly #maxFrame: number
-  #chunks: Uint8Array[] = []
-  #size = 0
+  /** Of the frame that is under way: its length, the frame once that is known, and how much of the two there is. */
+  readonly #header = new Uint8Array(HEADER)
+  #frame: Uint8Array | undefined
+  #filled = 0
   readonly #frames: Uint8Array[] = []
   readonly #receivers: ((frame: Uint8Array | undefined) => void)[] = []
   #ended = false
@@ -106,19 +108,35 @@ export class Libp2pFrameStream implements FrameStream {
     this.#end()
   }
 
+  /** Each byte is copied once, to where it belongs: a peer may send one at a time. */
   #take(data: Uint8Array): void {
-    if (this.#ended || data.length === 0) return
-    this.#chunks.push(data)
-    this.#size += data.length
-    while (this.#size >= HEADER) {
-      const length = this.#peekLength()
+    for (let at = 0; at < data.length && !this.#ended; ) {
+      const target = this.#frame ?? this.#header
+      const part = data.subarray(at, at + target.length - this.#filled)
+      target.set(part, this.#filled)
+      this.#filled += part.length
+      at += part.length
+      if (this.#filled === target.length) this.#filledUp()
+    }
+  }
+
+  #filledUp(): void {
+    let frame = this.#frame
+    this.#filled = 0
+    this.#frame = undefined
+    if (frame === undefined) {
+      const length = new DataView(this.#header.buffer).getUint32(0)
       if (length > this.#maxFrame) {
         this.abort(`a frame of ${length} bytes`)
         return
       }
-      if (this.#size < HEADER + length) return
-      this.#deliver(this.#cut(HEADER + length).subarray(HEADER))
+      frame = new Uint8Array(length)
+      if (length > 0) {
+        this.#frame = frame
+        return
+      }
     }
+    this.#deliver(frame)
   }
 
   #deliver(frame: Uint8Array): void {
@@ -131,32 +149,10 @@ export class Libp2pFrameStream implements FrameStream {
     }
   }
 
-  #peekLength(): number {
-    if (this.#chunks[0].length < HEADER) this.#chunks = [Buffer.concat(this.#chunks)]
-    const [first] = this.#chunks
-    return new DataView(first.buffer, first.byteOffset, HEADER).getUint32(0)
-  }
-
-  /** Takes so many bytes off the front, as memory of their own. */
-  #cut(length: number): Uint8Array {
-    const cut = new Uint8Array(length)
-    let filled = 0
-    while (filled < length) {
-      const [chunk] = this.#chunks
-      const part = chunk.subarray(0, length - filled)
-      cut.set(part, filled)
-      filled += part.length
-      if (part.length === chunk.length) this.#chunks.shift()
-      else this.#chunks[0] = chunk.subarray(part.length)
-    }
-    this.#size -= length
-    return cut
-  }
-
   #end(): void {
     if (this.#ended) return
     this.#ended = true
-    this.#chunks = []
+    this.#frame = undefined
     for (const receiver of this.#receivers.splice(0)) receiver(undefined)
     this.onEnd()
   }
