@@ -50,7 +50,7 @@ export function meshEndpointsOf(meshListen: string, publicEndpoints: readonly st
 export async function pathsTo(
   endpoint: string,
   sockets: readonly { host: string }[],
-  resolve: (host: string) => Promise<{ address: string; family: number }[]> = host =>
+  resolve: (host: string) => Promise<readonly { address: string; family: number }[]> = host =>
     lookup(host, { all: true }),
 ): Promise<Path[]> {
   const { host, port } = parseHostPort(endpoint, DEFAULT_PORT)

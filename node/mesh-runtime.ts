@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs'
 import type { Logger } from 'pino'
 import { Backbone, type LinkFacts } from '../mesh/backbone/backbone.ts'
 import { MeshCore, type PeerState } from '../mesh/core.ts'
+import { HostAddresses } from '../mesh/libp2p/host-addresses.ts'
 import { type JoinHandler, Libp2pTransport, type Standing } from '../mesh/libp2p/transport.ts'
 import type { PresentFacts } from '../mesh/presence-types.ts'
 import packageJson from '../package.json' with { type: 'json' }
@@ -54,6 +55,7 @@ export class MeshRuntime {
   readonly backbone: Backbone
   readonly #init: MeshRuntimeInit
   readonly #ports = new PeerIds(randomBytes, LINK_IDS)
+  readonly #hosts = new HostAddresses()
   readonly #reports: Reports
   readonly #stopFollowing: () => void
   /** Admitted controllers that share no version of the protocol with this one, or take it for removed, and why. */
@@ -78,7 +80,7 @@ export class MeshRuntime {
       peers: () =>
         this.#others().map(({ id: peer, publicEndpoints }) => ({ id: peer, endpoints: publicEndpoints })),
       endpoints: () => home.controller.publicEndpoints,
-      paths: endpoint => pathsTo(endpoint, network.addresses),
+      paths: endpoint => pathsTo(endpoint, network.addresses, this.#hosts.resolve),
       send: (peer, payload) => this.core.sendLink(peer, payload),
       told: () => this.#toldLinks(),
       newPort: () => this.#ports.next(steadyNow(), () => false),
@@ -247,6 +249,7 @@ export class MeshRuntime {
       onRefused: (peer, reason) => this.#reports.refused(peer, reason),
       onIncompatible: (peer, reason) => this.#incompatible.set(peer, reason),
       software: packageJson.version,
+      resolve: this.#hosts.resolve,
       onFarewell: (records, peer) => {
         this.#farewelled(records, peer).catch(error => this.#reports.failure(error))
       },

@@ -66,6 +66,9 @@ interface Entry {
   /** What the peer said of itself. */
   told: readonly string[]
   resolvedAt: number
+  /** Its endpoints are being resolved, and are to be once more after that. */
+  isResolving: boolean
+  isStale: boolean
 }
 
 export class Backbone {
@@ -224,6 +227,8 @@ export class Backbone {
     const entry: Entry = {
       told: [],
       resolvedAt: Number.NEGATIVE_INFINITY,
+      isResolving: false,
+      isStale: false,
       link: new BackboneLink({
         id,
         peer,
@@ -244,11 +249,18 @@ export class Backbone {
     this.#byPort.set(port, peer)
   }
 
+  /** One at a time for each peer, which may tell endpoints as often as it likes, of names that nobody resolves. */
   async #resolve(peer: ControllerId, entry: Entry): Promise<void> {
+    entry.isStale = entry.isResolving
+    if (entry.isResolving) return
+    entry.isResolving = true
     entry.resolvedAt = this.#init.now()
     const known = [...this.#init.peers()].find(({ id }) => id === peer)?.endpoints ?? []
     const endpoints = [...new Set([...known, ...entry.told])].slice(0, MAX_PATHS)
     const found = await Promise.all(endpoints.map(each => this.#init.paths(each).catch(() => [])))
-    if (this.#entries.get(peer) === entry) entry.link.setCandidates(found.flat().slice(0, MAX_PATHS))
+    entry.isResolving = false
+    if (this.#entries.get(peer) !== entry) return
+    entry.link.setCandidates(found.flat().slice(0, MAX_PATHS))
+    if (entry.isStale) await this.#resolve(peer, entry)
   }
 }

@@ -31,7 +31,7 @@ export function listenAddress({ host, port }: HostPort): string {
 export async function dialAddresses(
   endpoints: readonly string[],
   peerId: string,
-  resolve: (host: string) => Promise<{ address: string }[]> = host => lookup(host, { all: true }),
+  resolve: (host: string) => Promise<readonly { address: string }[]> = host => lookup(host, { all: true }),
 ): Promise<Multiaddr[]> {
   const found = await Promise.all(
     endpoints.map(async text => {

@@ -13,6 +13,7 @@ import { DOUBLE, Doubles } from './doubles.ts'
 import { dialAddresses, formatEndpoint, type HostPort, readEndpoint } from './endpoints.ts'
 import { type FrameStream, Libp2pFrameStream } from './frame-stream.ts'
 import { type Greeting, greet, hear, welcome } from './greeting.ts'
+import type { Resolve } from './host-addresses.ts'
 import { controllerOf, peerIdOf, publicKeyOf } from './identity.ts'
 import { createMeshNode, type MeshNode } from './node.ts'
 
@@ -60,6 +61,8 @@ export interface Libp2pTransportInit {
   readonly versions?: VersionRange
   /** A peer says that this controller was removed, and shows it. */
   readonly onFarewell: (records: Uint8Array[], peer: ControllerId) => void
+  /** Finds the addresses of a host. @default by the system */
+  readonly resolve?: Resolve
   readonly now: () => number
   readonly random: () => number
 }
@@ -237,7 +240,7 @@ export class Libp2pTransport implements Transport {
     if (peer === undefined || this.#stopped || this.#connections(id).length > 0) return false
     try {
       const peerId = peerIdOf(Buffer.from(peer.publicKey, 'hex'))
-      const addresses = await dialAddresses(peer.endpoints, peerId.toString())
+      const addresses = await dialAddresses(peer.endpoints, peerId.toString(), this.#init.resolve)
       if (addresses.length === 0) return false
       await this.#node.dial(addresses)
       return true
