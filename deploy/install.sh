@@ -117,7 +117,8 @@ apt_install iproute2 nftables
 if [ $ipsec = yes ] && ! installed charon-systemd; then
   apt_install charon-systemd strongswan-swanctl libcharon-extra-plugins libstrongswan-standard-plugins
   # Controllers run a daemon of their own; the distribution's would hold its ports.
-  if running_systemd; then systemctl disable --now strongswan.service >/dev/null 2>&1 || true; fi
+  if running_systemd; then systemctl disable --now strongswan.service >/dev/null 2>&1 || true
+  else rm -f /etc/systemd/system/multi-user.target.wants/strongswan.service /etc/systemd/system/strongswan-swanctl.service; fi
 fi
 
 # Each version has a directory of its own, and a running controller keeps the one that it started from.

@@ -37,7 +37,14 @@ class Debian {
     ])
       mkdirSync(join(this.#root, each), { recursive: true })
     writeFileSync(join(this.#root, 'etc/os-release'), 'ID=debian\n')
-    const programs = { id: 'echo 0', 'dpkg-query': "echo 'install ok installed'" }
+    const wants = join(this.#root, 'etc/systemd/system/multi-user.target.wants')
+    const programs = {
+      id: 'echo 0',
+      // All but what --ipsec adds.
+      'dpkg-query': "case $* in *charon*|*swan*) ;; *) echo 'install ok installed' ;; esac",
+      // As Debian's package does where systemd is not there to be asked.
+      'apt-get': `case $* in *charon-systemd*) mkdir -p ${wants}; ln -s /lib/systemd/system/strongswan.service ${wants} ;; esac`,
+    }
     for (const [name, script] of Object.entries(programs))
       writeFileSync(join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o700 })
     const script = readFileSync(join(DEPLOY, 'install.sh'), 'utf8')
@@ -53,13 +60,14 @@ class Debian {
   }
 
   /** Installs a package that says that it is this version; returns the directory that it has for itself. */
-  async install(version: string): Promise<string> {
+  async install(version: string, ...options: string[]): Promise<string> {
     const top = join(this.#root, 'package')
     writeFileSync(join(top, 'node/cli/overmesh.js'), `console.log('${version}')\n`)
     writeFileSync(join(top, 'deploy/overmesh.service'), '[Service]\n')
     const archive = join(this.#root, 'package.tgz')
     await run(['tar', '-C', this.#root, '-czf', archive, 'package'])
-    const argv = ['sh', join(this.#root, 'install.sh'), '--package', archive, '--node', process.execPath]
+    const script = join(this.#root, 'install.sh')
+    const argv = ['sh', script, '--package', archive, '--node', process.execPath, ...options]
     const { code, stdout, stderr } = await attempt(argv, { env: this.#env })
     assert.equal(code, 0, stdout + stderr)
     return basename(readlinkSync(this.path('current')))
@@ -67,6 +75,11 @@ class Debian {
 
   path(name: string): string {
     return join(this.#root, 'opt/overmesh', name)
+  }
+
+  /** What is started with the machine. */
+  get services(): string[] {
+    return readdirSync(join(this.#root, 'etc/systemd/system/multi-user.target.wants')).sort()
   }
 
   get versions(): string[] {
@@ -94,4 +107,10 @@ test('install.sh keeps the version before, and one that still runs, however many
   } finally {
     controller.kill('SIGKILL')
   }
+})
+
+test("install.sh --ipsec in an image that is made leaves the distribution's strongSwan off, which would hold the ports", async t => {
+  const debian = new Debian(t)
+  await debian.install('1.0.0', '--ipsec')
+  assert.deepEqual(debian.services, ['overmesh.service'])
 })
