@@ -79,6 +79,8 @@ export class Presence {
   readonly #doubted = new Set<ControllerId>()
   #pendingFacts = true
   #pendingLinks = false
+  /** Facts that lead to other ways than those told. */
+  #pendingReach = false
 
   constructor(init: PresenceInit) {
     this.#init = init
@@ -150,7 +152,9 @@ export class Presence {
   /** What is to be told to everyone since the last call. */
   take(): PresenceUpdate[] {
     const own = this.#own
-    own.facts = this.#init.facts()
+    const facts = this.#init.facts()
+    this.#pendingReach ||= !sameReach(own.facts, facts)
+    own.facts = facts
     this.#count()
     const updates = this.#outbox
     this.#outbox = []
@@ -174,9 +178,17 @@ export class Presence {
     }))
   }
 
-  /** Gives the changes since the last call their versions. */
+  /**
+   * Gives the changes since the last call their versions: one that is lost is asked for, and one that comes late is passed over. Facts
+   * that lead to no other ways, such as the hash of the records, have none.
+   */
   #count(): void {
-    while (this.#pendingUp.size > 0 || this.#pendingDown.size > 0 || this.#pendingLinks) {
+    while (
+      this.#pendingUp.size > 0 ||
+      this.#pendingDown.size > 0 ||
+      this.#pendingLinks ||
+      this.#pendingReach
+    ) {
       const up = [...this.#pendingUp.values()].slice(0, PART_SESSIONS)
       const down = [...this.#pendingDown].slice(0, PART_SESSIONS)
       for (const { client } of up) this.#pendingUp.delete(client)
@@ -184,6 +196,7 @@ export class Presence {
       const base = this.#own.version++
       const frame = this.#frame(this.#pendingLinks ? this.#own.links : null)
       this.#pendingLinks = false
+      this.#pendingReach = false
       this.#outbox.push({ ...frame, base, up: up.map(toTuple), down })
     }
   }

@@ -38,6 +38,10 @@ export function presenceProblem(members: readonly SimController[]): string | und
   const where = truth(up.map(each => each.process!))
   for (const { index, process } of up) {
     const { presence } = process!.core
+    for (const { id, index: other, isDraining } of up) {
+      const told = presence.of(id)?.facts.draining
+      if (told !== isDraining) return `c${index} believes c${other} to drain: ${told}, and it is ${isDraining}`
+    }
     for (const client of presence.own.sessions.keys()) {
       if (where.get(client)?.at !== presence.own.controller)
         return `c${index} keeps ${client}, which is elsewhere`
@@ -91,6 +95,25 @@ export async function checkRevocation(world: MeshWorld): Promise<void> {
   if ((await clockwork.until(() => members.every(isOut), limit)) !== undefined) return
   const late = members.filter(each => !isOut(each)).map(({ index }) => `c${index}`)
   throw new Error(`${late.join(', ')} still let in whom c${by.index} revoked ${limit} ms ago`)
+}
+
+/** ms beyond a heartbeat in which all know that a controller drains, and of 1000 tellings how many are lost meanwhile. */
+const DRAIN_LIMIT = 1000
+const DRAIN_LOSS = 600
+
+/** What controllers say of themselves is known everywhere soon, however much of what they gossip is lost. */
+export async function checkDrain(world: MeshWorld): Promise<void> {
+  const { clockwork, members, network } = world
+  const { heartbeat = MESH_TIMING.heartbeat } = world.timing
+  network.loss = DRAIN_LOSS
+  const by = clockwork.choose(members)!
+  for (let turns = 0; turns < 4; turns++) {
+    by.drain(!by.isDraining)
+    const limit = DRAIN_LIMIT + heartbeat
+    const isKnown = () => presenceProblem(members) === undefined
+    if ((await clockwork.until(isKnown, limit)) === undefined) throw new Error(presenceProblem(members))
+  }
+  network.loss = 0
 }
 
 /** Everything that is wrong in the end, in words. */

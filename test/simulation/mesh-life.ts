@@ -6,6 +6,7 @@ import {
   addressProblem,
   areConnected,
   areEqual,
+  checkDrain,
   checkRevocation,
   presenceProblem,
   problems,
@@ -32,6 +33,7 @@ const FREQUENCIES = {
   burst: 3,
   roam: 20,
   leave: 3,
+  drain: 3,
   cut: 7,
   mend: 4,
   crash: 5,
@@ -149,6 +151,9 @@ export class MeshLife {
         break
       case 'leave':
         this.#clients.disconnect(clockwork.choose(this.#clients.ids)!)
+        break
+      case 'drain':
+        controller.drain(clockwork.chance(500))
         break
       case 'cut':
         this.#cut()
@@ -309,6 +314,7 @@ export class MeshLife {
     await checkWays(world)
     // Some of the ways were cut until now.
     await clockwork.until(() => areConnected(world.members), CONNECT_LIMIT)
+    await checkDrain(world)
     await checkRevocation(world)
     for (const { process } of world.members) clockwork.note(process!.replica.hash())
     const { trace, events } = clockwork

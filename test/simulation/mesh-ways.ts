@@ -1,7 +1,7 @@
 // Packets that follow what controllers believe of each other while links are cut: each comes to where it is to go, by others
 // where need be, and passes nobody twice.
-import { type Hop, reach4Of, reach6Of, Ways } from '../../node/ways.ts'
-import type { ControllerId } from '../../state/kinds.ts'
+import { type Hop, reach4Of, reach6Of, type Way, Ways } from '../../node/ways.ts'
+import type { ClientId, ControllerId } from '../../state/kinds.ts'
 import type { MeshWorld } from './mesh-world.ts'
 import type { SimController } from './sim-controller.ts'
 
@@ -14,6 +14,9 @@ const NOTICED = 1000
 const SETTLE = 5000
 const WATCH = 2000
 const STEP = 100
+
+/** Where a packet goes that has come to the controller whose client it is for. */
+const CLIENT = 1_000_000
 
 /** Every third controller carries packets to the Internet. */
 export const isGateway = (index: number): boolean => index % 3 === 0
@@ -53,6 +56,14 @@ function cutLinks({ members, clockwork, network }: MeshWorld): void {
   }
 }
 
+/** To where a packet is to go. */
+interface Target {
+  readonly name: string
+  readonly of: (ways: Ways) => Way
+  /** Whether it is there, when a controller sends it on so. */
+  readonly ends: (at: SimController, hop: Hop) => boolean
+}
+
 /** The first packet that goes astray, in words. */
 function wayProblem(members: readonly SimController[]): string | undefined {
   const problem = wayProblemOf(members, 4)
@@ -61,28 +72,36 @@ function wayProblem(members: readonly SimController[]): string | undefined {
 
 function wayProblemOf(members: readonly SimController[], version: 4 | 6): string | undefined {
   const ways = new Map(members.map(each => [each.id, waysOf(each, members, version)]))
-  const targets = members.map(({ id, index }) => ({
+  const toOne = ({ id, index }: SimController): Target => ({
     name: `c${index}`,
-    via: { kind: 'controller' as const, id },
-  }))
+    of: ways => ways.of({ via: { kind: 'controller', id }, source: 'address', id: undefined }),
+    ends: (at, hop) => hop === 'tun' && at.id === id,
+  })
+  const toClient = (client: ClientId): Target => ({
+    name: `client ${client.slice(0, 4)}`,
+    of: ways => ways.toClient(client),
+    ends: (at, hop) => hop === CLIENT && at.process!.sessions.has(client),
+  })
+  // Of a client that has gone over to another the session before may be there for a while.
+  const clients = new Set(members.flatMap(({ process }) => [...process!.sessions.keys()]))
   const isExit = members.some(({ index }) => hasExit(index)) || version === 6 ? hasExit : isGateway
   const hasGateway = members.some(({ index }) => isExit(index))
-  const internet = hasGateway
-    ? [{ name: `the Internet of IPv${version}`, via: { kind: 'internet' as const } }]
-    : []
+  const internet: Target = {
+    name: `the Internet of IPv${version}`,
+    of: ways => ways.of({ via: { kind: 'internet' }, source: 'route', id: undefined }),
+    ends: (at, hop) => hop === 'tun' && isExit(at.index),
+  }
+  const targets = [...members.map(toOne), ...[...clients].map(toClient), ...(hasGateway ? [internet] : [])]
   for (const from of members) {
-    for (const { name, via } of [...targets, ...internet]) {
+    for (const { name, of, ends } of targets) {
       const passed = [from.index]
       for (let at = from; ; ) {
-        const source = via.kind === 'controller' ? 'address' : 'route'
-        const way = ways.get(at.id)!.of({ via, source, id: undefined })
+        const way = of(ways.get(at.id)!)
         if ('problem' in way) return `from c${passed.join(' over c')} to ${name}: ${way.problem}`
-        if (way.hop === 'tun' && via.kind === 'internet' && !isExit(at.index))
-          return `from c${passed.join(' over c')} to ${name}: c${at.index} has no way there`
-        if (way.hop === 'tun') break
+        if (ends(at, way.hop)) break
         const next = members.find(({ index }) => index === way.hop)
         if (next === undefined || passed.includes(next.index))
-          return `from c${passed.join(' over c')} to ${name}: on to c${way.hop}`
+          return `from c${passed.join(' over c')} to ${name}: on to ${way.hop}`
         passed.push(next.index)
         at = next
       }
@@ -96,8 +115,8 @@ function waysOf({ id, process }: SimController, members: readonly SimController[
   const { core, views } = process!
   const hopTo = (peer: ControllerId): Hop => members.find(each => each.id === peer)?.index ?? -1
   return new Ways(id, views, {
-    session: () => undefined,
-    controllerOf: () => undefined,
+    session: client => (process!.sessions.has(client) ? CLIENT : undefined),
+    controllerOf: client => core.presence.where(client)?.controller,
     reach: peer => {
       const facts = core.presence.of(peer)?.facts
       return facts && (version === 6 ? reach6Of(facts) : reach4Of(facts))

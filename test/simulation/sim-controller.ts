@@ -45,6 +45,8 @@ export class SimController {
   backedUpWith: ReadonlySet<SimController> = new Set()
   process: SimProcess | undefined
   isStarting = false
+  /** It sends its clients elsewhere, which all are told. */
+  isDraining = false
   /** Its disk was set back at some time. */
   wasRestored = false
   readonly #host: SimHost
@@ -85,11 +87,20 @@ export class SimController {
     clockwork.note(`c${this.index} started`)
   }
 
+  /** Begins to drain, or ends that. */
+  drain(isDraining: boolean): void {
+    if (this.process === undefined || this.isDraining === isDraining) return
+    this.isDraining = isDraining
+    this.process.core.presence.refresh()
+    this.#host.clockwork.note(`c${this.index} drains: ${isDraining}`)
+  }
+
   /** At once: by a signal, or, with the power gone, without a word to anyone. */
   crash(isPower: boolean, keepsUnwritten: boolean): void {
     const { process } = this
     if (process === undefined) return
     this.process = undefined
+    this.isDraining = false
     this.#host.clockwork.note(`c${this.index} crashed`)
     process.end(isPower)
     void process.disk.crash(keepsUnwritten)
@@ -135,7 +146,7 @@ export class SimProcess {
       facts: () => ({
         version: 'simulated',
         startedAt: 0,
-        draining: false,
+        draining: controller.isDraining,
         holdsRootKey: controller.index === 0,
         gateway: isGateway(controller.index),
         gateway6: isGateway(controller.index),

@@ -264,6 +264,37 @@ test('a gateway that comes or goes, and a route that fails, are a change of the 
   assert.equal(b.presence.of(a.id)!.facts.exit4, true)
 })
 
+test('of two tellings of the ways the later counts, in whatever order they come, and one that is lost is asked for', () => {
+  const [a, b] = [seat(0), seat(1)]
+  tellAll(a, b)
+  const isGateway = () => b.presence.of(a.id)!.facts.gateway
+  a.presence.refresh()
+  const routine = a.presence.take()
+  a.gateway = true
+  a.presence.refresh()
+  const news = a.presence.take()
+  for (const update of [...news, ...routine]) b.presence.receive(a.id, update)
+  assert.equal(isGateway(), true)
+  a.gateway = false
+  a.presence.refresh()
+  const lost = a.presence.take()
+  assert.ok(lost.length > 0)
+  const { boot, version } = a.presence.own
+  b.presence.heard(a.id, boot, version)
+  assert.deepEqual(
+    b.presence.takeWanted(() => true),
+    [a.id],
+  )
+  tellAll(a, b)
+  assert.equal(isGateway(), false)
+  for (const update of lost) b.presence.receive(a.id, update)
+  assert.equal(isGateway(), false)
+  // What leads to no other ways is told anew soon enough, and asked for by nobody.
+  a.presence.refresh()
+  a.presence.take()
+  assert.equal(a.presence.own.version, version)
+})
+
 test('who says nothing of IPv6 is no gateway of it, and who says nothing of the Internet may have a way there', () => {
   const [a, b] = [seat(0), seat(1)]
   a.gateway6 = true
