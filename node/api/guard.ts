@@ -7,6 +7,7 @@ import { ServiceError } from '../service-error.ts'
 import { hasToken, withoutTokens } from '../token-text.ts'
 import type { Bearer, TokenCheck } from '../tokens.ts'
 import { callerOf } from './connections.ts'
+import { RequestCounts } from './request-counts.ts'
 import type { Api } from './schemas.ts'
 import { isWideEnough } from './scopes.ts'
 
@@ -32,8 +33,6 @@ export interface GuardInit {
 
 const SECOND_MS = 1000
 const FAILURE_WINDOW_MS = 10_000
-/** Addresses and tokens that are counted, of each limit; beyond that the one not seen for longest is forgotten. */
-const MAX_COUNTED = 4096
 /** Between two looks at whether what is open may go on: an expiry makes no noise. */
 const REVIEW_MS = 1000
 const MAX_PATH = 200
@@ -68,10 +67,9 @@ export async function guard(
   { tokens, record, now, limits = {}, idleMs = 60_000 }: GuardInit,
 ): Promise<Guard> {
   const { perAddress = 200, perToken = 100, failures = 10 } = limits
-  await app.register(rateLimit, { global: false, cache: MAX_COUNTED })
+  await app.register(rateLimit, { global: false, store: RequestCounts })
   const counter = (max: number, timeWindow: number, keyGenerator: (request: FastifyRequest) => string) =>
-    // Its types do not name the size, which it takes.
-    app.createRateLimit({ max, timeWindow, keyGenerator, cache: MAX_COUNTED } as never)
+    app.createRateLimit({ max, timeWindow, keyGenerator })
   const byAddress = counter(perAddress, SECOND_MS, callerOfRequest)
   const byToken = counter(perToken, SECOND_MS, request => request.bearer!.id)
   const byFailure = counter(failures, FAILURE_WINDOW_MS, callerOfRequest)

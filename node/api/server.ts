@@ -79,7 +79,7 @@ export async function buildApi({ service, logger, protect, meter }: ApiInit): Pr
     )
     return reply.status(status).send(body)
   })
-  // Reads are many and harmless; what changes something is on record.
+  // Reads are many and harmless; what changes something is on record. Strangers, who change nothing, fill no log.
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'unknown'
     meter?.answered(route, request.method, reply.statusCode, reply.elapsedTime / 1000)
@@ -89,7 +89,7 @@ export async function buildApi({ service, logger, protect, meter }: ApiInit): Pr
       status: reply.statusCode,
       ...(request.bearer && { bearer: request.bearer.name }),
     }
-    if (request.method === 'GET') request.log.debug(entry, 'request')
+    if (request.method === 'GET' || request.bearer === null) request.log.debug(entry, 'request')
     else request.log.info(entry, 'request')
   })
 

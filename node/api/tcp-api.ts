@@ -76,6 +76,8 @@ export class TcpApi implements LiveApi {
   #credentials = ''
   #timer: NodeJS.Timeout | undefined
   #retry: NodeJS.Timeout | undefined
+  /** What was logged last, which is not repeated with every try. */
+  #trouble = ''
   /** Settings are applied one after the other. */
   #applying: Promise<unknown> = Promise.resolve()
   #stopped = false
@@ -93,20 +95,35 @@ export class TcpApi implements LiveApi {
     return this.#servers.size > 0 ? this.#init.certificate.describe() : null
   }
 
-  /** As `apply`; but what cannot be had now is tried again, and said. For what was settled before. */
-  async start(settings: ApiSettings): Promise<void> {
+  /** As `apply`; but what cannot be had now is tried again, and said. For what was settled before. @param isDue asked in its turn */
+  async start(settings: ApiSettings, isDue = () => true): Promise<void> {
     try {
-      await this.apply(settings)
+      await this.#inTurn(async () => {
+        if (isDue()) await this.#apply(settings)
+      })
     } catch (error) {
       if (!(error instanceof ServiceError)) throw error
-      this.#init.warn(`${error.message} (it is tried again)`)
-      this.#init.logger.warn(error.message)
-      if (!this.#stopped) this.#retry = setTimeout(() => void this.start(settings), RETRY_MS).unref()
+      this.#later(settings, error)
     }
   }
 
+  #later(settings: ApiSettings, { message }: Error): void {
+    this.#init.warn(`${message} (it is tried again)`)
+    if (this.#trouble !== message) this.#init.logger.warn(message)
+    this.#trouble = message
+    clearTimeout(this.#retry)
+    if (this.#stopped) return
+    // Not if something else was asked for meanwhile.
+    const retry = setTimeout(() => void this.start(settings, () => this.#retry === retry), RETRY_MS).unref()
+    this.#retry = retry
+  }
+
   apply(settings: ApiSettings): Promise<void> {
-    const done = this.#applying.then(() => this.#apply(settings))
+    return this.#inTurn(() => this.#apply(settings))
+  }
+
+  #inTurn(change: () => Promise<void>): Promise<void> {
+    const done = this.#applying.then(change)
     this.#applying = done.catch(() => {})
     return done
   }
@@ -115,21 +132,26 @@ export class TcpApi implements LiveApi {
     if (this.#stopped) return
     const added = settings.listen.filter(text => !this.#servers.has(text))
     const opened = new Map<string, Server>()
+    const ports = added.map(text => readListen(text).port)
+    // Such as 127.0.0.1:8443 of 0.0.0.0:8443.
+    const inTheWay = [...this.#servers].flatMap(([text, server]) =>
+      !settings.listen.includes(text) && ports.includes(addressOf(server).port) ? [text] : [],
+    )
+    for (const text of inTheWay) this.#giveUp(text)
     try {
       for (const text of added) opened.set(text, await this.#open(text, settings))
     } catch (error) {
       for (const server of opened.values()) this.#shut(server)
+      await this.#reopen(inTheWay)
       if (this.#servers.size === 0) this.#end()
       throw error
     }
-    for (const [text, server] of [...this.#servers]) {
-      if (settings.listen.includes(text)) continue
-      this.#servers.delete(text)
-      this.#shut(server)
-    }
+    for (const text of [...this.#servers.keys()]) if (!settings.listen.includes(text)) this.#giveUp(text)
     for (const [text, server] of opened) this.#servers.set(text, server)
     this.#settings = settings
     clearTimeout(this.#retry)
+    this.#retry = undefined
+    this.#trouble = ''
     this.#init.warn(undefined)
     if (this.#servers.size > 0) this.review()
     else if (this.#routes !== undefined) {
@@ -137,6 +159,22 @@ export class TcpApi implements LiveApi {
       this.#init.logger.info('the API over TCP is off')
     }
     if (added.length > 0) this.#init.logger.info({ listen: this.listening() }, 'the API listens')
+  }
+
+  #giveUp(text: string): void {
+    this.#shut(this.#servers.get(text)!)
+    this.#servers.delete(text)
+  }
+
+  /** What was given up for others that could not be had. */
+  async #reopen(texts: readonly string[]): Promise<void> {
+    for (const text of texts) {
+      try {
+        this.#servers.set(text, await this.#open(text, this.#settings))
+      } catch (error) {
+        this.#later(this.#settings, error as Error)
+      }
+    }
   }
 
   /** Tokens, certificates or names may be others. */

@@ -6,6 +6,7 @@ import type { Home } from '../home.ts'
 import type { Carriage } from '../ipsec/carriage.ts'
 import type { MeshRuntime } from '../mesh-runtime.ts'
 import type { RouteStanding } from '../overlay-routes.ts'
+import type { RouteStanding6 } from '../overlay-routes6.ts'
 import type { Status } from '../service.ts'
 import type { Health, MetricsRequest } from '../service-observation.ts'
 import type { Switch } from '../switch/switch.ts'
@@ -32,7 +33,8 @@ export interface MetricsInit {
   carriage: () => Carriage | undefined
   /** Of the clients that are connected here. */
   sessions: () => Iterable<ServerSession>
-  standings: () => readonly RouteStanding[]
+  /** Of both versions of IP. */
+  standings: () => readonly (RouteStanding | RouteStanding6)[]
   counters: () => Partial<Record<AnyCounter, number>>
   certificates: () => Promise<Status['certificates']>
   health: () => Health

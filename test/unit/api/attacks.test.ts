@@ -317,6 +317,36 @@ test('too many requests: by token, by address, and for failures much sooner, wit
   assert.equal((await failing.call('/v1/dns', { token: await failing.token('read') })).status, 200)
 })
 
+test('a clock that is set back keeps nobody out', async t => {
+  const world = await TcpWorld.open(t, { limits: { ...MANY, perToken: 5 } })
+  const token = await world.token('read')
+  assert.equal((await world.call('/v1/dns', { token })).status, 200)
+  const { now } = Date
+  t.mock.method(Date, 'now', () => now() - 3_600_000)
+  await new Promise(resolve => setTimeout(resolve, 1100))
+  const answers = await Promise.all(Array.from({ length: 5 }, () => world.call('/v1/dns', { token })))
+  for (const { status } of answers) assert.equal(status, 200)
+  const { status, headers } = await world.call('/v1/dns', { token })
+  assert.deepEqual([status, headers['retry-after']], [429, '1'])
+})
+
+test('whoever has no token fills no log', async t => {
+  const world = await TcpWorld.open(t, { limits: MANY })
+  const token = await world.token('operate')
+  const gone = await world.token('operate', 'gone')
+  await world.revoke('gone')
+  for (const each of [undefined, 'nonsense', gone])
+    for (const method of ['POST', 'PUT', 'HEAD'])
+      assert.equal((await world.call('/v1/dns', { method, token: each })).status, 401)
+  const said = () => world.log.map(line => JSON.parse(line)).filter(({ level, url }) => level > 20 && url)
+  assert.deepEqual(said(), [])
+  await world.call('/v1/dns', { method: 'POST', token, body: '{"enabled":true}' })
+  assert.deepEqual(
+    said().map(({ bearer, method, status }) => [bearer, method, status]),
+    [['operate', 'POST', 200]],
+  )
+})
+
 test('a client waits as long as it is told, and then says that there were too many', async t => {
   const world = await TcpWorld.open(t, { limits: { ...MANY, perToken: 20 } })
   const remote = world.remote(await world.token('admin'))

@@ -214,6 +214,7 @@ test('an address that cannot be had changes nothing, and one that was had before
   const token = await world.token('read')
   const before = world.api.listening()
   const taken = createServer()
+  t.after(() => taken.close())
   await once(taken.listen(0, '127.0.0.1'), 'listening')
   const { port } = taken.address() as { port: number }
   const wanted = [`127.0.0.1:${port}`]
@@ -230,12 +231,31 @@ test('an address that cannot be had changes nothing, and one that was had before
   assert.equal(world.api.certificate(), null)
   await world.api.start({ listen: wanted, names: [] })
   assert.match(world.warning!, /something else listens there.*tried again/)
+  const isLogged = () => world.log.filter(line => line.includes('something else')).length
+  t.mock.timers.tick(10_000)
+  for (let i = 0; i < 20; i++) await new Promise(resolve => setImmediate(resolve))
+  assert.equal(isLogged(), 1, 'with every try the log would grow')
   taken.close()
   await once(taken, 'close')
   t.mock.timers.tick(10_000)
   t.mock.timers.reset()
   while (world.api.listening().length === 0) await new Promise(resolve => setTimeout(resolve, 5))
   assert.deepEqual(world.api.listening(), wanted)
+  assert.equal(world.warning, undefined)
+})
+
+test('what it listened on is in the way of nothing at the same port, and is had back where that cannot be', async t => {
+  const world = await TcpWorld.open(t)
+  const token = await world.token('read')
+  const { port } = world
+  await world.api.apply({ listen: [`127.0.0.1:${port}`], names: [] })
+  await world.api.apply({ listen: [`0.0.0.0:${port}`], names: [] })
+  assert.deepEqual(world.api.listening(), [`0.0.0.0:${port}`])
+  assert.equal((await world.call('/v1/dns', { token })).status, 200)
+  const none = [`127.0.0.1:${port}`, '203.0.113.1:0']
+  await assert.rejects(world.api.apply({ listen: none, names: [] }), /has no such address/)
+  assert.deepEqual(world.api.listening(), [`0.0.0.0:${port}`])
+  assert.equal((await world.call('/v1/dns', { token })).status, 200)
   assert.equal(world.warning, undefined)
 })
 
