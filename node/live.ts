@@ -16,7 +16,8 @@ import type { Webhooks } from './webhooks/webhooks.ts'
 
 /** The running part of a controller. */
 export interface Live {
-  startedAt: number
+  /** For how long it has run, ms. */
+  uptime(): number
   listen(): string[]
   tun(): string | null
   /** Of the whole mesh; who of other controllers' clients is behind is not among what is known of them. */

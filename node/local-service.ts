@@ -151,7 +151,7 @@ export class LocalService implements ControllerService {
       controller: {
         id,
         name: config.controller,
-        uptimeSeconds: live ? Math.floor((Date.now() - live.startedAt) / 1000) : 0,
+        uptimeSeconds: live ? Math.floor(live.uptime() / 1000) : 0,
         version: packageJson.version,
         pid: live ? process.pid : 0,
         ...addressesOf(mesh, controller.address),

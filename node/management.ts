@@ -21,6 +21,7 @@ import type { OverlayRoutes } from './overlay-routes.ts'
 import type { RouteNews } from './route-news.ts'
 import type { ControllerService } from './service.ts'
 import { listSessions, type SessionSources, sessionOf } from './session-list.ts'
+import { steadyNow } from './steady-clock.ts'
 import type { Switch } from './switch/switch.ts'
 import type { VpnEndpoint } from './vpn/endpoint.ts'
 import type { Warnings } from './warnings.ts'
@@ -58,6 +59,7 @@ export class Management {
   readonly #webhooks: Webhooks
   readonly #observation: Observation
   readonly #metrics: MetricsListen
+  readonly #begun = steadyNow()
 
   constructor(init: ManagementInit) {
     const { home, certificates, events, invites, logger, warnings } = init
@@ -120,7 +122,7 @@ export class Management {
       mesh,
       carriage,
       sessions: () => clients.all(),
-      standings: () => routes.standings(),
+      standings: () => [...routes.standings(), ...routes.six.standings()],
       counters: () => this.#counters(),
       isDraining: () => availability.isDraining,
       obstacles: () => [...availability.obstacles(), ...home.obstacles],
@@ -133,10 +135,10 @@ export class Management {
 
   /** What the service sees of what runs. */
   #live(): Live {
-    const { startedAt, warnings, availability, routes, news, kick } = this.#init
+    const { warnings, availability, routes, news, kick } = this.#init
     const { network, beyond, carriage, mesh, dns, api } = this.#init
     return {
-      startedAt,
+      uptime: () => steadyNow() - this.#begun,
       listen: () => network()?.addresses.map(formatHostPort) ?? [],
       tun: () => network()?.tun?.name ?? null,
       sessions: () => listSessions(this.#sessionSources()),

@@ -1,19 +1,24 @@
 // The figures of controllers that run in this process.
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import pino from 'pino'
 import { Controller } from '../../../node/controller.ts'
+import { MetricsListen } from '../../../node/metrics-listen.ts'
 import { UdpClient } from '../../../node/vpn/udp-client.ts'
 import { newMesh, patientProfile } from '../controller/home.ts'
+import { ownPort } from '../own-ports.ts'
 import { lint, type ReadMetric, readExposition } from './exposition-check.ts'
 
-async function run(t: TestContext, options: { metricsListen?: string } = {}) {
-  const dataDir = await newMesh(t)
+async function run(t: TestContext, options: { metricsListen?: string; subnet6?: string } = {}) {
+  const { subnet6, ...rest } = options
+  const dataDir = await newMesh(t, { subnet6 })
   const controller = await Controller.open({
     dataDir,
     logger: pino({ level: 'silent' }),
     tun: false,
-    ...options,
+    ...rest,
   })
   t.after(() => controller.stop())
   await controller.start()
@@ -82,6 +87,15 @@ test('a page of a running controller is sound, and says what it does', async t =
   assert.match(health.problems.join(), /drained/)
 })
 
+test('ways to networks of IPv6 are counted like those of IPv4', async t => {
+  const { service } = await run(t, { subnet6: 'fd00:77::/64' })
+  await service.addClient({ name: 'web', subnets: ['192.168.6.0/24'] })
+  await service.addRoute({ cidr: '2001:db8:5::/48', via: 'client:web' })
+  const metrics = readExposition(await service.metrics())
+  const states = ['active', 'standby', 'down'].map(state => figure(metrics, 'overmesh_routes', { state }))
+  assert.deepEqual(states, [0, 0, 2])
+})
+
 test('however many ask at once, a page is written once', async t => {
   const { service } = await run(t)
   const pages = await Promise.all(Array.from({ length: 20 }, () => service.metrics()))
@@ -114,6 +128,18 @@ test('figures are served by plain HTTP where that is asked for, which lasts, and
   await assert.rejects(fetch(`http://${state.listening}/readyz`))
 })
 
+test('where figures were served is in the way of nothing at the same port, and is had back where that cannot be', async t => {
+  const { service } = await run(t)
+  const port = await ownPort()
+  const status = async () => (await fetch(`http://127.0.0.1:${port}/readyz`)).status
+  await service.setMetricsListen(`127.0.0.1:${port}`)
+  const { listening } = await service.setMetricsListen(`0.0.0.0:${port}`)
+  assert.deepEqual([listening, await status()], [`0.0.0.0:${port}`, 200])
+  await assert.rejects(service.setMetricsListen(`192.0.2.1:${port}`), { code: 'refused' })
+  assert.equal((await service.metricsListen()).listening, `0.0.0.0:${port}`)
+  assert.equal(await status(), 200)
+})
+
 test('an address that cannot be had keeps no client out unless it was asked for this time', async t => {
   const { dataDir, controller, service } = await run(t)
   await controller.stop()
@@ -132,6 +158,44 @@ test('an address that cannot be had keeps no client out unless it was asked for 
   assert.equal((await settled.service.health()).ready, true)
   assert.match(
     (await settled.service.status()).warnings.join(),
-    /figures are not served: cannot listen on 192\.0\.2\.1/,
+    /figures are not served: cannot listen on 192\.0\.2\.1.*tried again/,
   )
+})
+
+test('an address that was settled and cannot be had yet is tried again, unless another is asked for', async t => {
+  const taken = createServer()
+  t.after(() => taken.close())
+  await once(taken.listen(0, '127.0.0.1'), 'listening')
+  const address = `127.0.0.1:${(taken.address() as { port: number }).port}`
+  let warning: string | undefined
+  const open = (): MetricsListen =>
+    new MetricsListen({
+      service: { health: async () => ({ alive: true, ready: true, problems: [] }), metrics: async () => '' },
+      logger: pino({ level: 'silent' }),
+      warn: text => {
+        warning = text
+      },
+    })
+  const [served, given] = [open(), open()]
+  t.after(() => Promise.all([served.stop(), given.stop()]))
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  for (const each of [given, served]) await each.start(address)
+  assert.match(warning!, /figures are not served: .*tried again/)
+  await given.apply(null)
+  taken.close()
+  await once(taken, 'close')
+  t.mock.timers.tick(10_000)
+  t.mock.timers.reset()
+  const until = Date.now() + 5000
+  while (served.listening === null && Date.now() < until) await new Promise(resolve => setTimeout(resolve, 5))
+  assert.deepEqual([served.listening, given.listening], [address, null])
+  assert.equal(warning, undefined)
+})
+
+test('for how long it has run is known by a clock that nobody sets', async t => {
+  const { service } = await run(t)
+  const { now } = Date
+  t.mock.method(Date, 'now', () => now() - 3_600_000)
+  const { uptimeSeconds } = (await service.status()).controller
+  assert.ok(uptimeSeconds >= 0 && uptimeSeconds < 60, `${uptimeSeconds} s`)
 })
