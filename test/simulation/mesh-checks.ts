@@ -40,7 +40,8 @@ export function presenceProblem(members: readonly SimController[]): string | und
     const { presence } = process!.core
     for (const { id, index: other, isDraining } of up) {
       const told = presence.of(id)?.facts.draining
-      if (told !== isDraining) return `c${index} believes c${other} to drain: ${told}, and it is ${isDraining}`
+      if (told !== isDraining)
+        return `c${index} believes c${other} to drain: ${told}, and it is ${isDraining}`
     }
     for (const client of presence.own.sessions.keys()) {
       if (where.get(client)?.at !== presence.own.controller)
