@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { DataDirectory } from '../data-directory.ts'
+import { KernelNews } from '../switch/sys/kernel-news.ts'
 import { type Chains, dropperWords, type ForeignChain, readChains } from './chains.ts'
 import type { GatewayDescription, GatewayHandle } from './description.ts'
 import { FORWARDING4, FORWARDING6, isInterface, prepareInterface } from './forwarding.ts'
@@ -17,6 +18,7 @@ import {
   readKernelRoutes,
   readKernelRoutes6,
 } from './kernel-routes.ts'
+import { type News, ObservedKernel } from './observed-kernel.ts'
 import { removalOf, rulesetOf, TABLE_PREFIX } from './ruleset.ts'
 import { TraceFile } from './traces.ts'
 
@@ -28,16 +30,21 @@ export interface GatewayInit {
   logger?: Logger
   /** @default this machine's */
   kernel?: Kernel
+  /** What tells that the kernel changed; undefined where nothing does. @default this machine's, unless a kernel is given */
+  openNews?: () => News | undefined
   /** ms between two changes at the least. @default 250 */
   grainMs?: number
   /** ms after which the kernel is looked at again: firewalls are reloaded, networks come. @default 10000 */
   lookMs?: number
+  /** ms after which it is looked at where there are news of it. @default 2000 */
+  newsMs?: number
 }
 
 /** Hexadecimal digits of the hash of a controller's id. */
 const ID_LENGTH = 12
 const GRAIN_MS = 250
 const LOOK_MS = 10_000
+const NEWS_MS = 2000
 /** More prefixes than an operator sets; each list. */
 export const MAX_PREFIXES = 4096
 /** Lines in `problems`. */
@@ -56,12 +63,13 @@ class GatewayError extends Error {
 }
 
 export class Gateway implements GatewayHandle {
-  readonly #kernel: Kernel
+  readonly #kernel: ObservedKernel
   readonly #traces: TraceFile
   readonly #table: string
   readonly #logger: Logger | undefined
   readonly #grainMs: number
   readonly #lookMs: number
+  readonly #newsMs: number
   #wanted: GatewayDescription | undefined
   /** `#wanted` as text, and the ruleset that is in force: to see changes. */
   #wantedText = ''
@@ -88,7 +96,7 @@ export class Gateway implements GatewayHandle {
   #stopping = false
 
   private constructor(init: GatewayInit) {
-    this.#kernel = init.kernel ?? thisKernel
+    this.#kernel = new ObservedKernel(init.kernel ?? thisKernel)
     this.#traces = new TraceFile(init.directory, this.#kernel)
     this.#table = TABLE_PREFIX + createHash('sha256').update(init.id).digest('hex').slice(0, ID_LENGTH)
     this.#logger = init.logger
@@ -99,12 +107,16 @@ export class Gateway implements GatewayHandle {
     ]
     this.#grainMs = init.grainMs ?? GRAIN_MS
     this.#lookMs = init.lookMs ?? LOOK_MS
+    this.#newsMs = init.newsMs ?? NEWS_MS
   }
 
   /** Removes what a crash left behind. Nothing is made before the first description; nothing is thrown, `problems` tells. */
   static async start(init: GatewayInit): Promise<Gateway> {
     const gateway = new Gateway(init)
     await gateway.#sweep(false)
+    const openNews =
+      init.openNews ?? (() => (init.kernel === undefined ? openKernelNews(init.logger) : undefined))
+    gateway.#kernel.observe(openNews())
     return gateway
   }
 
@@ -166,6 +178,7 @@ export class Gateway implements GatewayHandle {
     clearTimeout(this.#timer)
     this.#turn = this.#turn.then(() => this.#undo())
     await this.#turn
+    this.#kernel.close()
   }
 
   /** The next turn, `delay` after the last one at the earliest. */
@@ -173,11 +186,25 @@ export class Gateway implements GatewayHandle {
     if (this.#busy || this.#stopping) return
     clearTimeout(this.#timer)
     const wait = Math.max(0, this.#lastTurn + delay - performance.now())
-    this.#timer = setTimeout(() => {
-      this.#busy = true
-      this.#turn = this.#apply()
-    }, wait)
-    this.#timer.unref()
+    this.#timer = setTimeout(() => this.#begin(), wait).unref()
+  }
+
+  #begin(): void {
+    this.#busy = true
+    this.#turn = this.#apply()
+  }
+
+  /** All is as described: the next turn when the kernel is to be looked at again, or when there are news of it. */
+  #rest(): void {
+    if (this.#stopping) return
+    const left = this.#lastTurn + this.#lookMs - performance.now()
+    this.#timer = setTimeout(
+      () => {
+        if (left <= this.#newsMs || this.#kernel.hasNews()) this.#begin()
+        else this.#rest()
+      },
+      Math.max(0, Math.min(left, this.#newsMs)),
+    ).unref()
   }
 
   async #apply(): Promise<void> {
@@ -203,7 +230,8 @@ export class Gateway implements GatewayHandle {
     this.#waiting = this.#waiting.filter(each => each.for > described)
     this.#lastTurn = performance.now()
     this.#busy = false
-    this.#schedule(text === this.#wantedText ? this.#lookMs : this.#grainMs)
+    if (text === this.#wantedText) this.#rest()
+    else this.#schedule(this.#grainMs)
   }
 
   /** Seals first, then routes, then forwards. @throws GatewayError */
@@ -380,6 +408,16 @@ export class Gateway implements GatewayHandle {
     const before = new Set(this.#problems)
     this.#problems = problems.slice(0, MAX_PROBLEMS)
     for (const problem of this.#problems) if (!before.has(problem)) this.#logger?.warn(problem)
+  }
+}
+
+/** This machine's; without them it is asked at every look. */
+function openKernelNews(logger: Logger | undefined): News | undefined {
+  try {
+    return new KernelNews()
+  } catch (error) {
+    logger?.debug({ err: error }, 'the kernel tells no news of its routes and rules; it is asked instead')
+    return undefined
   }
 }
 

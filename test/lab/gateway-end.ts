@@ -11,10 +11,11 @@ export interface GatewayEndInit {
   /** Holds a GatewayDescription in JSON. */
   file: string
   lookMs?: number
+  newsMs?: number
 }
 
-const { directory, id, file, lookMs } = JSON.parse(process.argv[2]) as GatewayEndInit
-const gateway = await Gateway.start({ directory: new DataDirectory(directory), id, grainMs: 20, lookMs })
+const { directory, id, file, ...times } = JSON.parse(process.argv[2]) as GatewayEndInit
+const gateway = await Gateway.start({ directory: new DataDirectory(directory), id, grainMs: 20, ...times })
 let said = ''
 const watch = setInterval(() => {
   gateway.update(JSON.parse(readFileSync(file, 'utf8')))

@@ -195,7 +195,7 @@ export class RunningGateway {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
     const file = join(directory, 'description.json')
     writeFileSync(file, JSON.stringify(description()))
-    const init: GatewayEndInit = { directory, id, file, lookMs: LOOK_MS }
+    const init: GatewayEndInit = { directory, id, file, lookMs: 60_000, newsMs: LOOK_MS }
     const script = new URL('gateway-end.ts', import.meta.url).pathname
     const argv = [...under, process.execPath, script, JSON.stringify(init)]
     const started = await host.spawn(`gateway ${name}`, argv)

@@ -7,8 +7,9 @@ import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DataDirectory } from '../../../node/data-directory.ts'
 import type { GatewayDescription } from '../../../node/gateway/description.ts'
-import { Gateway } from '../../../node/gateway/gateway.ts'
+import { Gateway, type GatewayInit } from '../../../node/gateway/gateway.ts'
 import type { CommandResult, Kernel } from '../../../node/gateway/kernel.ts'
+import type { News } from '../../../node/gateway/observed-kernel.ts'
 import { parseCidr } from '../../../node/net/ip.ts'
 
 export const ok = (stdout = ''): CommandResult => ({ code: 0, stdout, stderr: '', missing: false })
@@ -73,6 +74,20 @@ export class FakeKernel implements Kernel {
   }
 }
 
+/** News that are there when a test says so. */
+export class FakeNews implements News {
+  are = false
+  closed = false
+  take(): boolean {
+    const were = this.are
+    this.are = false
+    return were
+  }
+  close(): void {
+    this.closed = true
+  }
+}
+
 export const cidr = (text: string) => parseCidr(text)!
 export const description = (changes: Partial<GatewayDescription> = {}): GatewayDescription => ({
   tunName: 'overmesh0',
@@ -88,10 +103,11 @@ export async function start(
   kernel: Kernel,
   at?: string,
   id = 'alpha',
+  more: Partial<GatewayInit> = {},
 ): Promise<[Gateway, string]> {
   const directory = at ?? (await mkdtemp(join(tmpdir(), 'overmesh-test-')))
   const init = { directory: new DataDirectory(directory), id, kernel, grainMs: 5, lookMs: 60_000 }
-  const gateway = await Gateway.start(init)
+  const gateway = await Gateway.start({ ...init, ...more })
   t.after(async () => {
     await gateway.stop()
     if (at === undefined) await rm(directory, { recursive: true })

@@ -8,7 +8,7 @@ import { DataDirectory } from '../../../node/data-directory.ts'
 import { Gateway, MAX_PREFIXES } from '../../../node/gateway/gateway.ts'
 import type { CommandResult } from '../../../node/gateway/kernel.ts'
 import { rulesetOf } from '../../../node/gateway/ruleset.ts'
-import { cidr, description, FakeKernel, IP_FORWARD, ok, start, until } from './fake-kernel.ts'
+import { cidr, description, FakeKernel, FakeNews, IP_FORWARD, ok, start, until } from './fake-kernel.ts'
 
 test('nothing is made before the first description, and everything is undone', async t => {
   const kernel = new FakeKernel()
@@ -323,4 +323,48 @@ test('who waits for what was described is not kept waiting by what is described 
   await gateway.settled()
   assert.ok(last < 10, `${last} descriptions`)
   assert.ok(kernel.rules.length > 0)
+})
+
+test('where the kernel tells its news it is looked at when there are some, and else asked nothing', async t => {
+  const kernel = new FakeKernel()
+  const news = new FakeNews()
+  const [gateway] = await start(t, kernel, undefined, 'alpha', { openNews: () => news, newsMs: 5 })
+  let questions = 0
+  kernel.answer = (_, args) => {
+    if (args.includes('show') || args.includes('chains')) questions++
+    return undefined
+  }
+  gateway.update(description())
+  await gateway.settled()
+  const before = questions
+  assert.ok(before > 0)
+  await sleep(100)
+  assert.equal(questions, before, 'nothing changed')
+  kernel.tables.clear()
+  news.are = true
+  await until(() => kernel.tables.size === 1)
+  assert.ok(questions > before)
+})
+
+test('a look without news asks the kernel for its files, not for its routes and chains', async t => {
+  const kernel = new FakeKernel()
+  const news = new FakeNews()
+  const [gateway] = await start(t, kernel, undefined, 'alpha', { openNews: () => news, lookMs: 10 })
+  const forwarding = async (): Promise<void> => {
+    kernel.files.set(IP_FORWARD, '0')
+    await until(() => kernel.files.get(IP_FORWARD) === '1')
+  }
+  gateway.update(description())
+  await gateway.settled()
+  // What it made itself makes the answers old once.
+  await forwarding()
+  let questions = 0
+  kernel.answer = () => {
+    questions++
+    return undefined
+  }
+  await forwarding()
+  assert.equal(questions, 0)
+  await gateway.stop()
+  assert.ok(news.closed)
 })
