@@ -6,21 +6,13 @@ import { ChangeFeed, type ChangeSet } from './change-feed.ts'
 import { HybridClock } from './clock.ts'
 import { StateError } from './errors.ts'
 import { Holders } from './holders.ts'
-import { newIncarnation } from './incarnation.ts'
 import { Intake, type Outcome } from './intake.ts'
 import type { ControllerId, Kind, Values } from './kinds.ts'
-import { authorOf, livesEach } from './lives.ts'
 import { isRemoval } from './merge.ts'
 import { encodeNote, knownNote, NOTE_LOST, standingNotes } from './notes.ts'
 import { type Delta, differing, offer } from './offer.ts'
-import {
-  type Incarnation,
-  isTombstone,
-  type Origin,
-  parseOrigin,
-  type RecordOf,
-  type StateRecord,
-} from './record.ts'
+import { type Life, OwnLives } from './own-lives.ts'
+import { type Incarnation, isTombstone, type Origin, type RecordOf, type StateRecord } from './record.ts'
 import { type Problem, type Recovered, recover } from './recovery.ts'
 import { SelfWatch } from './self-watch.ts'
 import { SequenceSet } from './sequence-set.ts'
@@ -81,7 +73,6 @@ export class Replica {
   readonly #store: RecordStore
   readonly #privateKey: KeyObject
   readonly #now: () => number
-  readonly #random: (size: number) => Uint8Array
   readonly #authority: Authority
   readonly #isSigned: SignatureCheck | undefined
   readonly #clock: HybridClock
@@ -94,8 +85,8 @@ export class Replica {
   readonly #problems: Problem[]
   readonly #unconfirmed: Unconfirmed | undefined
   readonly #watch: SelfWatch
-  #incarnation: Incarnation
-  #sequence: number
+  readonly #lives: OwnLives
+  #life: Life
   #batch: number
   #collectedAt: number
   /** `vector()` until what is accounted for changes, and the same as sets. */
@@ -107,7 +98,6 @@ export class Replica {
     this.#store = init.store
     this.#privateKey = init.identity.privateKey
     this.#now = init.now
-    this.#random = init.random
     this.#authority = new Authority(init.trust)
     this.#isSigned = init.isSigned
     this.#clock = new HybridClock(init.now, recovered.last)
@@ -125,8 +115,15 @@ export class Replica {
     if (recovered.restoredFrom !== undefined || recovered.lostAt !== undefined)
       this.#unconfirmed = new Unconfirmed(recovered.table, recovered.knowledge)
     this.#watch = new SelfWatch(this.id, init.now())
-    this.#incarnation = recovered.incarnation
-    this.#sequence = recovered.sequence
+    this.#lives = new OwnLives({
+      ...init.identity,
+      table: recovered.table,
+      knowledge: recovered.knowledge,
+      unconfirmed: this.#unconfirmed,
+      now: init.now,
+      random: init.random,
+    })
+    this.#life = { incarnation: recovered.incarnation, sequence: recovered.sequence }
     this.#batch = recovered.batch
     this.#collectedAt = init.now()
   }
@@ -149,12 +146,12 @@ export class Replica {
   }
 
   get incarnation(): Incarnation {
-    return this.#incarnation
+    return this.#life.incarnation
   }
 
   /** Sequence number of this replica's last record in this incarnation. */
   get sequence(): number {
-    return this.#sequence
+    return this.#life.sequence
   }
 
   /** Records, tombstones not counted. */
@@ -171,7 +168,7 @@ export class Replica {
   snapshot(): Promise<Snapshot> {
     return this.#queue.run(async () => ({
       records: Array.from(this.#table.everything(), ({ record }) => record),
-      incarnation: this.#incarnation,
+      incarnation: this.#life.incarnation,
     }))
   }
 
@@ -237,8 +234,8 @@ export class Replica {
       const batch = this.#newBatch()
       const list = typeof ops === 'function' ? await ops() : ops
       const drafts = draftRecords(list, batch, { id: this.id, authority: this.#authority })
-      const incarnation = this.#incarnation
-      let sequence = this.#sequence
+      const incarnation = this.#life.incarnation
+      let sequence = this.#life.sequence
       for (const draft of drafts) {
         const { record, bytes } = issue(
           { ...draft, stamp: this.#clock.next(), incarnation, sequence: ++sequence },
@@ -254,7 +251,7 @@ export class Replica {
 
   /** How many other controllers said they have this replica's record of this sequence number. */
   holders(sequence: number): number {
-    return this.#holders.count(this.id, this.#incarnation, sequence)
+    return this.#holders.count(this.id, this.#life.incarnation, sequence)
   }
 
   /**
@@ -329,7 +326,7 @@ export class Replica {
     const knowledge = vector === this.#vector ? this.#ownAccount() : parseVector(vector)
     if (knowledge === undefined) return false
     if (peer !== this.id && this.get('controller', peer) !== undefined) this.#holders.account(peer, knowledge)
-    if ((knowledge.get(this.#origin)?.highest ?? 0) > this.#sequence)
+    if ((knowledge.get(this.#origin)?.highest ?? 0) > this.#life.sequence)
       await this.#queue.run(() => this.#noticeAmnesia())
     return true
   }
@@ -407,7 +404,7 @@ export class Replica {
   }
 
   get #origin(): Origin {
-    return `${this.id}/${this.#incarnation}`
+    return `${this.id}/${this.#life.incarnation}`
   }
 
   async #take(
@@ -417,13 +414,13 @@ export class Replica {
     again = false,
   ): Promise<Outcome[]> {
     const batch = this.#newBatch()
-    const own = { origin: this.#origin, sequence: this.#sequence }
+    const own = { origin: this.#origin, sequence: this.#life.sequence }
     const { outcomes, highest } = this.#intake.take(batch, records, { claims, base, own, again })
     this.#unconfirmed?.settle(batch, records)
     await this.#commit(batch, 'received')
     this.#noticeClone(outcomes)
     if ((highest.get(own.origin) ?? 0) > own.sequence) await this.#noticeAmnesia()
-    else if (this.#isOutlived()) await this.#renewOutlived()
+    else if (this.#lives.isOutlived(this.#newBatch(), this.#life)) await this.#renewOutlived()
     return outcomes
   }
 
@@ -446,15 +443,6 @@ export class Replica {
     await this.#renew()
   }
 
-  /** Whether others account for so many later lives of this controller that its present one is not among them. */
-  #isOutlived(): boolean {
-    return (
-      this.#sequence > 0 &&
-      !this.#knowledge.has(this.#origin) &&
-      this.#newBatch().floors().isBelow(this.#origin)
-    )
-  }
-
   async #renewOutlived(): Promise<void> {
     const problem = this.#watch.outlived(this.#now())
     if (problem === undefined) return
@@ -464,7 +452,7 @@ export class Replica {
 
   #noticeClone(outcomes: readonly Outcome[]): void {
     if (this.#problems.some(({ code }) => code === 'cloned')) return
-    const problem = this.#watch.clone(outcomes, this.#incarnation)
+    const problem = this.#watch.clone(outcomes, this.#life.incarnation)
     if (problem !== undefined) this.#report(problem)
   }
 
@@ -481,71 +469,26 @@ export class Replica {
     await this.#commit(batch, 'received')
   }
 
-  /**
-   * Starts a new incarnation upon what is left of the store. Its records stay as they were written: what of them was
-   * deleted since is told by peers, and would live on for good if it was issued again.
-   */
-  async #begin(recovered: Recovered): Promise<void> {
+  /** Goes on in a new incarnation upon what is left of the store. */
+  async #begin({ forgotten, lostAt, damaged }: Recovered): Promise<void> {
     const batch = this.#newBatch()
-    for (const origin of recovered.forgotten) batch.forgetOrigin(origin)
-    const incarnation = newIncarnation(this.#now(), this.#random, this.#incarnation)
     await this.#commit(
       batch,
       'written',
-      { incarnation, sequence: 0, lostAt: recovered.lostAt },
-      recovered.damaged,
+      { ...this.#lives.begin(batch, this.#life, forgotten), lostAt },
+      damaged,
     )
   }
 
-  /**
-   * Starts a new incarnation. Records of the old one are issued again, same value and stamp, since others may know its
-   * numbers as other records; and everything the old one wrote is asked for again.
-   */
   async #renew(): Promise<void> {
     const batch = this.#newBatch()
-    const old = this.#origin
-    let latest = this.#incarnation
-    for (const origin of this.#knowledge.keys()) {
-      const { author, incarnation } = parseOrigin(origin)!
-      if (author === this.id && incarnation > latest) latest = incarnation
-    }
-    const incarnation = newIncarnation(this.#now(), this.#random, latest)
-    if (this.#knowledge.has(old)) batch.forgetOrigin(old)
-    // What is not confirmed was written in an earlier life, and may be deleted since.
-    const own = [...this.#table.ofAuthor(this.id)].filter(record => !this.#unconfirmed?.has(record))
-    const sequence = this.#issueAgain(batch, own, incarnation, 0)
-    await this.#commit(batch, 'written', { incarnation, sequence })
+    await this.#commit(batch, 'written', this.#lives.renew(batch, this.#life))
   }
 
-  /** Same values and stamps under new numbers. Returns the last number. */
-  #issueAgain(batch: Batch, records: Iterable<StateRecord>, incarnation: Incarnation, from: number): number {
-    let sequence = from
-    for (const record of [...records].sort((a, b) => (a.stamp < b.stamp ? -1 : 1))) {
-      const again = issue({ ...record, incarnation, sequence: ++sequence }, this.#privateKey)
-      batch.merge(again.record, again.bytes)
-      batch.know(again.record)
-    }
-    return sequence
-  }
-
-  /**
-   * Issues again in this life what was written in earlier ones, before those are so many that the oldest are not accounted
-   * for any more.
-   */
   async #gather(): Promise<void> {
-    const lives = [...this.#table.origins].filter(
-      origin => authorOf(origin) === this.id && origin < this.#origin,
-    )
-    const controllers = this.#table.countOf('controller')
-    // What a peer may know to be deleted must not be issued again; nobody else may be there to say so.
-    const isConfirmed = this.unconfirmed === 0 || controllers <= 1
-    if (!isConfirmed || lives.length <= livesEach(controllers) / 2) return
     const batch = this.#newBatch()
-    const records = lives.flatMap(origin =>
-      [...this.#table.ofOrigin(origin).values()].map(each => each.record),
-    )
-    const sequence = this.#issueAgain(batch, records, this.#incarnation, this.#sequence)
-    await this.#commit(batch, 'written', { sequence })
+    const life = this.#lives.gather(batch, this.#life)
+    if (life !== undefined) await this.#commit(batch, 'written', life)
   }
 
   async #commit(
@@ -556,8 +499,8 @@ export class Replica {
   ): Promise<void> {
     batch.bound()
     if (batch.isEmpty && own === undefined && setAside.length === 0) return
-    const incarnation = own?.incarnation ?? this.#incarnation
-    const sequence = own?.sequence ?? this.#sequence
+    const incarnation = own?.incarnation ?? this.#life.incarnation
+    const sequence = own?.sequence ?? this.#life.sequence
     const number = this.#batch + 1
     const notes = standingNotes({ id: this.id, incarnation, sequence }, { batch: number, ...batch.totals() })
     if (own?.lostAt !== undefined) notes.set(NOTE_LOST, encodeNote({ noticedAt: own.lostAt }))
@@ -575,8 +518,7 @@ export class Replica {
       throw this.#queue.stop(failure)
     }
     this.#batch = number
-    this.#incarnation = incarnation
-    this.#sequence = sequence
+    this.#life = { incarnation, sequence }
     if (batch.highest !== undefined) this.#clock.witness(batch.highest)
     const changes = batch.apply()
     if (batch.known.size > 0) this.#vector = this.#accounted = undefined
