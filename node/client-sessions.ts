@@ -89,6 +89,7 @@ export class ClientSessions {
       routes6: routes.six.toldTo(client),
       bypassed: routes.bypassed(),
       dns: pushedDns(this.#init.home),
+      takesDns: session.takesDns,
     })
     if (!session.takesRemotes) return options
     return [...options, ...remotesOptions(dialledEndpoints(this.#init.home))]

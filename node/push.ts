@@ -42,8 +42,18 @@ export interface PushContext {
   routes: readonly Cidr[]
   /** Addresses and names of controllers, which stay reachable beside the tunnel. */
   bypassed?: readonly string[]
-  /** Where names of the overlay are asked for, and their domain; undefined without DNS. */
-  dns?: { server: OverlayAddress; domain: string }
+  /** Undefined without DNS. */
+  dns?: PushedDns
+  /** The client takes the option `dns`. @default false */
+  takesDns?: boolean
+}
+
+/** Where names of the overlay are asked for, and their domain. */
+export interface PushedDns {
+  server: OverlayAddress
+  domain: string
+  /** Other names are answered there, too. */
+  answersAll: boolean
 }
 
 /** The network part of PUSH_REPLY, in `topology subnet` form (openvpn(8), --topology). */
@@ -58,7 +68,7 @@ export function pushOptions(context: PushContext): string[] {
     ...push6(context),
     ...new Set(context.routes.flatMap(routeOptions)),
     ...(context.bypassed ?? []).map(host => `route ${host} 255.255.255.255 net_gateway`),
-    ...(context.dns === undefined ? [] : dnsOptions(context.dns)),
+    ...(context.dns === undefined ? [] : dnsOptions(context.dns, context.takesDns)),
   ]
 }
 
@@ -71,9 +81,18 @@ function routeOptions({ address, length }: Cidr): string[] {
   return [`route ${formatIpv4(address)} ${formatIpv4(cidrMask(length))}`]
 }
 
-/** openvpn(8), --dhcp-option: what clients do with them is for their system's scripts or services. */
-function dnsOptions({ server, domain }: { server: OverlayAddress; domain: string }): string[] {
-  return [`dhcp-option DNS ${formatIpv4(server)}`, `dhcp-option DOMAIN ${domain}`]
+/**
+ * openvpn(8), --dhcp-option: what clients do with them is for their system's scripts or services. OpenVPN 2.7 acts on them itself, and
+ * by these asks such a server for every name there is: that it is for one domain only `--dns` can say.
+ */
+function dnsOptions({ server, domain, answersAll }: PushedDns, takesDns = false): string[] {
+  const address = formatIpv4(server)
+  if (!takesDns) return [`dhcp-option DNS ${address}`, `dhcp-option DOMAIN ${domain}`]
+  return [
+    `dns server 0 address ${address}`,
+    ...(answersAll ? [] : [`dns server 0 resolve-domains ${domain}`]),
+    `dns search-domains ${domain}`,
+  ]
 }
 
 /** Its IPv6 part (openvpn(8), --ifconfig-ipv6); the overlay's own prefix is on the interface, so it needs no route. */

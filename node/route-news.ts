@@ -1,10 +1,11 @@
-// Whether clients know of the routes that there are now: those of this controller are told when routes change, and of those of
+// Whether clients know of the routes and the resolver that there are now: those of this controller are told when routes change, and of those of
 // others, their controllers say who is behind.
 import type { MeshCore } from '../mesh/core.ts'
 import type { Change } from '../state/batch.ts'
 import type { ClientId, SettingValue } from '../state/kinds.ts'
 import { behindAt } from './behind-elsewhere.ts'
 import type { ClientSessions } from './client-sessions.ts'
+import { isDnsSetting } from './dns/settings.ts'
 import type { Home } from './home.ts'
 import type { OverlayRoutes } from './overlay-routes.ts'
 import { ROUTE_REFRESH, ROUTE_UPDATES, readRefresh, readRouteUpdates } from './route-settings.ts'
@@ -48,7 +49,7 @@ export class RouteNews {
     const refresh = wish ? readRefresh((wish as SettingValue).value) : undefined
     if (refresh) this.#updates.refresh(refresh)
     const told = this.#init.routes.revision
-    if (told === this.#told && !settings.some(({ id }) => id === ROUTE_UPDATES)) return
+    if (told === this.#told && !settings.some(({ id }) => id === ROUTE_UPDATES || isDnsSetting(id))) return
     this.#told = told
     this.#updates.changed()
   }

@@ -1,5 +1,6 @@
-// Connected clients learn of other routes: those that take them in place at once, the others by a new connection, spread over
-// the time that the operator wants. Whoever has the right ones is left alone.
+// Connected clients learn of other routes: those that take them while connected at once, the others by a new connection, spread over
+// the time that the operator wants. Stock clients have no interface for a second either way (OpenVPN 2.7 closes and opens it), so none
+// is told while that is to be later. Whoever has the right ones is left alone.
 import type { ClientId } from '../state/kinds.ts'
 import type { Refresh } from './route-settings.ts'
 
@@ -16,7 +17,7 @@ export interface UpdatedSession {
 export interface RouteUpdatesInit<S extends UpdatedSession> {
   readonly sessions: () => Iterable<S>
   readonly push: (session: S) => readonly string[]
-  /** Seconds over which new connections are spread; undefined when they are not brought about. */
+  /** Seconds over which new connections are spread; undefined when nobody is to be told. */
   readonly over: () => number | undefined
   /** ms since 1970 */
   readonly now: () => number
@@ -84,7 +85,7 @@ export class RouteUpdates<S extends UpdatedSession> {
     return next
   }
 
-  /** @param over seconds; undefined: who must connect anew stays behind */
+  /** @param over seconds; undefined: who is behind stays so */
   #look(over: number | undefined, clients: ReadonlySet<ClientId> | undefined, asked: boolean): void {
     const now = this.#init.now()
     const due = new Map<S, Due>()
@@ -97,10 +98,10 @@ export class RouteUpdates<S extends UpdatedSession> {
       }
       const options = this.#init.push(session)
       if (!session.isBehind(options)) continue
-      if (session.canUpdate(options)) session.update(options)
-      else if (over === undefined) {
+      if (over === undefined) {
         if (waiting?.asked) due.set(session, waiting)
-      } else {
+      } else if (session.canUpdate(options)) session.update(options)
+      else {
         const at = now + this.#init.random() * over * 1000
         due.set(session, waiting && waiting.at <= at ? waiting : { at, asked })
       }

@@ -77,7 +77,7 @@ function updatesCommand(route: Command): void {
     .addHelpText('after', example('overmesh route updates 60'))
     .addHelpText(
       'after',
-      '\nClients that take routes while they are connected (OpenVPN 2.7) are told at once.',
+      '\nClients that take routes while they are connected (OpenVPN 2.7) are told at once, or later.',
     )
     .action(async (when: RouteUpdates | undefined, _options: unknown, command: Command) => {
       const context = Context.of(command)

@@ -4,6 +4,7 @@ import { gatewayOf } from '../../state/allocator.ts'
 import type { Op } from '../../state/writing.ts'
 import type { Home } from '../home.ts'
 import { type HostPort, parseIpv4 } from '../net/ip.ts'
+import type { PushedDns } from '../push.ts'
 import { ServiceError } from '../service-error.ts'
 import { formatForwarder, MAX_FORWARDERS, parseForwarder } from './forwarders.ts'
 import { meshDomain } from './names.ts'
@@ -37,12 +38,13 @@ export function dnsSettings({ mesh, replica }: Pick<Home, 'mesh' | 'replica'>): 
 }
 
 /** What clients are pushed; undefined while there is no DNS. */
-export function pushedDns(
-  home: Pick<Home, 'mesh' | 'replica'>,
-): { server: OverlayAddress; domain: string } | undefined {
-  const { enabled, domain, server } = dnsSettings(home)
-  return enabled && domain !== undefined ? { server, domain } : undefined
+export function pushedDns(home: Pick<Home, 'mesh' | 'replica'>): PushedDns | undefined {
+  const { enabled, domain, server, forwarders } = dnsSettings(home)
+  return enabled && domain !== undefined ? { server, domain, answersAll: forwarders.length > 0 } : undefined
 }
+
+/** Whether what clients are pushed may follow from it. */
+export const isDnsSetting = (id: string): boolean => id === ENABLED || id === FORWARDERS
 
 export interface DnsChange {
   enabled?: boolean

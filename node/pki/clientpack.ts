@@ -107,7 +107,6 @@ function options({ meshName, meshId, remoteRandom, timers = {} }: ClientpackRequ
     'dev tun',
     'proto udp',
     'nobind',
-    'persist-key',
     'persist-tun',
     // Controllers are reached beside a default route through the overlay, also where they are known by name.
     'allow-pull-fqdn',

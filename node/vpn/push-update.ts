@@ -5,7 +5,10 @@
 // messages that belong together are not sent: early versions let each replace what the one before had brought.
 import { MAX_PUSH_OPTION, PUSH_BUNDLE } from './control-message.ts'
 
-/** What a client changes while it is connected. */
+/**
+ * What a client changes while it is connected. Not `dns`: OpenVPN 2.7 takes that, too, but calls its system's script neither for what is
+ * new nor, when it ends, for what there was.
+ */
 const UPDATABLE: ReadonlySet<string> = new Set(['route', 'route-ipv6', 'dhcp-option'])
 /** Says where to connect the next time: no reason to disturb a connection. */
 const UNTOUCHED: ReadonlySet<string> = new Set(['setenv-safe'])

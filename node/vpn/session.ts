@@ -60,6 +60,8 @@ export class ServerSession {
   version = ''
   /** It is to be pushed the list of controllers. */
   takesRemotes = false
+  /** It takes the option `dns` as OpenVPN 2.7 does. */
+  takesDns = false
   /** ms */
   readonly startedAt: number
   /** ms since 1970 */
@@ -425,6 +427,7 @@ export class ServerSession {
     this.#terms = terms
     this.version = [info.version, info.platform].filter(Boolean).join(' ')
     this.takesRemotes = info.takesRemotes
+    this.takesDns = (info.proto & IV_PROTO.dnsOptionV2) !== 0
     if (info.mtu !== undefined) this.#clientMtu = info.mtu
     this.state = 'open'
     this.openedAt = this.#host.date()

@@ -8,8 +8,10 @@ import pino from 'pino'
 import { Controller } from '../../../node/controller.ts'
 import { type Datagram, readDatagram, writeDatagram } from '../../../node/dns/datagram.ts'
 import { Home } from '../../../node/home.ts'
-import { UdpClient } from '../../../node/vpn/udp-client.ts'
+import { IV_PROTO } from '../../../node/vpn/peer-info.ts'
+import { UdpClient, type UdpClientOptions } from '../../../node/vpn/udp-client.ts'
 import { newMesh, patientProfile, withService } from '../controller/home.ts'
+import { until } from '../mesh-libp2p/world.ts'
 import { ip, question, read, type Told } from './ask.ts'
 
 const GATEWAY = ip('10.77.0.1')
@@ -22,10 +24,14 @@ async function run(t: TestContext, request = {}) {
   const { service } = controller
   const status = await service.status()
   const port = Number(status.controller.listen[0].split(':')[1])
-  const connect = async (name: string) => {
+  const connect = async (name: string, options: Partial<UdpClientOptions> = {}) => {
     const { content } = await service.addClient({ name })
     const profile = patientProfile(content)
-    const client = new UdpClient(profile, { remote: { host: '127.0.0.1', port }, reconnect: false })
+    const client = new UdpClient(profile, {
+      remote: { host: '127.0.0.1', port },
+      reconnect: false,
+      ...options,
+    })
     t.after(() => client.close())
     const connection = await client.connect(20_000)
     return { client, connection }
@@ -180,6 +186,32 @@ test('resolvers are asked what is not the overlay’s, and what the operator set
   assert.ok(!connection.options.some(option => option.startsWith('dhcp-option')))
   const changes = (await service.events()).filter(({ type }) => type === 'dns-changed')
   assert.equal(changes.length, 3)
+})
+
+/** What OpenVPN 2.7 says without DCO. */
+const NEWEST = 990 | IV_PROTO.dataEpoch | IV_PROTO.dnsOptionV2 | IV_PROTO.pushUpdate
+
+test('a client that can ask for some names only is told which, and hears of what changes', async t => {
+  const { service, connect } = await run(t)
+  await service.setRouteUpdates({ over: 0 })
+  const { client } = await connect('new', { proto: NEWEST, reconnect: true })
+  const told = () =>
+    client.connection?.options
+      .filter(option => /^(dns|dhcp-option) /.test(option))
+      .sort()
+      .join()
+  const [search, server, ours] = [
+    'dns search-domains prod.internal',
+    'dns server 0 address 10.77.0.1',
+    'dns server 0 resolve-domains prod.internal',
+  ]
+  assert.equal(told(), [search, server, ours].join())
+  await service.changeDns({ forwarders: ['192.0.2.53'] })
+  await until('all names are asked', () => told() === [search, server].join())
+  await service.changeDns({ enabled: false })
+  await until('none is', () => told() === '')
+  await service.changeDns({ enabled: true, forwarders: [] })
+  await until('some are', () => told() === [search, server, ours].join())
 })
 
 test('what is no resolver is refused with the reason, and nothing is changed', async t => {

@@ -42,7 +42,6 @@ client
 dev tun
 proto udp
 nobind
-persist-key
 persist-tun
 allow-pull-fqdn
 remote-cert-tls server

@@ -20,6 +20,7 @@ test('an update brings all routes, or takes them away, and leaves other kinds al
 
 test('what a client cannot change while it is connected, or what is too long for one message, is no update', () => {
   assert.equal(pushUpdate(BASE, ['topology subnet', 'ifconfig 10.77.0.11 255.255.255.0', FIVE]), undefined)
+  assert.equal(pushUpdate(BASE, [...BASE, 'dns server 0 address 10.77.0.1']), undefined)
   const many = Array.from({ length: 40 }, (_, i) => `route 192.168.${i}.0 255.255.255.0`)
   assert.equal(pushUpdate(BASE, [...BASE, ...many]), undefined)
   assert.ok((pushUpdate(BASE, [...BASE, ...many.slice(0, 25)])?.length ?? 0) < 1000)
