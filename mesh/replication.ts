@@ -39,13 +39,18 @@ const DELTA_BYTES = 2 ** 19
 /** Frames of one peer, and gossiped ones, that are worked on at once. */
 const MAX_PEER_WORK = 32
 const MAX_GOSSIP_WORK = 1000
+/** Bytes of memory that those of one peer may take, and gossiped ones, and each record beside its own bytes. */
+const MAX_PEER_BYTES = 2 ** 24
+const MAX_GOSSIP_BYTES = 2 ** 26
+const RECORD_BYTES = 256
 
 export class Replication {
   readonly #init: ReplicationInit
-  readonly #peers = new Map<ControllerId, PeerReplica & { work: number }>()
+  readonly #peers = new Map<ControllerId, PeerReplica & { work: number; bytes: number }>()
   /** How far those that were connected once were behind when last heard, and are since. */
   readonly #behind = new Map<ControllerId, number>()
   #gossipWork = 0
+  #gossipBytes = 0
   /** Of the vector it was made of. */
   #vectorHash: { vector: Vector; hash: string } | undefined
   /** Calls of `stored` that wait. */
@@ -65,7 +70,7 @@ export class Replication {
   connected(peer: ControllerId): void {
     const behind = this.#behind.get(peer) ?? this.#init.replica.count
     this.#behind.delete(peer)
-    this.#peers.set(peer, { stateHash: '', records: 0, behind, work: 0 })
+    this.#peers.set(peer, { stateHash: '', records: 0, behind, work: 0, bytes: 0 })
     this.compare(peer, true)
   }
 
@@ -105,24 +110,31 @@ export class Replication {
   receive(peer: ControllerId, frame: Frame): boolean {
     const state = this.#peers.get(peer)
     if (state === undefined) return true
-    if (state.work >= MAX_PEER_WORK) return false
+    const bytes = 'records' in frame && typeof frame.records !== 'number' ? memoryOf(frame.records) : 0
+    if (state.work >= MAX_PEER_WORK || isTooMuch(state.bytes, bytes, MAX_PEER_BYTES)) return false
     state.work++
+    state.bytes += bytes
     this.#answer(peer, state, frame)
       .catch(error => this.#init.onFailure(error))
       .finally(() => {
         state.work--
+        state.bytes -= bytes
       })
     return true
   }
 
   /** Takes records that are new, gossiped or straight from a peer; false when there is too much to do already. */
   gossiped(records: readonly Uint8Array[], from: ControllerId | undefined): boolean {
-    if (this.#gossipWork >= MAX_GOSSIP_WORK) return false
+    const bytes = memoryOf(records)
+    if (this.#gossipWork >= MAX_GOSSIP_WORK || isTooMuch(this.#gossipBytes, bytes, MAX_GOSSIP_BYTES))
+      return false
     this.#gossipWork++
+    this.#gossipBytes += bytes
     this.#take(from, () => this.#init.replica.receive(records))
       .catch(error => this.#init.onFailure(error))
       .finally(() => {
         this.#gossipWork--
+        this.#gossipBytes -= bytes
       })
     return true
   }
@@ -259,4 +271,13 @@ export class Replication {
     }
     return this.#vectorHash.hash
   }
+}
+
+function memoryOf(records: readonly Uint8Array[]): number {
+  return records.reduce((sum, { length }) => sum + length + RECORD_BYTES, 0)
+}
+
+/** Whether work of so many bytes has to wait: one piece is always taken. */
+function isTooMuch(waiting: number, bytes: number, most: number): boolean {
+  return waiting > 0 && waiting + bytes > most
 }
