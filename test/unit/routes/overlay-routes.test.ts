@@ -13,7 +13,7 @@ import { Routes } from '../../../node/routes.ts'
 import type { AddRoute } from '../../../node/service.ts'
 import { formatCidr, formatIpv4, parseIpv4 } from '../../../state/address.ts'
 import { type Address6, formatAddress6, formatCidr6 } from '../../../state/address6.ts'
-import type { ClientId, ControllerId } from '../../../state/kinds.ts'
+import { type ClientId, type ControllerId, routeId } from '../../../state/kinds.ts'
 import { newMesh } from '../controller/home.ts'
 
 /** A controller with two clients, of which `site` is connected here by port 7. */
@@ -48,6 +48,41 @@ async function bench(
 }
 
 const texts = (prefixes: Iterable<Parameters<typeof formatCidr>[0]>) => [...prefixes].map(formatCidr).sort()
+
+test("records that name addresses of clients and controllers as somebody else's network take none of their packets", async t => {
+  const { home, routes, id } = await bench(t)
+  const { address } = home.views.client(id('site'))!.value
+  const own = home.controller.address
+  const value = home.replica.get('client', id('road'))!
+  const via = { kind: 'client', id: id('road') } as const
+  // No command writes such: a broken or hostile controller does.
+  const route = {
+    cidr: `${address}/32`,
+    via: { kind: 'controller', id: home.id } as const,
+    metric: 0,
+    createdAt: 1,
+  }
+  await home.replica.write([
+    {
+      kind: 'client',
+      id: id('road'),
+      value: { ...value, subnets: [`${address}/32`, `${own}/32`, '10.77.0.1/32'] },
+    },
+    { kind: 'route', id: routeId(route), value: route },
+    ...['10.77.0.0/24', `${own}/32`].map(cidr => {
+      const other = { cidr, via, metric: 0, createdAt: 1 }
+      return { kind: 'route' as const, id: routeId(other), value: other }
+    }),
+  ])
+  const table = routes.table()
+  // Of two routes to one prefix the later counts.
+  const hop = (cidr: string) => table.findLast(each => formatCidr(each) === cidr)?.peerId
+  assert.equal(hop(`${address}/32`), 7)
+  assert.equal(hop(`${own}/32`), 'tun')
+  assert.equal(hop('10.77.0.1/32'), 'tun')
+  assert.equal(hop('10.77.0.0/24'), 'unreachable')
+  assert.deepEqual(texts(routes.behind(id('road'))), [])
+})
 
 test('a client is not told what lies behind it, and all others are', async t => {
   const { routes, add, id } = await bench(t)
