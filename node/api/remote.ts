@@ -44,7 +44,13 @@ import type { AddWebhook, Webhook, WebhookChange, WebhookTest } from '../service
 import type { ErrorBody } from './errors.ts'
 import type { FeedEnd } from './event-feed.ts'
 import type { PackBody } from './schemas.ts'
-import { type HttpsEndpoint, httpsTransport, socketTransport, type Transport } from './transport.ts'
+import {
+  type HttpsEndpoint,
+  httpsTransport,
+  socketTransport,
+  type Terms,
+  type Transport,
+} from './transport.ts'
 
 /** Longest time for an answer, in ms; the slowest request makes a key and waits for the disk. */
 const TIMEOUT = 30_000
@@ -163,7 +169,8 @@ export class RemoteController implements ControllerService {
 
   /** Ends with an error when the controller did not send all of it. */
   async backup(passphrase: string): Promise<AsyncIterable<Uint8Array>> {
-    const response = await this.#open('POST', '/v1/backup', { passphrase }, new AbortController().signal)
+    const { signal } = new AbortController()
+    const response = await this.#open('POST', '/v1/backup', { passphrase }, { signal, lasts: true })
     if (response.statusCode !== 200) throw refused(response.statusCode, await readAll(response))
     return whole(response)
   }
@@ -173,7 +180,7 @@ export class RemoteController implements ControllerService {
     request: CaptureRequest,
     signal: AbortSignal = new AbortController().signal,
   ): Promise<Capture> {
-    const response = await this.#open('POST', '/v1/captures', request, signal)
+    const response = await this.#open('POST', '/v1/captures', request, { signal, lasts: true })
     if (response.statusCode !== 200) throw refused(response.statusCode, await readAll(response))
     return { id: Number(response.headers[CAPTURE_ID]), content: whole(response) }
   }
@@ -198,7 +205,7 @@ export class RemoteController implements ControllerService {
   ): Promise<void> {
     const path = withQuery('/v1/events/feed', { backlog: options.backlog, ...filterQuery(options) })
     try {
-      const response = await this.#open('GET', path, undefined, options.signal)
+      const response = await this.#open('GET', path, undefined, { signal: options.signal, lasts: true })
       if (response.statusCode !== 200) throw refused(response.statusCode, await readAll(response))
       options.opened?.()
       let reason = 'the connection to the controller ended'
@@ -242,29 +249,36 @@ export class RemoteController implements ControllerService {
     body?: unknown,
     timeout = TIMEOUT,
   ): Promise<{ status: number | undefined; text: string }> {
-    const signal = AbortSignal.timeout(timeout)
+    const late = new AbortController()
+    let timer: NodeJS.Timeout | undefined
+    const begun = () => {
+      clearTimeout(timer)
+      timer = setTimeout(() => late.abort(), timeout)
+    }
     try {
-      const response = await this.#open(method, path, body, signal)
+      const response = await this.#open(method, path, body, { signal: late.signal, begun })
       return { status: response.statusCode, text: await readAll(response) }
     } catch (error) {
-      if (!signal.aborted) throw error
+      if (!late.signal.aborted) throw error
       throw new ServiceError(
         'failed',
         `the controller did not answer within ${timeout / 1000} s; its log may say why`,
       )
+    } finally {
+      clearTimeout(timer)
     }
   }
 
   /** A request that was refused because it came too soon was not looked at, so that it may be made again. */
-  async #open(method: string, path: string, body: unknown, signal: AbortSignal): Promise<IncomingMessage> {
+  async #open(method: string, path: string, body: unknown, terms: Terms): Promise<IncomingMessage> {
     const payload = body === undefined ? undefined : JSON.stringify(body)
     for (let waited = 0; ; ) {
-      const response = await this.#transport(method, path, payload, signal)
+      const response = await this.#transport(method, path, payload, terms)
       const wait = Number(response.headers['retry-after']) * 1000
       waited += wait
       if (response.statusCode !== 429 || !(waited <= MAX_WAIT)) return response
       response.resume()
-      await sleep(wait, undefined, { signal })
+      await sleep(wait, undefined, { signal: terms.signal })
     }
   }
 }

@@ -10,8 +10,16 @@ export type Transport = (
   path: string,
   /** JSON */
   payload: string | undefined,
-  signal: AbortSignal,
+  terms: Terms,
 ) => Promise<IncomingMessage>
+
+export interface Terms {
+  signal: AbortSignal
+  /** Called once its turn has come: only so many requests are under way at a time. */
+  begun?: () => void
+  /** The answer goes on until somebody ends it: it takes no turn. */
+  lasts?: boolean
+}
 
 export interface HttpsEndpoint {
   /** `https://HOST[:PORT]` */
@@ -26,12 +34,15 @@ export interface HttpsEndpoint {
 
 /** ms until the controller has to be reached. */
 const CONNECT_MS = 10_000
+/** Requests at a time. */
+const MAX_SOCKETS = 8
 
 export function socketTransport(socketPath: string): Transport {
-  return (method, path, payload, signal) =>
+  return (method, path, payload, terms) =>
     send(
       options => httpRequest({ ...options, socketPath }),
-      { method, path, signal, headers: { host: 'localhost', ...contentHeaders(payload) } },
+      { method, path, headers: { host: 'localhost', ...contentHeaders(payload) } },
+      terms,
       payload,
       error => endedEarly('the controller ended the connection', error.message, error, method),
     )
@@ -39,31 +50,37 @@ export function socketTransport(socketPath: string): Transport {
 
 export function httpsTransport(endpoint: HttpsEndpoint): Transport {
   const { url, token, ca } = endpoint
-  const agent = new Agent({ keepAlive: true, maxSockets: 8 })
+  const [agent, lasting] = [
+    new Agent({ keepAlive: true, maxSockets: MAX_SOCKETS }),
+    new Agent({ keepAlive: true }),
+  ]
   const host = url.hostname.replace(/^\[|\]$/g, '')
-  const options: RequestOptions = { host, port: url.port || 443, agent }
-  return (method, path, payload, signal) =>
+  const options: RequestOptions = { host, port: url.port || 443 }
+  return (method, path, payload, terms) =>
     send(
       more => {
-        const request = httpsRequest({ ...options, ...more, ca, minVersion: 'TLSv1.2' })
-        const timer = setTimeout(
-          () => request.destroy(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' })),
-          CONNECT_MS,
-        )
-        const reached = () => clearTimeout(timer)
-        request.once('socket', socket => {
-          if (request.reusedSocket) reached()
-          else socket.once('secureConnect', reached)
+        const request = httpsRequest({
+          ...{ ...options, ...more, ca, minVersion: 'TLSv1.2' },
+          agent: terms.lasts ? lasting : agent,
         })
-        request.once('close', reached)
+        request.once('socket', socket => {
+          if (request.reusedSocket) return
+          const timer = setTimeout(
+            () => request.destroy(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' })),
+            CONNECT_MS,
+          )
+          const reached = () => clearTimeout(timer)
+          socket.once('secureConnect', reached)
+          request.once('close', reached)
+        })
         return request
       },
       {
         method,
         path,
-        signal,
         headers: { host: url.host, authorization: `Bearer ${token}`, ...contentHeaders(payload) },
       },
+      terms,
       payload,
       error => whatIsWrong(error, endpoint, method),
     )
@@ -76,16 +93,18 @@ function contentHeaders(payload: string | undefined): Record<string, string | nu
 
 function send(
   open: (options: RequestOptions) => ReturnType<typeof httpRequest>,
-  options: RequestOptions & { signal: AbortSignal },
+  options: RequestOptions,
+  { signal, begun }: Terms,
   payload: string | undefined,
   inWords: (error: NodeJS.ErrnoException) => string,
 ): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const request = open(options)
+    const request = open({ ...options, signal })
+    if (begun) request.once('socket', begun)
     request.once('response', resolve)
     // Also after the answer has begun: a server that refuses may end the connection before it has all of the request.
     request.on('error', (error: NodeJS.ErrnoException) =>
-      reject(options.signal.aborted ? error : new ServiceError('failed', inWords(error), { cause: error })),
+      reject(signal.aborted ? error : new ServiceError('failed', inWords(error), { cause: error })),
     )
     request.end(payload)
   })

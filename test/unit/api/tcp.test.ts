@@ -145,6 +145,35 @@ test('an answer that is cut short, or is none of a controller, is said to be', a
   other.closeAllConnections()
 })
 
+test('a program may ask as much at once as it likes, and follow as well: what waits for others is not given up', async t => {
+  const world = await TcpWorld.open(t)
+  const remote = world.remote(await world.token('operate'))
+  const stop = new AbortController()
+  t.after(() => stop.abort())
+  const feeds = Array.from({ length: 10 }, () => remote.feed(() => {}, { signal: stop.signal }))
+  const until = Date.now() + 5000
+  while (world.service.followers < feeds.length && Date.now() < until)
+    await new Promise(resolve => setTimeout(resolve, 5))
+  assert.equal(world.service.followers, feeds.length)
+  const { promise: mayAnswer, resolve: answer } = Promise.withResolvers<void>()
+  let asked = 0
+  world.service.drain = async () => {
+    asked++
+    await mayAnswer
+    return { draining: true, sessions: 0 }
+  }
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const drains = Promise.all(Array.from({ length: 30 }, () => remote.drain()))
+  drains.catch(() => {})
+  while (asked < 8) await new Promise(resolve => setImmediate(resolve))
+  t.mock.timers.tick(15_000)
+  answer()
+  assert.equal((await drains).length, 30)
+  t.mock.timers.reset()
+  stop.abort()
+  await Promise.all(feeds)
+})
+
 test('the certificate chains to the mesh root and is for all names by which the controller is reached', async t => {
   const world = await TcpWorld.open(t, {}, { public: ['vpn.example.net', '198.51.100.7:1195'] })
   const settings = { listen: ['127.0.0.1:8443', '0.0.0.0:8444'], names: ['api.example.org', '2001:db8::7'] }
