@@ -1,20 +1,30 @@
 // What a session says to its client.
 import { authFailedMessage, haltMessage, restartMessage } from './control-message.ts'
-import { IV_PROTO } from './peer-info.ts'
+import { IV_PROTO, type PeerInfo } from './peer-info.ts'
 import type { SessionEnd } from './session-host.ts'
 
 /** Seconds after which a client that is refused for now tries again. */
 const BACKOFF_SECONDS = 10
 
-/** The control message that ends a session; undefined when none does. @param proto IV_PROTO of the client */
-export function lastMessage(end: SessionEnd, proto: number): string | undefined {
+/** The control message that ends a session; undefined when none does. */
+export function lastMessage(
+  end: SessionEnd,
+  { proto, version }: Pick<PeerInfo, 'proto' | 'version'>,
+): string | undefined {
+  const takesTemporary = (proto & IV_PROTO.authFailedTemp) !== 0
   switch (end.kind) {
     case 'auth-failed': {
-      const canWait = end.temporary && (proto & IV_PROTO.authFailedTemp) !== 0
+      const canWait = end.temporary && takesTemporary
       return authFailedMessage(end.reason, canWait ? { backoffSeconds: BACKOFF_SECONDS } : undefined)
     }
-    case 'restart':
+    case 'restart': {
+      // After RESTART, OpenVPN 3 waits 5 s, and 2 s after a backoff of 0. It tries the same one first, whatever it was told.
+      if (takesTemporary && version.startsWith('3.')) {
+        const advance = end.target === 'next' ? 'remote' : 'no'
+        return authFailedMessage(end.reason ?? 'connect anew', { backoffSeconds: 1, advance })
+      }
       return restartMessage(end.target, end.reason)
+    }
     case 'halt':
       return haltMessage(end.reason)
     case 'silent':

@@ -245,7 +245,7 @@ export class ServerSession {
     const wasOpen = this.state === 'open'
     this.state = 'closing'
     this.#closeAt = this.#host.now() + LINGER_MS
-    this.#lastText = lastMessage(end, this.#proto)
+    this.#lastText = lastMessage(end, { proto: this.#proto, version: this.version })
     this.#keys.hurry()
     if (this.#lastText) this.#keys.speaker?.channel.write(encodeControlMessage(this.#lastText))
     try {
