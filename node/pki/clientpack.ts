@@ -68,14 +68,12 @@ export function formatClientpack(request: ClientpackRequest): string {
     '',
     ...options(request),
     '',
-    // Options of a connection count for the <connection> blocks that follow them: this block has to come before.
-    ...inline('tls-crypt-v2', tlsCryptV2),
-    '',
-    ...connections(request.remotes),
+    ...remoteLines(request.remotes),
     '',
     ...inline('ca', root),
     ...inline('cert', certificate + chain),
     ...inline('key', privateKey),
+    ...inline('tls-crypt-v2', tlsCryptV2),
     '',
   ].join('\n')
 }
@@ -127,18 +125,18 @@ function options({ meshName, meshId, remoteRandom, timers = {} }: ClientpackRequ
   ]
 }
 
-/** @throws PkiError */
-function connections(remotes: readonly Remote[]): string[] {
+/** Not in <connection> blocks: openvpn3 24 and NetworkManager look for a remote outside of these only. @throws PkiError */
+function remoteLines(remotes: readonly Remote[]): string[] {
   if (remotes.length === 0) {
     throw bad('no controller has a public address; start one with --public, or set it with init')
   }
   if (remotes.length > MAX_REMOTES) throw bad(`a clientpack lists at most ${MAX_REMOTES} controllers`)
-  return remotes.flatMap(({ host, port }) => {
+  return remotes.map(({ host, port }) => {
     if (parseIpv6(host) === undefined && !HOST.test(host)) {
       throw bad(`"${host.slice(0, 80)}" is neither an address nor a host name`)
     }
     if (!Number.isInteger(port) || port < 1 || port > 65_535) throw bad(`${port} is no UDP port`)
-    return ['<connection>', `remote ${host} ${port} udp`, '</connection>']
+    return `remote ${host} ${port} udp`
   })
 }
 

@@ -6,6 +6,9 @@ import type { SessionEnd } from './session-host.ts'
 /** Seconds after which a client that is refused for now tries again. */
 const BACKOFF_SECONDS = 10
 
+/** IV_VER; packages of 3.10 have the v. */
+const OPENVPN_3 = /^v?3\./
+
 /** The control message that ends a session; undefined when none does. */
 export function lastMessage(
   end: SessionEnd,
@@ -19,7 +22,7 @@ export function lastMessage(
     }
     case 'restart': {
       // After RESTART, OpenVPN 3 waits 5 s, and 2 s after a backoff of 0. It tries the same one first, whatever it was told.
-      if (takesTemporary && version.startsWith('3.')) {
+      if (takesTemporary && OPENVPN_3.test(version)) {
         const advance = end.target === 'next' ? 'remote' : 'no'
         return authFailedMessage(end.reason ?? 'connect anew', { backoffSeconds: 1, advance })
       }

@@ -71,10 +71,10 @@ describe('IPv6 networks behind two controllers, one behind both and a client, an
   /** A copy of a pack that dials these, by IPv6 alone. */
   function byIpv6(pack: string, controllers: readonly Controller[]): string {
     const text = readFileSync(pack, 'utf8')
-    const blocks = text.match(/<connection>\n[\s\S]*?<\/connection>\n/g) ?? []
-    const chosen = controllers.map(({ host }) => blocks.find(each => each.includes(`remote ${host.ip6} `))!)
-    const [first] = blocks
-    const rest = blocks.reduce((left, block) => left.replace(block, block === first ? '@@' : ''), text)
+    const lines = text.match(/^remote .*\n/gm) ?? []
+    const chosen = controllers.map(({ host }) => lines.find(each => each.includes(`remote ${host.ip6} `))!)
+    const [first] = lines
+    const rest = lines.reduce((left, line) => left.replace(line, line === first ? '@@' : ''), text)
     return writePack(
       mesh.controllers[0].host,
       'road-six.ovpn',

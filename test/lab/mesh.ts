@@ -108,15 +108,15 @@ export class Mesh {
   orderPack(pack: string, order: readonly string[]): string {
     if (order.length === 0) return pack
     const text = readFileSync(pack, 'utf8')
-    const blocks = text.match(/<connection>\n[\s\S]*?<\/connection>\n/g) ?? []
+    const lines = text.match(/^remote .*\n/gm) ?? []
     const chosen = order.map(name => {
       const { ip4 } = this.get(name).host
-      const block = blocks.find(each => each.includes(`remote ${ip4} `))
-      if (!block) throw new Error(`${pack} does not list ${name} (${ip4})`)
-      return block
+      const line = lines.find(each => each.includes(`remote ${ip4} `))
+      if (!line) throw new Error(`${pack} does not list ${name} (${ip4})`)
+      return line
     })
-    const [first] = blocks
-    const reordered = blocks.reduce((rest, block) => rest.replace(block, block === first ? '@@' : ''), text)
+    const [first] = lines
+    const reordered = lines.reduce((rest, line) => rest.replace(line, line === first ? '@@' : ''), text)
     const file = pack.slice(pack.lastIndexOf('/') + 1).replace('.ovpn', `-${order.join('-')}.ovpn`)
     return writePack(
       this.controllers[0].host,

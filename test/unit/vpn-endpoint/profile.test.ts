@@ -13,7 +13,7 @@ const pack = new World().pack('web', {
 })
 
 /** Without a remote. */
-const bare = pack.replace(/<connection>[\s\S]*?<\/connection>\n/g, '')
+const bare = pack.replace(/^remote .*\n/gm, '')
 
 function refusal(text: string): string {
   try {
