@@ -61,17 +61,16 @@ export class Dialer {
     target.pause = SHORTEST
   }
 
-  /** Dials whom it is time to dial. */
+  /** Dials whom it is time to dial; where those are many, who has waited longest comes first, or some would never be dialled. */
   poll(): void {
     const now = this.#init.now()
     if (now < this.#polledAt) this.#clockSetBack(now)
     this.#polledAt = now
     let busy = 0
     for (const target of this.#targets.values()) if (target.dialling) busy++
-    for (const [peer, target] of this.#targets) {
-      if (busy >= MAX_AT_ONCE) return
-      if (target.dialling || now < target.nextAt) continue
-      busy++
+    const due = [...this.#targets].filter(([, { dialling, nextAt }]) => !dialling && nextAt <= now)
+    due.sort(([, a], [, b]) => a.nextAt - b.nextAt)
+    for (const [peer, target] of due.slice(0, MAX_AT_ONCE - busy)) {
       target.dialling = true
       void this.#attempt(peer, target)
     }

@@ -1,6 +1,7 @@
 // Who is dialled when.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
 import { Dialer } from '../../../mesh/libp2p/dialer.ts'
 import type { ControllerId } from '../../../state/kinds.ts'
 
@@ -65,4 +66,30 @@ test('a clock that is set back delays nothing', async () => {
   await pass(made, 10_000)
   assert.ok(made.dialled[0] - start <= 2000)
   assert.ok(made.dialled.length >= 5)
+})
+
+test('many that are out of reach keep nobody from being dialled', async () => {
+  const first = new Map<ControllerId, number>()
+  let now = 1_000_000
+  const start = now
+  /** Attempts that lead nowhere end after so long. */
+  const ends: { at: number; end: (found: boolean) => void }[] = []
+  const peers = Array.from({ length: 80 }, (_, n) => n.toString(16).padStart(20, 'a') as ControllerId)
+  const dialer = new Dialer({
+    id: low,
+    now: () => now,
+    random: () => 0.5,
+    dial: peer => {
+      if (!first.has(peer)) first.set(peer, now)
+      return new Promise(end => ends.push({ at: now + 6000, end }))
+    },
+  })
+  dialer.setMissing(peers)
+  for (; now < start + 100_000; now += 100) {
+    for (const { end } of ends.filter(({ at }) => at <= now)) end(false)
+    await turn()
+    dialer.poll()
+  }
+  assert.equal(first.size, peers.length)
+  assert.ok(Math.max(...first.values()) - start <= 20_000)
 })
