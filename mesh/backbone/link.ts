@@ -102,7 +102,7 @@ export class BackboneLink {
   /** Fresh keys, as soon as may be. */
   rekey(now: number): void {
     if (!this.#connected) return
-    if (!this.#offers) this.#say({ type: 'request' })
+    if (!this.#offers) this.#sayOrRenew({ type: 'request' }, now)
     else if (this.#exchange === undefined) this.#offer(now)
   }
 
@@ -179,9 +179,8 @@ export class BackboneLink {
       since: now,
     }
     const { generation, keyId, own } = exchange
-    if (this.#say({ type: 'offer', generation, keyId, publicKey: own.publicKey, ...this.#place() })) {
-      this.#exchange = exchange
-    }
+    const words = { generation, keyId, publicKey: own.publicKey, ...this.#place() }
+    if (this.#sayOrRenew({ type: 'offer', ...words }, now)) this.#exchange = exchange
   }
 
   #answer(offer: LinkMessage & { type: 'offer' }, now: number): void {
@@ -227,7 +226,7 @@ export class BackboneLink {
     plane.setKey(this.port, keyId, keys)
     wipe(keys)
     this.#use(keyId, now)
-    this.#say({ type: 'confirm', generation })
+    this.#sayOrRenew({ type: 'confirm', generation }, now)
     return true
   }
 
@@ -285,6 +284,13 @@ export class BackboneLink {
 
   #place(): { port: number; endpoints: string[] } {
     return { port: this.port, endpoints: [...this.#init.endpoints()] }
+  }
+
+  /** What the channel has no room for now is made good by another exchange. */
+  #sayOrRenew(message: LinkMessage, now: number): boolean {
+    const isSaid = this.#say(message)
+    if (!isSaid) this.#rekeyAt = Math.min(this.#rekeyAt, now + ANSWER_TIME)
+    return isSaid
   }
 
   #say(message: LinkMessage): boolean {

@@ -70,6 +70,8 @@ class FakePlane implements LinkPlane {
 class Ends {
   now = 1_000_000
   isConnected = false
+  /** The ends whose channel takes nothing more just now. */
+  readonly full = new Set<number>()
   readonly planes = [new FakePlane(), new FakePlane()]
   readonly links: BackboneLink[] = []
   readonly wires: { payload: Uint8Array; at: number }[][] = [[], []]
@@ -92,8 +94,9 @@ class Ends {
       endpoints: () => [`192.0.2.${end + 1}:1194`],
       random: () => 0.5,
       send: payload => {
-        if (this.isConnected) this.wires[end].push({ payload, at: this.now })
-        return this.isConnected
+        const isTaken = this.isConnected && !this.full.has(end)
+        if (isTaken) this.wires[end].push({ payload, at: this.now })
+        return isTaken
       },
       told: endpoints => {
         this.told[end] = endpoints
@@ -214,6 +217,32 @@ test('a key is taken for as long as the other end may not have heard of the next
   for (const plane of ends.planes) assert.deepEqual([...plane.keys.keys()], [plane.sending])
 })
 
+test('what the channel had no room for is said again', () => {
+  for (const lost of ['offer', 'answer', 'confirm', 'request'] as const) {
+    const ends = new Ends()
+    const end = lost === 'answer' || lost === 'request' ? 1 : 0
+    if (lost === 'offer') ends.full.add(end)
+    ends.connect()
+    if (lost === 'answer') ends.full.add(end)
+    ends.deliver(0)
+    if (lost === 'confirm') ends.full.add(end)
+    ends.deliver(1)
+    ends.settle()
+    const before = ends.planes[1].sending
+    if (lost === 'request') ends.full.add(end)
+    if (lost === 'request') ends.links[end].rekey(ends.now)
+    ends.full.clear()
+    for (let second = 0; second < 12; second++) {
+      ends.pass(1000)
+      ends.settle()
+    }
+    const { sending } = ends.planes[1]
+    assert.notEqual(sending, undefined, lost)
+    assert.equal(sending, ends.planes[0].sending, lost)
+    assert.notEqual(sending, before, lost)
+  }
+})
+
 test('while it is down it tries one path after the other, once a second, and the one it was heard from', () => {
   const ends = new Ends()
   ends.connect()
@@ -245,6 +274,7 @@ test('whatever happens, nothing is sent that the other end has no key for, and i
       { weight: 2, arbitrary: fc.record({ what: fc.constant('connect' as const), end: fc.nat(1) }) },
       { weight: 1, arbitrary: fc.record({ what: fc.constant('disconnect' as const), end: fc.nat(1) }) },
       { weight: 1, arbitrary: fc.record({ what: fc.constant('restart' as const), end: fc.nat(1) }) },
+      { weight: 1, arbitrary: fc.record({ what: fc.constant('full' as const), end: fc.nat(1) }) },
     ),
     { maxLength: 80 },
   )
@@ -258,12 +288,14 @@ test('whatever happens, nothing is sent that the other end has no key for, and i
         else if (what === 'pass') ends.pass(end)
         else if (what === 'connect') ends.connect()
         else if (what === 'disconnect') ends.disconnect()
+        else if (what === 'full') ends.full[ends.full.has(end) ? 'delete' : 'add'](end)
         else {
           ends.disconnect()
           ends.start(end)
         }
         ends.check()
       }
+      ends.full.clear()
       ends.connect()
       ends.settle()
       ends.pass(6000)
