@@ -80,6 +80,7 @@ export class Replica {
   readonly #knowledge: Knowledge
   readonly #intake: Intake
   readonly #queue = new StepQueue()
+  #verifying: Promise<Verification> | undefined
   readonly #holders = new Holders()
   readonly #feed = new ChangeFeed()
   readonly #problems: Problem[]
@@ -369,8 +370,18 @@ export class Replica {
     return Math.min(next, this.#intake.deadline() ?? next)
   }
 
-  /** Reads the store again and compares: checksums, signatures, and that disk and memory say the same. */
-  async verify(): Promise<Verification> {
+  /**
+   * Reads the store again and compares: checksums, signatures, and that disk and memory say the same. It takes seconds and a copy of
+   * all records, so whoever asks meanwhile has what comes of the one that is under way.
+   */
+  verify(): Promise<Verification> {
+    this.#verifying ??= this.#verify().finally(() => {
+      this.#verifying = undefined
+    })
+    return this.#verifying
+  }
+
+  async #verify(): Promise<Verification> {
     const check = await this.#queue.run(() => verifyStore(this.#store, this.#table))
     const controllers = (id: string) => this.#table.get('controller', id)?.record
     return check((record, bytes) => this.#authority.hasGoodSignature(record, bytes, controllers))

@@ -378,6 +378,25 @@ test('a changed record on disk is found by verify', async () => {
   assert.deepEqual(faults, [{ key, reason: 'checksum does not fit' }])
 })
 
+test('however many ask at once, it is verified once, and anew for who asks later', async () => {
+  const store = new MemoryStore()
+  const { replica } = await foundMesh(store)
+  let scans = 0
+  const scan = store.scan.bind(store)
+  store.scan = () => {
+    scans++
+    return scan()
+  }
+  const told = await Promise.all(Array.from({ length: 50 }, () => replica.verify()))
+  assert.equal(scans, 1)
+  for (const each of told) assert.deepEqual(each, { records: 2, faults: [] })
+  store.scan = () => Promise.reject(new Error('gone'))
+  await assert.rejects(replica.verify(), /gone/)
+  store.scan = scan
+  await replica.write([clientOp(1)])
+  assert.deepEqual(await replica.verify(), { records: 3, faults: [] })
+})
+
 test('a damaged record is set aside at the start, said, and fetched again from a peer', async () => {
   const { a, b } = await pair()
   await a.replica.write([clientOp(1), clientOp(2)])
