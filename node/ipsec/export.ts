@@ -59,8 +59,13 @@ function strongswan(init: ExportInit, peers: readonly Peer[]): string {
     `# Attachment "${name}" of the mesh "${mesh.name}", as the site's strongSwan (5.9 or newer) needs it.`,
     `# Save as /etc/swanctl/conf.d/overmesh-${name}.conf, readable by root only, and run: swanctl --load-all`,
     '#',
-    '# The site notices a dead controller soon enough only with these in /etc/strongswan.d/overmesh.conf:',
-    `#   charon { retransmit_timeout = ${RETRANSMIT.timeout}  retransmit_base = ${RETRANSMIT.base}  retransmit_tries = ${RETRANSMIT.tries} }`,
+    '# The site notices a dead controller soon enough only with these in /etc/strongswan.d/overmesh.conf; swanctl --reload-settings:',
+    // strongSwan takes what follows on the same line for a part of the value.
+    '#   charon {',
+    `#     retransmit_timeout = ${RETRANSMIT.timeout}`,
+    `#     retransmit_base = ${RETRANSMIT.base}`,
+    `#     retransmit_tries = ${RETRANSMIT.tries}`,
+    '#   }',
     ...(attachment.initiate
       ? [
           '#',

@@ -16,8 +16,11 @@ export interface Move {
   controller: string
 }
 
-/** As the exported file says it. */
-const SETTINGS = 'retransmit_timeout = 1.0\n  retransmit_base = 1.2\n  retransmit_tries = 3'
+/** What an exported file says that the daemon's own settings must be, as it says it. */
+function settingsIn(exported: string): string {
+  const [, settings] = /^# {3}charon \{\n((?:# {5}.*\n)+)# {3}\}$/m.exec(exported)!
+  return settings.replaceAll(/^# {5}/gm, '')
+}
 
 export class Site {
   readonly name: string
@@ -90,7 +93,10 @@ export class Site {
   /** Starts the router's strongSwan with what a controller exports. */
   async start(by: Controller): Promise<PlainStrongSwan> {
     const configuration = await by.cli('ipsec', 'export', this.name, '--psk-file', this.pskFile)
-    this.strongswan = await PlainStrongSwan.start(this.router, { configuration, settings: SETTINGS })
+    this.strongswan = await PlainStrongSwan.start(this.router, {
+      configuration,
+      settings: settingsIn(configuration),
+    })
     return this.strongswan
   }
 
@@ -107,7 +113,10 @@ export class Site {
       ...options,
     )
     const exported = await by.cli('ipsec', 'export', this.name)
-    this.strongswan = await PlainStrongSwan.start(this.router, { configuration: '', settings: SETTINGS })
+    this.strongswan = await PlainStrongSwan.start(this.router, {
+      configuration: '',
+      settings: settingsIn(exported),
+    })
     const put = (kind: string): string => {
       const path = join(this.strongswan!.directory, kind)
       mkdirSync(path)

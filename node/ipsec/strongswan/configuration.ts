@@ -13,7 +13,9 @@ export interface DaemonConfiguration {
 
 /** Ciphers, keys and certificates; who knows ESP comes before the kernel's plugin, which would take it too. */
 const PLUGINS = {
-  crypto: 'random nonce drbg openssl aes sha1 sha2 hmac kdf gcm',
+  crypto: 'random nonce drbg openssl',
+  // For an OpenSSL that lacks something; of strongSwan 6 most are no longer packaged.
+  spare: 'aes sha1 sha2 hmac kdf gcm',
   keys: 'pem pkcs1 pkcs8 x509 constraints pubkey',
   user: 'kernel-libipsec',
   rest: 'kernel-netlink socket-default vici',
@@ -31,8 +33,17 @@ export const RETRANSMIT = { timeout: 1, base: 1.4, tries: 5 } as const
  */
 export const ROUTING_TABLE = { number: 1720, priority: 32_900 } as const
 
+const SPARE_MISSING = new RegExp(`\\] plugin '(?:${PLUGINS.spare.replaceAll(' ', '|')})': failed to load`)
+
+/** What a line of the log says of why the daemon may not start; undefined where it says nothing of that. */
+export function startProblem(line: string): string | undefined {
+  if (!/fail|unable|could not|error/i.test(line) || SPARE_MISSING.test(line)) return undefined
+  return line.replace(/^\d+\[\w+\] /, '')
+}
+
 export function strongswanConf({ socket, esp, ignoreInterfaces }: DaemonConfiguration): string {
-  const plugins = [PLUGINS.crypto, PLUGINS.keys, ...(esp === 'user' ? [PLUGINS.user] : []), PLUGINS.rest]
+  const { crypto, spare, keys, user, rest } = PLUGINS
+  const plugins = [crypto, spare, keys, ...(esp === 'user' ? [user] : []), rest]
   const ignored = ignoreInterfaces.length > 0 ? `  interfaces_ignore = ${ignoreInterfaces.join(', ')}\n` : ''
   // Log level 1 names no keys; 3 and 4 would.
   return `# Written by Overmesh at each start; changes are lost.

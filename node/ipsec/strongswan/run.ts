@@ -12,7 +12,7 @@ import { ViciClient } from '../vici/client.ts'
 import { ViciError } from '../vici/error.ts'
 import { sectionsOf, type ViciSection } from '../vici/message.ts'
 import type { NamedSa } from './carrying.ts'
-import { type Esp, ROUTING_TABLE, strongswanConf } from './configuration.ts'
+import { type Esp, ROUTING_TABLE, startProblem, strongswanConf } from './configuration.ts'
 import { Daemon, endOrphan } from './daemon.ts'
 import type { Door } from './door.ts'
 
@@ -70,7 +70,7 @@ export class Run {
       configuration,
       pidFile,
       onLine: line => {
-        if (!started && /fail|unable|could not|error/i.test(line)) last = line.replace(/^\d+\[\w+\] /, '')
+        if (!started) last = startProblem(line) ?? last
         init.onLine(line)
       },
       onEnd: how => {

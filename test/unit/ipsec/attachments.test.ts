@@ -279,7 +279,8 @@ test('the export has what the other end needs, and a place for the secret', asyn
       /dpd_delay = 2s/,
       /start_action = start/,
       /secret = PUT-THE-PRE-SHARED-KEY-HERE/,
-      /retransmit_tries/,
+      // Each on a line of its own: strongSwan takes what follows on the same one for a part of the value.
+      /^# {3}charon \{\n# {5}retransmit_timeout = 1\.0\n# {5}retransmit_base = 1\.2\n# {5}retransmit_tries = 3\n# {3}\}$/m,
     ])
       assert.match(content, line)
     assert.match(withSecret(content, Buffer.from(SECRET)), new RegExp(`secret = 0s${base64(SECRET)}\n`))

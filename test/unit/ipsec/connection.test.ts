@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { strongswanConf } from '../../../node/ipsec/strongswan/configuration.ts'
+import { startProblem, strongswanConf } from '../../../node/ipsec/strongswan/configuration.ts'
 import {
   childNames,
   connectionMessage,
@@ -126,4 +126,19 @@ test('the daemon reads nothing but its own file, routes nothing, and has no plug
   const kernel = strongswanConf({ socket: '/private/vici', esp: 'kernel', ignoreInterfaces: [] })
   assert.doesNotMatch(kernel, /libipsec|interfaces_ignore/)
   assert.match(kernel, /load = .* kernel-netlink /)
+})
+
+test('why the daemon does not start is none of the plugins that are spare, which strongSwan 6 of Debian lacks', () => {
+  const log = [
+    '00[LIB] providers loaded by OpenSSL: legacy default',
+    "00[LIB] plugin 'sha2': failed to load - sha2_plugin_create not found and no plugin file available",
+    "00[LIB] plugin 'kdf': failed to load - kdf_plugin_create not found and no plugin file available",
+    '00[LIB] created TUN device: ipsec0',
+    "00[NET] binding socket 'unix:///run/x/charon.vici' failed: Permission denied",
+    "00[LIB] plugin 'kernel-libipsec': failed to load - kernel_libipsec_plugin_create returned NULL",
+  ]
+  assert.deepEqual(log.map(startProblem).filter(Boolean), [
+    "binding socket 'unix:///run/x/charon.vici' failed: Permission denied",
+    "plugin 'kernel-libipsec': failed to load - kernel_libipsec_plugin_create returned NULL",
+  ])
 })
