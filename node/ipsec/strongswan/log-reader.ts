@@ -62,7 +62,9 @@ export class LogReader {
   #remember(thread: string, id: string | undefined, text: string): void {
     const device = /^created TUN device: (\S+)$/.exec(text)
     if (device) this.onDevice(device[1])
-    const packet = /^received packet: from (\S+)\[\d+\] to /.exec(text)
+    const packet =
+      /^received packet: from (\S+)\[\d+\] to /.exec(text) ??
+      /^received unsupported IKE version \S+ from (\S+), /.exec(text)
     if (packet) keep(this.#threads, thread, packet[1])
     if (id === undefined) return
     const note = (part: Exchange & { remote?: string }): void =>

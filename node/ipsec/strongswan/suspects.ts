@@ -19,7 +19,11 @@ export interface Accused {
 }
 
 /** Whose a problem is: the one's that is named; else of those that could be meant, by name or address. */
-export function tunnelsOf({ connection, remote, remoteId }: Problem, suspects: readonly Suspect[]): Accused {
+export function tunnelsOf(
+  { kind, connection, remote, remoteId }: Problem,
+  suspects: readonly Suspect[],
+): Accused {
+  if (kind === 'version') return sure(suspects.filter(({ tunnel }) => tunnel.ikeVersion === 1))
   if (connection !== undefined) {
     const named = tunnelOfName(connection)
     return sure(suspects.filter(({ tunnel }) => tunnel.id === named))

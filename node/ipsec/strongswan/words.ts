@@ -8,6 +8,7 @@ export type ProblemKind =
   | 'selectors'
   | 'no answer'
   | 'name'
+  | 'version'
   | 'lost'
 
 /** What was said of the same IKE SA before. */
@@ -40,6 +41,8 @@ const WRONG_SECRET = 'authentication failed: its pre-shared key is another'
 /** In UDP, transport mode is between hosts: of selectors that are networks, none is left (libcharon's child_create.c). */
 const NO_TUNNEL_MODE =
   'traffic selectors unacceptable: the remote end asks for transport mode; set it to tunnel mode'
+/** As Debian's is from version 6.1 on. */
+const NO_IKE1 = "this controller's strongSwan is built without IKE version 1"
 const NOT_ACCEPTED =
   'authentication failed: the remote end did not accept our identity, pre-shared key or certificate'
 
@@ -65,6 +68,14 @@ const WORDINGS: readonly Wording[] = [
     /^no (?:IKE|matching) config found for \S+, sending NO_PROPOSAL_CHOSEN/,
     'proposal',
     () => 'no proposal chosen: the remote end uses another IKE version than this attachment',
+  ],
+  // Without a connection's name: what this daemon cannot do, it can do for none.
+  [/^IKE version 1 not supported$/, 'version', () => NO_IKE1],
+  [
+    /^received unsupported IKE version 1\.\d+ from \S+, /,
+    'proposal',
+    () =>
+      `no proposal chosen: the remote end uses IKE version 1, which this attachment does not, or else ${NO_IKE1}`,
   ],
   [/^received AUTHENTICATION_FAILED (?:error )?notify/, 'authentication', () => NOT_ACCEPTED],
   [

@@ -50,6 +50,12 @@ const CASES: [line: string, kind: string, words: RegExp][] = [
     /10\.99\.0\.0\/16 here and 10\.50\.0\.0\/24/,
   ],
   ['traffic selectors  ===  unacceptable', 'selectors', /transport mode/],
+  ['IKE version 1 not supported', 'version', /built without IKE version 1/],
+  [
+    'received unsupported IKE version 1.0 from 192.0.2.2, sending INVALID_MAJOR_VERSION',
+    'proposal',
+    /uses IKE version 1/,
+  ],
   ['unable to resolve nowhere.invalid, initiate aborted', 'name', /^name not resolved: nowhere\.invalid$/],
   ['giving up after 5 retransmits', 'no answer', /^no answer from the peer$/],
   ['retransmit 3 of request with message ID 0', 'no answer', /^no answer from the peer$/],

@@ -87,3 +87,18 @@ test('what another controller says of problems is read only with times that ther
   for (const at of ['-1', String(MAX_TIME + 1), '1e300', '1e400', 'null'])
     assert.equal(readReport(`{"problems":{"${ID}":{"at":${at},"text":"no answer"}},"sas":[]}`), undefined)
 })
+
+test('a daemon without IKE version 1, as strongSwan 6.1 of Debian is, says so of each tunnel that has it, whoever dials', () => {
+  const other = 'ffffffffffffffff'
+  const { log, told } = bench(tunnel({ ikeVersion: 1 }), tunnel({ id: other, remote: '192.0.2.3' }))
+  log.read('11[CFG] vici initiate CHILD_SA')
+  log.read('11[IKE] IKE version 1 not supported')
+  assert.deepEqual(told, [`${ID} this controller's strongSwan is built without IKE version 1`])
+  for (const last of [2, 3])
+    log.read(
+      `02[NET] received unsupported IKE version 1.0 from 192.0.2.${last}, sending INVALID_MAJOR_VERSION`,
+    )
+  assert.equal(told.length, 3)
+  for (const [index, id] of [ID, other].entries())
+    assert.match(told[index + 1], new RegExp(`^${id} no proposal chosen: the remote end uses IKE version 1,`))
+})
