@@ -118,7 +118,10 @@ export function changeRoutes(description: GatewayDescription, present: readonly 
   const device = attached?.device
   const wanted: Wanted<Cidr> = {
     devices: device === undefined ? [tunName] : [tunName, device],
-    ...{ tunName, subnet, kernelRoutes },
+    ...{ tunName, subnet },
+    // Where the kernel does ESP, its policies take packets wherever they are routed. This way they have the overlay's source address,
+    // which the policies ask for, and none goes out in clear.
+    kernelRoutes: attached && device === undefined ? [...kernelRoutes, ...attached.prefixes] : kernelRoutes,
     attached: attached && device !== undefined ? { ...attached, device } : undefined,
     underlay: underlay.map(address => ({ address, length: IPV4.bits })),
   }

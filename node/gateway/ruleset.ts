@@ -68,6 +68,10 @@ export function rulesetOf(table: string, description: GatewayDescription, marks:
       ...(attached?.passing(tun) ?? []),
       'counter drop',
     ]),
+    // A packet of the overlay to a site is routed back to where it came from, and there is no better way to tell its sender.
+    ...(attached?.isByKernel
+      ? chain('output', 'type filter hook output priority filter', [`oifname ${tun} icmp type redirect drop`])
+      : []),
     ...(hides.length === 0
       ? []
       : chain('postrouting', 'type nat hook postrouting priority srcnat', [
@@ -87,6 +91,8 @@ export function removalOf(table: string): string {
 
 interface Attached {
   readonly set: string[]
+  /** The kernel does ESP. */
+  readonly isByKernel: boolean
   /** Nothing from a site comes in, and nothing to it goes out, in clear or under another site's addresses. */
   sealing(tun: string): string[]
   passing(tun: string): string[]
@@ -100,6 +106,7 @@ function attachedOf({ attached }: GatewayDescription): Attached | undefined {
   const [to, notTo] =
     device === undefined ? ['rt ipsec exists', 'rt ipsec missing'] : matches('oifname', device)
   return {
+    isByKernel: device === undefined,
     set: [
       ...set('sites', merged(attached.prefixes).map(formatCidr)),
       ...set('expected', merged(attached.expected).map(formatCidr)),

@@ -57,12 +57,16 @@ export class Daemon {
     return this.#running
   }
 
-  /** Tells the remote ends that their tunnels end, and ends; killed when it takes more than 5 s. */
-  async stop(): Promise<void> {
+  /**
+   * Tells the remote ends that their tunnels end, and ends; killed when it takes more than 5 s.
+   * @returns whether it ended in order, and took with it what it had installed
+   */
+  async stop(): Promise<boolean> {
     this.#child.kill('SIGTERM')
     const timer = setTimeout(() => this.kill(), STOP_MS)
     await this.#ended
     clearTimeout(timer)
+    return this.#child.exitCode === 0
   }
 
   kill(): void {

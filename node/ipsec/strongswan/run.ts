@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { createSocket } from 'node:dgram'
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { thisKernel } from '../../gateway/kernel.ts'
@@ -15,6 +15,7 @@ import type { NamedSa } from './carrying.ts'
 import { type Esp, ROUTING_TABLE, startProblem, strongswanConf } from './configuration.ts'
 import { Daemon, endOrphan } from './daemon.ts'
 import type { Door } from './door.ts'
+import { removeLeft } from './left-esp.ts'
 
 /** IKE, and IKE and ESP behind NAT (RFC 3947, RFC 7296). */
 export const IKE_PORTS = [500, 4500] as const
@@ -42,11 +43,13 @@ export class Run {
   readonly client: ViciClient
   readonly #daemon: Daemon
   readonly #socket: string
+  readonly #marker: string
 
-  private constructor(client: ViciClient, daemon: Daemon, socket: string) {
+  private constructor(client: ViciClient, daemon: Daemon, socket: string, marker: string) {
     this.client = client
     this.#daemon = daemon
     this.#socket = socket
+    this.#marker = marker
   }
 
   /** @throws IpsecError saying why it did not come up, and what to do */
@@ -58,6 +61,11 @@ export class Run {
     // One that was killed leaves its rule behind.
     await thisKernel.run('ip', ['rule', 'delete', 'priority', String(ROUTING_TABLE.priority)])
     await portsAreFree()
+    // There while a daemon runs whose ESP is the kernel's, and after one that did not end in order.
+    const marker = join(directory, 'kernel-esp')
+    if (existsSync(marker)) await removeLeft()
+    if (esp === 'kernel') writeFileSync(marker, '', { mode: 0o600 })
+    else rmSync(marker, { force: true })
     await init.door.shut()
     const socket = socketPath(directory)
     rmSync(socket, { force: true })
@@ -91,7 +99,7 @@ export class Run {
     // A daemon that does not answer any more is of no use.
     client.onClose = () => daemon.kill()
     started = true
-    return new Run(client, daemon, socket)
+    return new Run(client, daemon, socket, marker)
   }
 
   /** @throws ViciError when the daemon is gone */
@@ -142,7 +150,10 @@ export class Run {
   async stop(): Promise<void> {
     this.client.onClose = () => {}
     this.client.close()
-    await this.#daemon.stop()
+    const isInOrder = await this.#daemon.stop()
+    if (!existsSync(this.#marker)) return
+    if (!isInOrder) await removeLeft()
+    rmSync(this.#marker, { force: true })
   }
 }
 

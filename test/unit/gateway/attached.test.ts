@@ -57,8 +57,11 @@ test('a network that the machine has itself is not taken from it, and that is to
   assert.match(problems[0], /does not send 192\.168\.20\.0\/24 to its site.*on eth1/)
 })
 
-test('where the kernel does ESP there is no interface, and no route', () => {
-  assert.deepEqual(changeRoutes(describe({ prefixes: [PARIS], device: undefined }), []).batch, [])
+test('where the kernel does ESP there is no interface: a site is routed into the overlay wherever it is up, or its packets would leave in clear', () => {
+  const route4 = 'route replace 192.168.20.0/24 dev overmesh0 proto 172 metric 4096'
+  assert.deepEqual(changeRoutes(describe({ prefixes: [PARIS], device: undefined }), []).batch, [route4])
+  const there = present(route('192.168.20.0/24', 'overmesh0'))
+  assert.deepEqual(changeRoutes(describe({ prefixes: [PARIS], device: undefined }), there).batch, [])
 })
 
 const rules = (attached: Partial<AttachedSites>) => rulesetOf('overmesh-x', describe(attached), [])
@@ -94,6 +97,8 @@ test('where the kernel does ESP, the packet itself says whether it came or goes 
   const { text } = rules({ prefixes: [PARIS], device: undefined })
   assert.match(text, /oifname "overmesh0" ip saddr @sites meta ipsec missing counter drop/)
   assert.match(text, /iifname "overmesh0" ip daddr @sites rt ipsec exists accept/)
+  assert.match(text, /hook output [^}]*oifname "overmesh0" icmp type redirect drop/)
+  assert.doesNotMatch(rules({ prefixes: [PARIS] }).text, /redirect/)
 })
 
 test('from a site that is not up yet, packets are taken, and none go there', () => {
