@@ -28,7 +28,7 @@ const BEARS_COMPANY = new Set(
   [
     ...['command', 'demo', 'docs', 'gateway', 'gateway6', 'ipsec-trouble'],
     ...['ipsec-names', 'ipsec-unprivileged', 'ipsec-words', 'kinds-of-clients', 'mesh-ipv6', 'mesh-keys'],
-    ...['mesh-members', 'mesh-move', 'probe', 'seal', 'switch', 'webhooks'],
+    ...['mesh-members', 'mesh-move', 'probe', 'seal', 'switch', 'versions-of-clients', 'webhooks'],
   ].map(name => `${name}.test.ts`),
 )
 
