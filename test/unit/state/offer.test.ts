@@ -1,7 +1,7 @@
 // What one replica offers another that has nothing yet.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { decodeRecord } from '../../../state/record.ts'
+import { decodeRecord, encodeRecord } from '../../../state/record.ts'
 import {
   controllerOp,
   exchange,
@@ -70,6 +70,22 @@ test('an answer to an earlier question does not hold for a replica that asks for
   await exchange(founder.replica, wiped.replica)
   assert.equal(wiped.replica.get('setting', 'later')?.value, 1)
   assert.ok(wiped.replica.get('mesh', MESH_ID))
+  assert.equal(wiped.replica.hash(), founder.replica.hash())
+})
+
+test('nor where that replica knows the author by now: what came before is not taken for known', async () => {
+  const { a: founder, b: other } = await twoHalves()
+  await founder.replica.write([settingOp('before', 1)])
+  await pull(other.replica, founder.replica)
+  const asked = other.replica.vector()
+  await founder.replica.write([settingOp('later', 1)])
+  const answer = founder.replica.missingFor(asked)!
+  const wiped = await openReplica(1)
+  await wiped.replica.receive([encodeRecord(founder.replica.record('controller', founder.replica.id)!)])
+  await wiped.replica.absorb(answer)
+  assert.equal(wiped.replica.get('setting', 'later')?.value, 1)
+  await exchange(founder.replica, wiped.replica)
+  assert.equal(wiped.replica.get('setting', 'before')?.value, 1)
   assert.equal(wiped.replica.hash(), founder.replica.hash())
 })
 

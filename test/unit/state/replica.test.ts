@@ -3,9 +3,10 @@ import { test } from 'node:test'
 import { MAX_SKEW_MS } from '../../../state/clock.ts'
 import { StateError } from '../../../state/errors.ts'
 import { MemoryStore } from '../../../state/memory-store.ts'
-import { encodeRecord } from '../../../state/record.ts'
+import { encodeRecord, originOf } from '../../../state/record.ts'
 import { MAX_WAITING } from '../../../state/step-queue.ts'
-import { TOMBSTONE_MS, TOMBSTONE_ROUND_MS } from '../../../state/tombstones.ts'
+import { collectable, TOMBSTONE_MS, TOMBSTONE_ROUND_MS } from '../../../state/tombstones.ts'
+import { parseVector } from '../../../state/vector.ts'
 import {
   clientId,
   clientOp,
@@ -313,6 +314,35 @@ test('claims to know later writes do not spin a replica through incarnations', a
     await a.replica.hear(identity(1).id, { [origin]: [1, 1e9] })
   }
   assert.equal(a.replica.problems.filter(problem => problem.code === 'amnesia').length, 1)
+})
+
+test('whoever says what this replica has written takes none of its writes from others', async () => {
+  const { a, b } = await pair()
+  const { incarnation, sequence } = a.replica
+  const known = { [`${identity(0).id}/${incarnation}`]: [1, sequence + 5] }
+  await a.replica.absorb({ records: [], known, base: {}, more: false })
+  for (const id of ['s1', 's2', 's3']) {
+    await a.replica.write([settingOp(id, 1)])
+    await pull(b.replica, a.replica)
+    assert.equal(b.replica.get('setting', id)?.value, 1)
+  }
+  // Nor does it take itself for one whose disk was set back.
+  assert.equal(a.replica.incarnation, incarnation)
+})
+
+test('a tombstone stays while what a peer wrote before may still be on its way', () => {
+  const tombstone = record({ kind: 'setting', id: 'gone', value: null, author: 0, sequence: 5 })
+  const origin = originOf(tombstone)
+  const other = `${identity(1).id}/${'1'.repeat(16)}` as typeof origin
+  const known = (all: Record<string, number[]>) => parseVector(all)!
+  const peer = known({ [origin]: [1, 5], [other]: [1, 3] })
+  const goes = (ours: Record<string, number[]>, peers = [peer]) =>
+    [...collectable([tombstone], { ours: known(ours), peers, now: START })].length === 1
+  assert.equal(goes({ [origin]: [1, 5], [other]: [1, 3] }), true)
+  assert.equal(goes({ [origin]: [1, 5], [other]: [1, 2] }), false)
+  assert.equal(goes({ [origin]: [1, 5] }), false)
+  // Nor while one has not said that it has it.
+  assert.equal(goes({ [origin]: [1, 5], [other]: [1, 3] }, [peer, known({ [origin]: [1, 4] })]), false)
 })
 
 test('a tombstone goes when every controller has it, or after thirty days', async () => {
