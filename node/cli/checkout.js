@@ -10,5 +10,12 @@ if (major < 22 || (major === 22 && minor < 18)) {
   )
   process.exit(1)
 }
+if (!process.features.typescript) {
+  process.stderr.write(
+    `overmesh: this Node ${process.versions.node} runs no TypeScript (Debian builds one without it), and this checkout has no Node of its own; ` +
+      'run `npm rebuild node --ignore-scripts=false`, or use one from nodejs.org\n',
+  )
+  process.exit(1)
+}
 process.argv.splice(1, 1)
 await import(pathToFileURL(resolve(process.argv[1])).href)

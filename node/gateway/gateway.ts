@@ -361,8 +361,8 @@ export class Gateway implements GatewayHandle {
   }
 
   async #routeChanges(description: GatewayDescription): Promise<RouteChanges> {
-    const present4 = readKernelRoutes(await this.#routes('-4'))
-    const present6 = description.six ? readKernelRoutes6(await this.#routes('-6')) : []
+    const present4 = await this.#routes('-4', readKernelRoutes)
+    const present6 = description.six ? await this.#routes('-6', readKernelRoutes6) : []
     this.#exit = hasExit(description, present4)
     this.#exit6 = hasExit6(description, present6)
     const four = changeRoutes(description, present4)
@@ -370,19 +370,33 @@ export class Gateway implements GatewayHandle {
     return { batch: [...four.batch, ...six.batch], problems: [...four.problems, ...six.problems] }
   }
 
-  async #routes(version: '-4' | '-6'): Promise<string> {
+  #routes<T>(version: '-4' | '-6', read: (json: string) => T): Promise<T> {
     const args = [version, '-N', '-json', 'route', 'show', 'table', 'all']
-    return (await this.#command('ip', args, 'iproute2', 'routes into the overlay')).stdout
+    return this.#ask('ip', args, 'iproute2', 'routes into the overlay', read)
   }
 
-  async #chains(): Promise<Chains> {
-    const listed = await this.#command(
-      'nft',
-      ['-j', 'list', 'chains'],
-      'nftables',
-      'the rules for forwarding',
-    )
-    return readChains(listed.stdout)
+  #chains(): Promise<Chains> {
+    return this.#ask('nft', ['-j', 'list', 'chains'], 'nftables', 'the rules for forwarding', readChains)
+  }
+
+  /** Asks once more where the answer is cut short, as nft's was seen to be on a busy machine. @throws GatewayError */
+  async #ask<T>(
+    program: 'nft' | 'ip',
+    args: readonly string[],
+    debianPackage: string,
+    use: string,
+    read: (json: string) => T,
+  ): Promise<T> {
+    for (let asked = 1; ; asked++) {
+      const { stdout } = await this.#command(program, args, debianPackage, use)
+      try {
+        return read(stdout)
+      } catch (error) {
+        if (!(error instanceof SyntaxError)) throw error
+        this.#kernel.forget()
+        if (asked === 2) throw new GatewayError(`${program} answered what is no JSON, asked for ${use}`)
+      }
+    }
   }
 
   /** @throws GatewayError */

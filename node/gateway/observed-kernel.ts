@@ -44,6 +44,11 @@ export class ObservedKernel implements Kernel {
     return true
   }
 
+  /** An answer was of no use: the next question goes to the kernel. */
+  forget(): void {
+    this.#kept.clear()
+  }
+
   async run(program: 'nft' | 'ip', args: readonly string[], input?: string): Promise<CommandResult> {
     const key = [program, ...args].join('\0')
     if (this.#news === undefined || !isQuestion(args)) {

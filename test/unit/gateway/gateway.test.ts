@@ -222,7 +222,7 @@ test('says what lacks, what for and what to do; and recovers', async t => {
   kernel.answer = program => (program === 'nft' ? failed('Error: Operation not permitted\nmore') : undefined)
   assert.match(await problem(), /\("Error: Operation not permitted"\); run as root or with CAP_NET_ADMIN$/)
   kernel.answer = (_program, args) => (args.includes('chains') ? ok('no JSON') : undefined)
-  assert.match(await problem(), /unexpected: SyntaxError/)
+  assert.match(await problem(), /nft answered what is no JSON/)
   kernel.refuse = 'EROFS'
   assert.match(await problem(), /\/proc\/sys is read-only\).*--sysctl net\.ipv4\.ip_forward=1$/)
   kernel.refuse = 'EACCES'
@@ -367,4 +367,33 @@ test('a look without news asks the kernel for its files, not for its routes and 
   assert.equal(questions, 0)
   await gateway.stop()
   assert.ok(news.closed)
+})
+
+test('an answer that is cut short is asked for once more, and not kept', async t => {
+  const kernel = new FakeKernel()
+  const whole = kernel.answer
+  let cut = 0
+  const cutShort = (times: number, what: string): void => {
+    cut = times
+    kernel.answer = (program, args) => {
+      if (!args.includes(what) || cut === 0) return whole(program, args)
+      cut--
+      return ok('{"nftables": [')
+    }
+  }
+  const news = new FakeNews()
+  const [gateway] = await start(t, kernel, undefined, 'alpha', { openNews: () => news, newsMs: 5 })
+  for (const what of ['chains', 'show']) {
+    cutShort(1, what)
+    gateway.update(description({ masqueraded: what === 'show' ? [cidr('192.0.2.0/24')] : [] }))
+    await gateway.settled()
+    assert.equal(gateway.isUp, true)
+    assert.deepEqual(gateway.problems(), [])
+  }
+  cutShort(2, 'chains')
+  news.are = true
+  await until(() => !gateway.isUp)
+  assert.match(gateway.problems()[0], /nft answered what is no JSON/)
+  news.are = true
+  await until(() => gateway.isUp)
 })

@@ -21,6 +21,16 @@ for (const name of ['mesh', 'test']) {
   })
 }
 
+test('a Node that was built without TypeScript says what to do', async () => {
+  const argv = [process.execPath, '--no-experimental-strip-types', 'node/cli/checkout.js', 'no/such/file.ts']
+  const { code, stdout, stderr } = await attempt(argv, { cwd: TOP })
+  assert.deepEqual([code, stdout], [1, ''])
+  assert.match(
+    stderr,
+    /^overmesh: this Node \S+ runs no TypeScript.*npm rebuild node --ignore-scripts=false.*\n$/,
+  )
+})
+
 test('a file is run as if it had been named itself', async t => {
   const directory = mkdtempSync(join(tmpdir(), 'overmesh-checkout-'))
   t.after(() => rmSync(directory, { recursive: true }))
