@@ -63,6 +63,8 @@ export interface Libp2pTransportInit {
   readonly onFarewell: (records: Uint8Array[], peer: ControllerId) => void
   /** Finds the addresses of a host. @default by the system */
   readonly resolve?: Resolve
+  /** ms that someone who is not admitted may stay without joining. @default 10000 */
+  readonly strangerMs?: number
   readonly now: () => number
   readonly random: () => number
 }
@@ -81,11 +83,10 @@ const DIAL_TURN = 100
 /** ms for a peer to say who it is once it is connected, and for a newcomer to join. */
 const GREETING_MS = 5000
 const JOIN_MS = 600_000
-/** ms that someone who is not admitted may stay without joining. */
 const STRANGER_MS = 10_000
 /** Newcomers served at once: whoever can reach the port may try to take all places. */
 const MAX_JOINS = 16
-/** Connections of those who are not known here, to say who they are. */
+/** Connections of those who are not known here, to say who they are, or to join: members of the mesh must find room beside them. */
 const MAX_STRANGERS = 64
 /** Bytes of what a stranger says. */
 const MAX_GREETING_BYTES = 2 ** 17
@@ -220,11 +221,17 @@ export class Libp2pTransport implements Transport {
   }
 
   #denies(peer: PeerId): boolean {
-    if (this.#standing(peer) !== 'unknown' || this.#init.joins?.open()) return false
+    if (this.#standing(peer) !== 'unknown') return false
     const strangers = this.#node
       .getConnections()
-      .filter(({ remotePeer }) => this.#standing(remotePeer) === 'unknown')
-    if (controllerOf(peer) !== undefined && strangers.length < MAX_STRANGERS) return false
+      .filter(each => this.#standing(each.remotePeer) === 'unknown' && !this.#joining.has(each))
+    const isFull = strangers.length >= MAX_STRANGERS
+    if (this.#init.joins?.open()) {
+      // A newcomer says at once what it wants: who has been here for longest is none.
+      if (isFull) cut(oldest(strangers), 'others want to join')
+      return false
+    }
+    if (controllerOf(peer) !== undefined && !isFull) return false
     this.#init.onRefused(controllerOf(peer) ?? peer.toString().slice(0, 80), 'it is not admitted')
     return true
   }
@@ -256,7 +263,7 @@ export class Libp2pTransport implements Transport {
         if (this.#joining.has(connection) || connection.status !== 'open') return
         if (!this.#init.joins?.open()) this.#init.onRefused(id ?? '', 'it is not admitted')
         cut(connection, 'nothing to do here')
-      }, STRANGER_MS)
+      }, this.#init.strangerMs ?? STRANGER_MS)
       timer.unref()
       return
     }
@@ -401,6 +408,10 @@ export class Libp2pTransport implements Transport {
       setTimeout(() => void connection.close().catch(() => {}), 500).unref()
     }
   }
+}
+
+function oldest(connections: readonly Connection[]): Connection {
+  return connections.reduce((a, b) => (b.timeline.open < a.timeline.open ? b : a))
 }
 
 /** At once, whatever state it is in. */

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { MeshCore, type MeshEvent } from '../../../mesh/core.ts'
 import type { MeshTiming } from '../../../mesh/core-types.ts'
-import { Libp2pTransport, type Standing } from '../../../mesh/libp2p/transport.ts'
+import { type JoinHandler, Libp2pTransport, type Standing } from '../../../mesh/libp2p/transport.ts'
 import type { VersionRange } from '../../../mesh/versions.ts'
 import type { ControllerId } from '../../../state/kinds.ts'
 import { MemoryStore } from '../../../state/memory-store.ts'
@@ -36,6 +36,8 @@ export interface NodeOptions {
   timing?: Partial<MeshTiming>
   /** Peers up to which news goes straight to each. */
   few?: number
+  joins?: JoinHandler
+  strangerMs?: number
 }
 
 export async function startNode(index: number, options: NodeOptions = {}): Promise<RealNode> {
@@ -113,6 +115,8 @@ export async function startNode(index: number, options: NodeOptions = {}): Promi
         .filter(each => each.id !== id)
         .map(each => ({ id: each.id, publicKey: each.value.publicKey, endpoints: each.value.meshEndpoints })),
     standing,
+    joins: options.joins,
+    strangerMs: options.strangerMs,
     farewell: peer => {
       const record = replica.record('controller', peer)
       return record ? [encodeRecord(record)] : []
