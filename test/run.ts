@@ -1,5 +1,5 @@
 // `npm test [-- SUITE…|FILE…]`: checks what the chosen suites need, runs them by node:test, and closes with the totals.
-// Suites: unit, property, fuzz (files in parallel), simulation (one file at a time), lab (first those files that bear company, two
+// Suites: unit, property, fuzz (files in parallel), simulation (one file at a time), lab (first those files that bear company, three
 // at a time, then the others one at a time). All of them by default.
 import { existsSync, globSync, mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
@@ -48,6 +48,9 @@ const BEARS_COMPANY = new Set(
     'webhooks',
   ].map(name => `${name}.test.ts`),
 )
+
+/** Of those, so many at a time: most of what they do is waiting. */
+const COMPANY = 3
 
 const testDirectory = dirname(fileURLToPath(import.meta.url))
 const topDirectory = dirname(testDirectory)
@@ -167,9 +170,9 @@ const runs = []
 if (others.length > 0) runs.push(phase(others, availableParallelism(), FILE_TIMEOUT_MS))
 // One file at a time: each takes all cores, and what else ran beside it would be late.
 if (simulation.length > 0) runs.push(phase(simulation, 1, SIMULATION_TIMEOUT_MS))
-const inPairs = lab.filter(file => BEARS_COMPANY.has(basename(file)))
+const together = lab.filter(file => BEARS_COMPANY.has(basename(file)))
 const alone = lab.filter(file => !BEARS_COMPANY.has(basename(file)))
-if (inPairs.length > 0) runs.push(phase(inPairs, 2, LAB_FILE_TIMEOUT_MS))
+if (together.length > 0) runs.push(phase(together, COMPANY, LAB_FILE_TIMEOUT_MS))
 if (alone.length > 0) runs.push(phase(alone, 1, LAB_FILE_TIMEOUT_MS))
 
 /** Ends the files that run, which clean up after themselves; a second signal ends this program at once. */
