@@ -125,7 +125,7 @@ function options({ meshName, meshId, remoteRandom, timers = {} }: ClientpackRequ
   ]
 }
 
-/** Not in <connection> blocks: openvpn3 24 and NetworkManager look for a remote outside of these only. @throws PkiError */
+/** Not in <connection> blocks: openvpn3 24 looks for a remote outside of these only. @throws PkiError */
 function remoteLines(remotes: readonly Remote[]): string[] {
   if (remotes.length === 0) {
     throw bad('no controller has a public address; start one with --public, or set it with init')
